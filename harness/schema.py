@@ -1,16 +1,19 @@
-"""The base of every stored type, canonical JSON, and fingerprints."""
+"""The base of every stored type, canonical JSON, fingerprints, and one message for a value that breaks its type."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from harness.errors import InputError, nearest
 
 
 class Frozen(BaseModel):
-    """An immutable value: unknown fields, NaN and infinity are refused, strings are not turned into numbers."""
+    """An immutable value: unknown fields, NaN and infinity are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
@@ -27,3 +30,55 @@ def canonical_json(value: BaseModel | dict[str, Any] | list[Any]) -> str:
 def fingerprint(value: BaseModel | dict[str, Any] | list[Any]) -> str:
     """The SHA-256 of the canonical JSON, as 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+Value = TypeVar("Value", bound=BaseModel)
+
+
+def parse_strictly(kind: type[Value], raw: object, *, where: str) -> Value:
+    """`raw` (what YAML or JSON gave) as a `kind`, with no conversion: "8" is no number and 1 no truth value.
+
+    Raises InputError with `where:key`, the first problem, and how many more there are.
+    """
+    try:
+        return kind.model_validate_json(json.dumps(raw, default=str), strict=True)
+    except ValidationError as error:
+        problems = sorted(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
+        more = f"{len(problems) - 1} more to mend in this file" if len(problems) > 1 else ""
+        place = f"{where}:{_dotted(problems[0]['loc'])}".rstrip(":")
+        raise InputError(_problem_text(kind, problems[0]), where=place, hint=more) from error
+
+
+def _problem_text(kind: type[BaseModel], problem: ErrorDetails) -> str:
+    given, message = problem["input"], problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(kind.model_json_schema(), problem["loc"][:-1])
+        return f"unknown key {problem['loc'][-1]!r}; {nearest(str(problem['loc'][-1]), known)}"
+    if problem["type"] != "value_error" and isinstance(given, str | int | float | bool):
+        return f"{message} (given: {given!r})"
+    return message
+
+
+def _known_keys(schema: dict[str, Any], location: tuple[str | int, ...]) -> list[str]:
+    """The keys that the JSON schema knows at `location`; an index steps into an array's items."""
+    nodes = _resolve(schema, schema)
+    for part in location:
+        inner = [n["items"] for n in nodes if "items" in n] if isinstance(part, int) else []
+        inner = inner or [n["properties"][part] for n in nodes if part in n.get("properties", {})]
+        nodes = [resolved for node in inner for resolved in _resolve(node, schema)]
+    return [key for node in nodes for key in node.get("properties", {})]
+
+
+def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """The alternatives that a schema node stands for, references followed."""
+    if "$ref" in node:
+        return _resolve(schema["$defs"][node["$ref"].rsplit("/", 1)[-1]], schema)
+    choices = node.get("anyOf") or node.get("oneOf")
+    return [resolved for choice in choices for resolved in _resolve(choice, schema)] if choices else [node]
+
+
+def _dotted(location: tuple[str | int, ...]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text

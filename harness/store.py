@@ -1,0 +1,91 @@
+"""`results/`: one file a record, appended and never rewritten.
+
+Layout: `results/<suite>/<first 16 digits of the cell's id>/<start time>-r<repeat>-<record id>.json`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import StoreError
+from harness.record import Completed, Record, read_record
+
+
+class Store:
+    """The records under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def append(self, record: Record) -> Path:
+        """Writes a record and returns its file; after this returns, a power cut does not lose it.
+
+        Raises StoreError where the folder cannot be written, or a record of this name is there already.
+        """
+        path = self.path_of(record)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(record.model_dump_json() + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(temporary, path)
+            temporary.unlink()
+            _sync_folder(path.parent)
+        except FileExistsError as error:
+            temporary.unlink(missing_ok=True)
+            raise StoreError("a record of this name is there already", where=str(path)) from error
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise StoreError(f"cannot write the record: {error.strerror}", where=str(path)) from error
+        return path
+
+    def path_of(self, record: Record) -> Path:
+        """The file of a record, whether it has been written or not."""
+        stamp = record.started_at.strftime("%Y%m%dT%H%M%S")
+        name = f"{stamp}-r{record.repeat}-{record.id}.json"
+        return self.root / record.suite / record.cell.id[:16] / name
+
+    def suites(self) -> list[str]:
+        """The names of the suites that have records, sorted."""
+        if not self.root.is_dir():
+            return []
+        return sorted(folder.name for folder in self.root.iterdir() if any(folder.glob("*/*.json")))
+
+    def files(self, suite: str) -> list[Path]:
+        """The record files of a suite, in a stable order."""
+        return sorted((self.root / suite).glob("*/*.json"))
+
+    def read(self, suite: str, problems: list[StoreError] | None = None) -> Iterator[tuple[Path, Record]]:
+        """Every record of a suite with its file.
+
+        A file that cannot be read raises StoreError, or is added to `problems` where a list is given, so that one
+        damaged file does not hide the others.
+        """
+        for path in self.files(suite):
+            try:
+                yield path, read_record(path)
+            except StoreError as error:
+                if problems is None:
+                    raise
+                problems.append(error)
+
+    def completed(self, suite: str) -> set[tuple[str, int]]:
+        """The (cell id, repeat) pairs that were measured; damaged files count as not measured."""
+        damaged: list[StoreError] = []
+        return {
+            (record.cell.id, record.repeat)
+            for _, record in self.read(suite, damaged)
+            if isinstance(record.outcome, Completed)
+        }
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

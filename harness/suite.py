@@ -1,0 +1,157 @@
+"""The user's YAML: which models are measured how. Reading a suite checks every key and names the nearest known one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from harness.errors import InputError, nearest
+from harness.schema import Frozen, parse_strictly
+
+Name = Annotated[str, Field(min_length=1, max_length=120)]
+PositiveInt = Annotated[int, Field(gt=0, le=100_000_000)]
+Precision = Literal["bfloat16", "float16", "float32", "auto"]
+
+
+class Model(Frozen):
+    """One model of a suite. Exactly one of `path`, `hub` and `catalog` says where its weights are."""
+
+    name: Name
+    path: str | None = None
+    """A checkpoint folder, relative to the suite file."""
+    hub: str | None = None
+    """A hub repository, `organisation/name`."""
+    catalog: str | None = None
+    """A file of `suites/models`, which names the repository, the revision and the architecture."""
+    revision: str | None = None
+    weights: Literal["checkpoint", "dummy"] = "checkpoint"
+    precision: Precision = "bfloat16"
+    quantization: str | None = None
+    tensor_parallel: PositiveInt = 1
+    expert_parallel: bool = False
+    engine: dict[str, Any] = {}
+    """Further arguments of the engine, over those of the suite."""
+    tasks_as: dict[str, str] = {}
+    """Which lm-eval task measures a suite's task for this model, where the two differ."""
+    group: str | None = None
+    """Models of one group are trainings of one recipe under several seeds; the page shows their spread."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Model:
+        given = [key for key in ("path", "hub", "catalog") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of path, hub, catalog (given: {', '.join(given) or 'none'})")
+        return self
+
+
+class Comparison(Frozen):
+    """A sparse model (or group) and the dense ones that it is held against."""
+
+    sparse: Name
+    dense: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class Serving(Frozen):
+    """A closed loop: `concurrency` requests are in flight until all are done; fixed lengths, random token ids."""
+
+    name: Name = "serving"
+    prompt_tokens: PositiveInt
+    output_tokens: Annotated[int, Field(ge=2, le=100_000_000)]
+    """At least 2: the time per output token needs a second one."""
+    concurrency: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    requests_per_slot: PositiveInt = 4
+    """Requests are this many times the concurrency, but at least `min_requests`."""
+    min_requests: PositiveInt = 8
+
+    @field_validator("concurrency")
+    @classmethod
+    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("a concurrency is given twice")
+        return value
+
+    def requests(self, concurrency: int) -> int:
+        """How many requests one cell sends at `concurrency`."""
+        return max(self.min_requests, self.requests_per_slot * concurrency)
+
+
+class Quality(Frozen):
+    """What lm-eval scores, through the same engine."""
+
+    tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
+    limit: PositiveInt | None = None
+    """At most this many items a task; None takes all."""
+    num_fewshot: Annotated[int, Field(ge=0, le=100)] | None = None
+    apply_chat_template: bool = False
+
+
+class Leaderboard(Frozen):
+    """What the page leads with."""
+
+    concurrency: PositiveInt | None = None
+    """The concurrency of the table's speed columns; None takes the highest measured."""
+    score: Name | None = None
+    """The task that ranks the models; None takes the mean over all tasks."""
+
+
+class Suite(Frozen):
+    """A whole suite file."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$")]
+    title: Name
+    description: str = ""
+    models: Annotated[tuple[Model, ...], Field(min_length=1)]
+    comparisons: tuple[Comparison, ...] = ()
+    engine: dict[str, Any] = {}
+    serving: tuple[Serving, ...] = ()
+    quality: Quality | None = None
+    repeats: Annotated[int, Field(ge=1, le=100)] = 3
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    timeout_s: Annotated[float, Field(gt=0)] = 3600.0
+    """A job that runs longer is stopped and becomes a failed row."""
+    leaderboard: Leaderboard = Leaderboard()
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Suite:
+        names = [model.name for model in self.models]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"models: the name {name!r} is given twice")
+        known = {*names, *(model.group for model in self.models if model.group)}
+        for index, comparison in enumerate(self.comparisons):
+            for name in (comparison.sparse, *comparison.dense):
+                if name not in known:
+                    raise ValueError(f"comparisons[{index}]: unknown model {name!r}; {nearest(name, known)}")
+        if not self.serving and self.quality is None:
+            raise ValueError("nothing to measure: give serving, quality or both")
+        return self
+
+
+def load_suite(path: Path) -> Suite:
+    """Reads and checks a suite file.
+
+    Raises InputError, naming file and key (or line), for a file that is missing, is no YAML, or breaks the schema.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read the suite: {error.strerror}", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise InputError("the suite is not UTF-8 text", where=str(path)) from error
+    return parse_suite(text, where=str(path))
+
+
+def parse_suite(text: str, *, where: str) -> Suite:
+    """A suite from YAML text; `where` names its origin in messages. Raises InputError."""
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise InputError(f"not YAML: {getattr(error, 'problem', error)}", where=where + line) from error
+    if not isinstance(raw, dict):
+        raise InputError("a suite is a mapping of keys", where=where, hint="see suites/pocket.yaml for an example")
+    return parse_strictly(Suite, raw, where=where)
