@@ -1,0 +1,112 @@
+"""Checked reading of the keys of a model's config.json: types, ranges, and keys that nobody knows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.architecture import MAX_SIZE
+from harness.errors import InputError, UnknownStructureError
+
+# Keys whose words sound structural but which no reader needs: they change values, training or defaults of generation.
+_NOT_STRUCTURE = frozenset(
+    """
+    attention_dropout attn_dropout attn_implementation aux_loss_alpha embedding_dropout embd_pdrop ep_size
+    expert_dropout hidden_act hidden_activation hidden_dropout initial_context_length max_window_layers n_group
+    norm_eps norm_topk_prob num_labels output_attentions output_hidden_states output_router_logits pretraining_tp
+    problem_type rms_norm_eps layer_norm_eps routed_scaling_factor router_aux_loss_coef router_jitter_noise
+    router_z_loss_coef scoring_func seq_aux swiglu_alpha swiglu_limit topk_group topk_method expert_capacity
+    experts_implementation chunk_size_feed_forward
+    _attn_implementation _experts_implementation original_max_position_embeddings
+    """.split()  # noqa: SIM905 -- a list takes a line for each name
+)
+_STRUCTURAL = re.compile(
+    r"adapter|attention|attn|bias|bottleneck|conv|cross|decoder|dense|depth|dim|embed|encoder|expert|ffn|gate|heads?"
+    r"|hidden|inner|intermediate|latent|layers?|lora|mamba|mem|mlp|moe|mtp|nextn|norm|num|pattern|period|rank|residual"
+    r"|router|share[d]?|sinks?|size|sliding|sparse|ssm|state|step|stride|vision|audio|text|width|window"
+)
+
+
+@dataclass
+class ConfigKeys:
+    """The keys of one config.json, checked as they are read; remembers which were."""
+
+    values: Mapping[str, object]
+    where: str
+    read: set[str] = field(default_factory=set)
+
+    def error(self, key: str, what: str) -> InputError:
+        """The error of one key, with its place."""
+        return InputError(f"{key!r} {what}", where=f"{self.where}:{key}")
+
+    def unknown(self, key: str, what: str) -> UnknownStructureError:
+        """The error of one key that makes the structure uncountable, with its place."""
+        return UnknownStructureError(
+            f"{key!r} {what}",
+            where=f"{self.where}:{key}",
+            hint="this structure is not counted, because a guess would be wrong",
+        )
+
+    def get(self, key: str) -> object:
+        """The value, None where it is absent or null."""
+        self.read.add(key)
+        return self.values.get(key)
+
+    def size(self, key: str, *, low: int = 1, high: int = MAX_SIZE) -> int:
+        """A whole number that must be there."""
+        value = self.get(key)
+        if value is None:
+            raise self.error(key, "is missing")
+        return self._whole(key, value, low, high)
+
+    def optional_size(self, key: str, default: int | None = None, *, low: int = 1) -> int | None:
+        """A whole number; `default` where it is absent or null."""
+        value = self.get(key)
+        return default if value is None else self._whole(key, value, low, MAX_SIZE)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """true or false; `default` where it is absent or null."""
+        value = self.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.error(key, f"must be true or false, not {shown(value)}")
+        return value
+
+    def items(self, key: str) -> list[object] | None:
+        """A list; None where it is absent or null."""
+        value = self.get(key)
+        if value is not None and not isinstance(value, list):
+            raise self.error(key, f"must be a list, not {shown(value)}")
+        return value
+
+    def only(self, key: str, *allowed: object) -> None:
+        """Refuse every value but `allowed`; an absent or null key is fine."""
+        value = self.get(key)
+        if value is not None and not any(value == good and type(value) is type(good) for good in allowed):
+            raise self.unknown(key, f"is {shown(value)}, which no reader knows")
+
+    def refuse_unread(self) -> None:
+        """Refuse keys that nobody read, that may change the structure, and that are switched on."""
+        for key, value in self.values.items():
+            if key in self.read or key in _NOT_STRUCTURE or not value:
+                continue
+            if key.endswith(("token_id", "_dropout", "_loss_coef", "_init_std", "initializer_range")):
+                continue
+            if not key.startswith("rope_") and _STRUCTURAL.search(key):
+                raise self.unknown(key, f"is {shown(value)} and may change the structure; no reader knows it")
+
+    def _whole(self, key: str, value: object, low: int, high: int) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.error(key, f"must be a whole number, not {shown(value)}")
+        if not low <= value <= high:
+            raise self.error(key, f"must lie between {low} and {high}, not {shown(value)}")
+        return value
+
+
+def shown(value: object) -> str:
+    """`value` as short JSON, for messages."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 40 else text[:37] + "..."
