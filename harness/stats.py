@@ -1,0 +1,354 @@
+"""Estimates with 95 % intervals, differences, ratios, rank ranges and percentiles: pure functions.
+
+Spread comes from repeats in fresh processes for speed and memory, from items for scores, from trainings for groups.
+An interval is None where there are too few values to give one; it is never guessed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+MIN_BOOTSTRAP_ITEMS = 10
+BOOTSTRAP_RESAMPLES = 10_000
+_BOOTSTRAP_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its 95 % interval; `low` and `high` are None where `n` is too small for one.
+
+    `basis` says in words what `n` counts and how the interval was made. `values` are the repeats (not the items)
+    behind the value, and `sources` the record files.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    basis: str
+    values: tuple[float, ...] = ()
+    sources: tuple[Path, ...] = ()
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both ends of the interval are known."""
+        return self.low is not None and self.high is not None
+
+    def from_sources(self, sources: Sequence[Path]) -> Estimate:
+        """The same estimate, with the record files that it comes from."""
+        return replace(self, sources=tuple(dict.fromkeys(sources)))
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """A difference (0 is equal) or a ratio (1 is equal) with its 95 % interval and two-sided p-value."""
+
+    value: float
+    low: float | None
+    high: float | None
+    p_value: float | None
+    basis: str
+
+
+def normal_quantile() -> float:
+    """The two-sided 95 % quantile of the normal distribution, 1.95996."""
+    from scipy.special import ndtri
+
+    return float(ndtri((1 + CONFIDENCE) / 2))
+
+
+def t_quantile(freedom: float) -> float:
+    """The two-sided 95 % quantile of Student's t with `freedom` degrees."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+
+
+def counted(value: float, basis: str = "counted") -> Estimate:
+    """A value without spread: the interval is the value."""
+    return Estimate(value, value, value, 1, basis)
+
+
+def mean_estimate(
+    values: Sequence[float], unit: str, *, lowest: float | None = None, highest: float | None = None
+) -> Estimate:
+    """The mean of independent `values` with the t interval mean ± t(n-1) * s / sqrt(n); None for one value.
+
+    `unit` names what was repeated, in the plural ("processes"). The interval is cut at `lowest` and `highest`, the
+    limits of what the quantity can be, which does not lower its coverage. Source: Student 1908.
+    Raises ValueError for no values.
+    """
+    if not values:
+        raise ValueError("a mean needs at least one value")
+    n, mean = len(values), math.fsum(values) / len(values)
+    mean = min(max(mean, min(values)), max(values))
+    kept = tuple(float(value) for value in values)
+    if n == 1:
+        return Estimate(mean, None, None, 1, f"one of the {unit}, no interval", kept)
+    half = t_quantile(n - 1) * standard_error(values)
+    low, high = mean - half, mean + half
+    low = low if lowest is None else min(max(low, lowest), mean)
+    high = high if highest is None else max(min(high, highest), mean)
+    return Estimate(mean, low, high, n, f"t interval over {n} {unit}", kept)
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """s / sqrt(n) with s the sample standard deviation (n - 1); needs two values, 0 where all are equal."""
+    n, mean = len(values), math.fsum(values) / len(values)
+    if min(values) == max(values):
+        return 0.0
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+
+
+def wilson(successes: int, n: int) -> Estimate:
+    """A proportion with Wilson's score interval.
+
+    (p + z²/2n ± z * sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n). Keeps its coverage at 0 and 1, where p ± z * s has none.
+    Source: Wilson 1927, JASA 22:209; recommended by Brown, Cai and DasGupta 2001. Raises ValueError for n < 1.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} of {n} is no proportion")
+    p, z = successes / n, normal_quantile()
+    centre = p + z * z / (2 * n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    low, high = max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    return Estimate(p, min(low, p), max(high, p), n, f"Wilson interval over {n} items")
+
+
+def item_estimate(scores: Sequence[float]) -> Estimate:
+    """The mean of per-item scores: Wilson's interval where all are 0 or 1, else the t interval over items."""
+    if all(score in (0.0, 1.0) for score in scores):
+        return wilson(round(math.fsum(scores)), len(scores))
+    return replace(mean_estimate(scores, "items"), values=())
+
+
+def reported_estimate(value: float, stderr: float | None, n: int) -> Estimate:
+    """A score that is no mean of the items: value ± 1.96 standard errors as reported, None where there is none."""
+    if stderr is None:
+        return Estimate(value, None, None, n, "as reported, no standard error")
+    half = normal_quantile() * stderr
+    return Estimate(value, value - half, value + half, n, "normal interval from the reported standard error")
+
+
+def mean_of_estimates(estimates: Sequence[Estimate], basis: str) -> Estimate:
+    """The unweighted mean of k independent estimates.
+
+    Their variances add: low = m - sqrt(sum (value - low)²) / k and high = m + sqrt(sum (high - value)²) / k, each
+    variance recovered from the nearer end of its own interval, so that Wilson's asymmetry and its width at 0 and 1
+    stay. With symmetric normal intervals this is m ± 1.96 * sqrt(sum s²) / k. None where an interval is missing.
+    Source: Zou and Donner 2008, Statistics in Medicine 27:1693 (MOVER). Raises ValueError for no estimates.
+    """
+    if not estimates:
+        raise ValueError("a mean needs at least one estimate")
+    k = len(estimates)
+    value = math.fsum(estimate.value for estimate in estimates) / k
+    low = high = 0.0
+    for estimate in estimates:
+        if estimate.low is None or estimate.high is None:
+            return Estimate(value, None, None, k, f"{basis}, one of them without an interval")
+        low += (estimate.value - estimate.low) ** 2
+        high += (estimate.high - estimate.value) ** 2
+    return Estimate(value, value - math.sqrt(low) / k, value + math.sqrt(high) / k, k, basis)
+
+
+def ratio_of_means(a: Sequence[float], b: Sequence[float]) -> Contrast:
+    """mean(a) / mean(b) of two independent samples of positive values, with Welch's t interval on the log ratio.
+
+    se² = s_a²/(n_a m_a²) + s_b²/(n_b m_b²), the delta method, with Welch and Satterthwaite's degrees of freedom. Chosen
+    over Fieller because its interval is always finite and positive and because a/b and b/a agree; at the relative
+    standard errors of repeated measurements (below 0.1) the two differ by less than the interval's own error.
+    p tests ratio = 1. None with fewer than two values on a side. Source: Welch 1947, Biometrika 34:28; Casella and
+    Berger 2002, section 5.5.4. Raises ValueError for values that are not positive.
+    """
+    if not a or not b or min(*a, *b) <= 0:
+        raise ValueError("a ratio of means needs positive values on both sides")
+    mean_a, mean_b = math.fsum(a) / len(a), math.fsum(b) / len(b)
+    ratio = mean_a / mean_b
+    if min(len(a), len(b)) < 2:
+        return Contrast(ratio, None, None, None, "one repeat on a side, no interval")
+    parts = [(standard_error(a) / mean_a, len(a)), (standard_error(b) / mean_b, len(b))]
+    log_ratio = math.log(ratio)
+    half, p_value = _welch(log_ratio, parts)
+    basis = f"Welch interval of the log ratio over {len(a)} and {len(b)} repeats"
+    return Contrast(ratio, math.exp(log_ratio - half), math.exp(log_ratio + half), p_value, basis)
+
+
+def difference_of_means(a: Sequence[float], b: Sequence[float], unit: str) -> Contrast:
+    """mean(a) - mean(b) of two independent samples with Welch's t interval; None with fewer than two on a side.
+
+    Source: Welch 1947, Biometrika 34:28. Raises ValueError for an empty side.
+    """
+    if not a or not b:
+        raise ValueError("a difference of means needs values on both sides")
+    difference = math.fsum(a) / len(a) - math.fsum(b) / len(b)
+    if min(len(a), len(b)) < 2:
+        return Contrast(difference, None, None, None, f"one of the {unit} on a side, no interval")
+    half, p_value = _welch(difference, [(standard_error(a), len(a)), (standard_error(b), len(b))])
+    basis = f"Welch interval over {len(a)} and {len(b)} {unit}"
+    return Contrast(difference, difference - half, difference + half, p_value, basis)
+
+
+def _welch(difference: float, parts: list[tuple[float, int]]) -> tuple[float, float]:
+    """Half the 95 % interval and the two-sided p of a difference; `parts` are (standard error, n) of each side."""
+    from scipy.special import stdtr
+
+    variance = math.fsum(error**2 for error, _ in parts)
+    if variance == 0:
+        return 0.0, 1.0 if difference == 0 else 0.0
+    # As shares of the variance, so that tiny errors do not underflow when raised to the fourth power.
+    freedom = 1 / math.fsum((error**2 / variance) ** 2 / (n - 1) for error, n in parts)
+    error = math.sqrt(variance)
+    return t_quantile(freedom) * error, float(2 * stdtr(freedom, -abs(difference) / error))
+
+
+def difference_of_estimates(a: Estimate, b: Estimate) -> Contrast:
+    """a - b of two independent estimates from their intervals alone (other items on each side).
+
+    low = d - sqrt((a - low_a)² + (high_b - b)²), high likewise; p tests 0 by inverting the interval as a normal one.
+    Source: Newcombe 1998, Statistics in Medicine 17:873, method 10; Zou and Donner 2008.
+    """
+    difference = a.value - b.value
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        return Contrast(difference, None, None, None, "an interval is missing on a side")
+    below = math.hypot(a.value - a.low, b.high - b.value)
+    above = math.hypot(a.high - a.value, b.value - b.low)
+    p_value = _inverted_p(difference, below, above)
+    return Contrast(difference, difference - below, difference + above, p_value, "unpaired, from both intervals")
+
+
+def mean_of_contrasts(contrasts: Sequence[Contrast], basis: str) -> Contrast:
+    """The unweighted mean of independent differences; variances add as in `mean_of_estimates`, p as the interval's."""
+    as_estimates = [Estimate(c.value, c.low, c.high, 1, "") for c in contrasts]
+    mean = mean_of_estimates(as_estimates, basis)
+    if mean.low is None or mean.high is None:
+        return Contrast(mean.value, None, None, None, mean.basis)
+    p_value = _inverted_p(mean.value, mean.value - mean.low, mean.high - mean.value)
+    return Contrast(mean.value, mean.low, mean.high, p_value, basis)
+
+
+def _inverted_p(difference: float, below: float, above: float) -> float:
+    """Two-sided p of a difference whose 95 % interval reaches `below` and `above` it; 0.05 where it ends at 0."""
+    from scipy.special import ndtr
+
+    towards_zero = below if difference > 0 else above
+    if difference == 0 or towards_zero <= 0:
+        return 1.0 if difference == 0 else 0.0
+    return float(2 * ndtr(-normal_quantile() * abs(difference) / towards_zero))
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> Contrast:
+    """The mean of a[i] - b[i] over the same items.
+
+    Where all scores are 0 or 1: McNemar's exact p (binomial over the items on which the two differ) and the adjusted
+    Wald interval. Else: the percentile interval and p of a paired bootstrap of 10 000 resamples from `seed`, none with
+    fewer than 10 items. Sources: McNemar 1947; Bonett and Price 2012, J. Educ. Behav. Stat. 37:479; Efron and
+    Tibshirani 1993, sections 13.3 and 15.4. Raises ValueError for unequal or empty lists.
+    """
+    if len(a) != len(b) or not a:
+        raise ValueError(f"paired scores need the same items on both sides, not {len(a)} and {len(b)}")
+    if all(score in (0.0, 1.0) for score in (*a, *b)):
+        only_a = sum(x > y for x, y in zip(a, b, strict=True))
+        only_b = sum(x < y for x, y in zip(a, b, strict=True))
+        return _paired_proportions(only_a, only_b, len(a))
+    return _paired_bootstrap(a, b, seed)
+
+
+def mcnemar_exact(only_a: int, only_b: int) -> float:
+    """Two-sided exact p that an item on which the two differ is as likely to favour either. Source: McNemar 1947."""
+    from scipy.special import bdtr
+
+    discordant = only_a + only_b
+    return min(1.0, 2 * float(bdtr(min(only_a, only_b), discordant, 0.5))) if discordant else 1.0
+
+
+def _paired_proportions(only_a: int, only_b: int, n: int) -> Contrast:
+    difference = (only_a - only_b) / n
+    p_a, p_b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
+    half = normal_quantile() * math.sqrt((p_a + p_b - (p_a - p_b) ** 2) / (n + 2))
+    low, high = max(-1.0, p_a - p_b - half), min(1.0, p_a - p_b + half)
+    basis = f"paired on {n} items, McNemar's exact test"
+    return Contrast(difference, min(low, difference), max(high, difference), mcnemar_exact(only_a, only_b), basis)
+
+
+def _paired_bootstrap(a: Sequence[float], b: Sequence[float], seed: int) -> Contrast:
+    import numpy as np
+
+    differences = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    n, value = len(differences), float(np.mean(differences))
+    if n < MIN_BOOTSTRAP_ITEMS:
+        return Contrast(value, None, None, None, f"paired on {n} items, too few for an interval")
+    means = _resampled_means(differences, seed)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    tail = min(int(np.count_nonzero(means <= 0)), int(np.count_nonzero(means >= 0)))
+    p_value = min(1.0, 2 * (tail + 1) / (BOOTSTRAP_RESAMPLES + 1))
+    basis = f"paired bootstrap over {n} items"
+    return Contrast(value, min(float(low), value), max(float(high), value), p_value, basis)
+
+
+def _resampled_means(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """The means of bootstrap resamples, a bounded number of draws at a time."""
+    import numpy as np
+
+    generator, n = np.random.default_rng(seed), len(values)
+    rows = max(1, _BOOTSTRAP_CHUNK // n)
+    means: list[NDArray[np.float64]] = []
+    for start in range(0, BOOTSTRAP_RESAMPLES, rows):
+        shape = (min(rows, BOOTSTRAP_RESAMPLES - start), n)
+        means.append(values[generator.integers(0, n, shape)].mean(axis=1))
+    return np.concatenate(means)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values that bound the chance of any false finding among them, in the order given.
+
+    The i-th smallest of m is multiplied by m - i + 1 and raised to the largest before it. Source: Holm 1979,
+    Scandinavian J. Statistics 6:65.
+    """
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for position, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, p_values[index] * (len(p_values) - position)))
+        adjusted[index] = largest
+    return adjusted
+
+
+def ranks_with_ties(estimates: Sequence[Estimate], higher_is_better: bool) -> list[tuple[int, int]]:
+    """The rank range of each of N estimates: (1 + number certainly better, N - number certainly worse).
+
+    One is certainly better than another where their intervals do not touch. An estimate without an interval is never
+    certainly better or worse. So (1, 1) stands apart, and those whose intervals overlap share ranks (2-4). Source:
+    Goldstein and Spiegelhalter 1996, J. Royal Statistical Society A 159:385, on league tables; Mogstad et al. 2024,
+    Review of Economic Studies 91:476, on ranges of ranks. Not corrected for the number of pairs.
+    """
+    def certainly_above(a: Estimate, b: Estimate) -> bool:
+        return a.low is not None and b.high is not None and a.has_interval and b.has_interval and a.low > b.high
+
+    ranges = []
+    for one in estimates:
+        above = sum(certainly_above(other, one) for other in estimates)
+        below = sum(certainly_above(one, other) for other in estimates)
+        better, worse = (above, below) if higher_is_better else (below, above)
+        ranges.append((1 + better, len(estimates) - worse))
+    return ranges
+
+
+def percentile(values: Sequence[float] | NDArray[np.float64], percent: float) -> float:
+    """The `percent` percentile by linear interpolation between order statistics at position 1 + (n - 1) * percent/100.
+
+    Source: Hyndman and Fan 1996, type 7, which vLLM's own benchmark uses too. Raises ValueError for no values.
+    """
+    import numpy as np
+
+    if len(values) == 0:
+        raise ValueError("a percentile needs at least one value")
+    return float(np.percentile(np.asarray(values, dtype=float), percent, method="linear"))
