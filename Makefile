@@ -1,0 +1,43 @@
+# moebench. `make demo` and `make test` set up what they need themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+MOEBENCH := $(BIN)/moebench
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint bench fidelity clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## make .venv with the engine for this machine (MOEBENCH_DEVICE=cpu|cuda overrides)
+	@$(PYTHON) -I harness/bootstrap.py
+
+# A model that failed is a row of the page (exit 3), so the page is still made, and the code is passed on.
+demo: setup ## benchmark the pocket suite and make its page: site/index.html
+	@$(MOEBENCH) run suites/pocket.yaml; status=$$?; \
+	case $$status in 0|3) ;; *) exit $$status ;; esac; \
+	$(MOEBENCH) report --suite pocket --out site || exit $$?; \
+	echo; echo "The page: $(CURDIR)/site/index.html"; exit $$status
+
+test: setup lint ## lint, types, import rules and every test
+	@$(PYTEST) --benchmark-disable
+
+# What a change of ordinary code needs, in under a minute: no engine, no browser, no torch.
+test-fast: setup ## the tests without engine, browser and torch
+	@$(PYTEST) --benchmark-disable -m "not engine and not browser and not torch"
+
+lint: setup ## ruff, mypy --strict and the import rules
+	@$(BIN)/ruff check harness tests
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: setup ## the benchmarks of moebench's own code
+	@$(PYTEST) --benchmark-only -p no:randomly tests
+
+fidelity: setup ## compare with vLLM's own benchmark and the lm_eval command
+	@$(BIN)/python -m harness.fidelity
+
+clean: ## remove the page, caches and the environment; results stay
+	@rm -rf site dist .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
+	@find harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
