@@ -93,7 +93,7 @@ def mean_estimate(
     mean = min(max(mean, min(values)), max(values))
     kept = tuple(float(value) for value in values)
     if n == 1:
-        return Estimate(mean, None, None, 1, f"one of the {unit}, no interval", kept)
+        return Estimate(mean, None, None, 1, "a single value, no interval", kept)
     half = t_quantile(n - 1) * standard_error(values)
     low, high = mean - half, mean + half
     low = low if lowest is None else min(max(low, lowest), mean)
@@ -175,7 +175,7 @@ def ratio_of_means(a: Sequence[float], b: Sequence[float]) -> Contrast:
     mean_a, mean_b = math.fsum(a) / len(a), math.fsum(b) / len(b)
     ratio = mean_a / mean_b
     if min(len(a), len(b)) < 2:
-        return Contrast(ratio, None, None, None, "one repeat on a side, no interval")
+        return Contrast(ratio, None, None, None, "a single value on a side, no interval")
     parts = [(standard_error(a) / mean_a, len(a)), (standard_error(b) / mean_b, len(b))]
     log_ratio = math.log(ratio)
     half, p_value = _welch(log_ratio, parts)
@@ -192,7 +192,7 @@ def difference_of_means(a: Sequence[float], b: Sequence[float], unit: str) -> Co
         raise ValueError("a difference of means needs values on both sides")
     difference = math.fsum(a) / len(a) - math.fsum(b) / len(b)
     if min(len(a), len(b)) < 2:
-        return Contrast(difference, None, None, None, f"one of the {unit} on a side, no interval")
+        return Contrast(difference, None, None, None, "a single value on a side, no interval")
     half, p_value = _welch(difference, [(standard_error(a), len(a)), (standard_error(b), len(b))])
     basis = f"Welch interval over {len(a)} and {len(b)} {unit}"
     return Contrast(difference, difference - half, difference + half, p_value, basis)

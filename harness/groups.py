@@ -1,0 +1,98 @@
+"""Summaries of several trainings of one recipe -> one summary whose intervals are over the trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from harness.metrics import COUNTED
+from harness.stats import Estimate, mean_estimate
+from harness.summary import ModelSummary, OperatingPoint, TaskScore
+
+
+def group_summaries(summaries: Sequence[ModelSummary]) -> tuple[ModelSummary, ...]:
+    """One summary for each group that the models name, by name; models without a group give none.
+
+    The value of a group is the mean of its members' values, its interval the t interval over them: it says what
+    another training of the recipe would give on the same items, not what other items would. Members that lack a value
+    are left out of it, and `Estimate.n` says how many are in. The summary's `members` are the models; its gaps are
+    all of theirs. Where their parameter counts differ nothing is counted.
+    """
+    groups: dict[str, list[ModelSummary]] = {}
+    for summary in summaries:
+        if summary.group is not None:
+            groups.setdefault(summary.group, []).append(summary)
+    return tuple(_group(name, members) for name, members in sorted(groups.items()))
+
+
+def _group(name: str, members: list[ModelSummary]) -> ModelSummary:
+    newest = max(members, key=lambda member: member.started_at)
+    alike = all(member.parameters == newest.parameters for member in members)
+    mean = _over_trainings("mean_score", [member.mean_score for member in members], lowest=0.0, highest=1.0)
+    reasons = dict.fromkeys(f"{m.model}: {m.no_mean_score}" for m in members if m.no_mean_score)
+    return replace(
+        newest,
+        model=name,
+        group=name,
+        architecture=newest.architecture if alike else None,
+        parameters=newest.parameters if alike else None,
+        uncounted=newest.uncounted if alike else "the group's members differ in their parameters",
+        counts=newest.counts if alike else {},
+        memory=_each_metric([member.memory for member in members]),
+        points=_points(members),
+        scores=_scores(members),
+        mean_score=mean,
+        no_mean_score="" if mean else "; ".join(reasons),
+        gaps=tuple(gap for member in members for gap in member.gaps),
+        others=tuple(other for member in members for other in member.others),
+        notes=tuple(dict.fromkeys(f"{member.model}: {note}" for member in members for note in member.notes)),
+        records=tuple(dict.fromkeys(path for member in members for path in member.records)),
+        members=tuple(members),
+    )
+
+
+def _over_trainings(
+    key: str, found: Sequence[Estimate | None], *, lowest: float | None = 0.0, highest: float | None = None
+) -> Estimate | None:
+    """The estimate over the trainings that have one; a count that is the same in all keeps having no spread."""
+    known = [estimate for estimate in found if estimate is not None]
+    if not known:
+        return None
+    values = [estimate.value for estimate in known]
+    sources = [path for estimate in known for path in estimate.sources]
+    if key in COUNTED and min(values) == max(values):
+        same = Estimate(values[0], values[0], values[0], len(values), "counted", tuple(values))
+        return same.from_sources(sources)
+    return mean_estimate(values, "trainings", lowest=lowest, highest=highest).from_sources(sources)
+
+
+def _each_metric(mappings: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
+    """The group's estimate of every metric that any member has; one mapping a member."""
+    merged = {}
+    for key in dict.fromkeys(key for mapping in mappings for key in mapping):
+        estimate = _over_trainings(key, [mapping.get(key) for mapping in mappings])
+        if estimate is not None:
+            merged[key] = estimate
+    return merged
+
+
+def _points(members: Sequence[ModelSummary]) -> tuple[OperatingPoint, ...]:
+    points = []
+    for key in sorted({point.key for member in members for point in member.points}):
+        found = [(member.model, point) for member in members if (point := member.point(key)) is not None]
+        flags = tuple(f"{model}: {flag}" for model, point in found for flag in point.flags)
+        estimates = _each_metric([point.estimates for _, point in found])
+        points.append(OperatingPoint(key, found[0][1].requests, estimates, flags))
+    return tuple(points)
+
+
+def _scores(members: Sequence[ModelSummary]) -> dict[str, TaskScore]:
+    scores = {}
+    for task in dict.fromkeys(task for member in members for task in member.scores):
+        found = [member.scores[task] for member in members if task in member.scores]
+        unit_scale = all(0 <= score.estimate.value <= 1 for score in found)
+        low, high = (0.0, 1.0) if unit_scale else (None, None)
+        estimate = _over_trainings("score", [score.estimate for score in found], lowest=low, highest=high)
+        if estimate is not None:
+            scores[task] = replace(found[0], estimate=estimate, items={})
+    return scores

@@ -1,0 +1,148 @@
+"""What is known of one model: estimates by metric, each with the records that it comes from, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from harness.accounting import ParameterCount
+from harness.architecture import Architecture
+from harness.record import Environment, QualityScenario, Scenario, ServingScenario, Subject
+from harness.stats import Estimate
+
+
+class PointKey(NamedTuple):
+    """A serving workload at one load. Points with equal keys are comparable between models."""
+
+    name: str
+    prompt_tokens: int
+    output_tokens: int
+    concurrency: int
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What was measured and counted at one point. `estimates` are by key of `harness.metrics.METRICS`."""
+
+    key: PointKey
+    requests: int
+    """Requests of each repeat; a p99 of fewer than 100 is close to their maximum."""
+    estimates: Mapping[str, Estimate]
+    flags: tuple[str, ...] = ()
+    """Why the timings should not be trusted, in words."""
+
+    @property
+    def concurrency(self) -> int:
+        """Requests in flight."""
+        return self.key.concurrency
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """One task's score by its main metric. For a group the estimate is over its trainings and `items` is empty."""
+
+    task: str
+    scenario: QualityScenario
+    metric: str
+    higher_is_better: bool
+    estimate: Estimate
+    chance: float | None
+    items: Mapping[str, float] = field(default_factory=dict)
+    """Each item's score, by lm-eval's hash of it: equal keys are the same item in every model."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A cell whose newest outcome is no measurement, and why."""
+
+    model: str
+    scenario: Scenario
+    repeat: int
+    status: Literal["failed", "refused"]
+    error: str
+    """The kind of failure in a word; "refused" where the plan refused the cell."""
+    reason: str
+    log_tail: str
+    started_at: datetime
+    source: Path
+    measured_before: bool
+    """Whether an earlier attempt at the same cell and repeat was measured; that value still stands."""
+
+    @property
+    def what(self) -> str:
+        """The cell in words."""
+        if isinstance(self.scenario, ServingScenario):
+            return f"{self.scenario.name}, {self.scenario.concurrency} concurrent"
+        return self.scenario.task if isinstance(self.scenario, QualityScenario) else "memory"
+
+
+@dataclass(frozen=True)
+class OtherSubject:
+    """Results of the same model under another revision, engine or accelerator: listed apart, never mixed."""
+
+    subject: Subject
+    differs: tuple[str, ...]
+    """The fields of the subject that differ from the one that is summarised."""
+    newest: datetime
+    measured: int
+    gaps: tuple[Gap, ...]
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """One model, or one group of trainings where `members` is not empty. Missing values are absent, never zero."""
+
+    model: str
+    group: str | None
+    subject: Subject
+    environment: Environment
+    """Of the newest measured record; `notes` says where others differ."""
+    started_at: datetime
+    """Of the newest measured record."""
+    config: Mapping[str, Any]
+    architecture: Architecture | None
+    parameters: ParameterCount | None
+    uncounted: str
+    """Why the architecture could not be counted; empty where it could."""
+    counts: Mapping[str, Estimate]
+    memory: Mapping[str, Estimate]
+    points: tuple[OperatingPoint, ...]
+    """By name, prompt tokens, output tokens, concurrency."""
+    scores: Mapping[str, TaskScore]
+    mean_score: Estimate | None
+    no_mean_score: str
+    """Why there is no mean score; empty where there is one."""
+    gaps: tuple[Gap, ...] = ()
+    others: tuple[OtherSubject, ...] = ()
+    notes: tuple[str, ...] = ()
+    records: tuple[Path, ...] = ()
+    """Every record file behind this summary, failures included."""
+    members: tuple[ModelSummary, ...] = ()
+
+    @property
+    def is_moe(self) -> bool | None:
+        """Whether any layer routes tokens to experts; None where the structure is not known."""
+        return None if self.architecture is None else self.architecture.is_moe
+
+    def point(self, key: PointKey) -> OperatingPoint | None:
+        """The operating point with this key."""
+        return next((point for point in self.points if point.key == key), None)
+
+    def estimate(self, key: str, point: PointKey | None = None) -> Estimate | None:
+        """The estimate of a metric by its key: counted, memory, `mean_score`, or serving at `point`.
+
+        A task's score is under `score:<task>`. None where it is not known.
+        """
+        if key == "mean_score":
+            return self.mean_score
+        if key.startswith("score:"):
+            score = self.scores.get(key.removeprefix("score:"))
+            return score.estimate if score else None
+        found = self.counts.get(key) or self.memory.get(key)
+        if found is not None or point is None:
+            return found
+        at = self.point(point)
+        return at.estimates.get(key) if at else None
