@@ -1,0 +1,61 @@
+"""`moebench pocket`: make the pocket models and their task data again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import InputError, nearest
+from harness.pocket import tasks, world
+from harness.pocket.recipe import SEEDS, SHAPES, Run, run_of
+
+app = typer.Typer(help="Tiny models that the project trains itself, and the data of their tasks.", no_args_is_help=True)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+
+
+@app.command()
+def train(
+    kind: Annotated[str | None, typer.Option(help="One kind of model; all four when left out.")] = None,
+    fact_world: Annotated[
+        str | None, typer.Option("--world", help="a or b; the seed's own world when left out.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="One seed; the five shipped ones when left out.")] = None,
+    out: Out = Path("pocket-models"),
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; the recipe's number when left out.")] = None,
+) -> None:
+    """Train models and write one checkpoint folder each, the same bytes every time on the same machine."""
+    if kind is not None and kind not in SHAPES:
+        raise InputError(f"no kind of pocket model is named {kind!r}", where="--kind", hint=nearest(kind, SHAPES))
+    if fact_world is not None and fact_world not in world.WORLDS:
+        raise InputError(f"no fact world {fact_world!r}", where="--world", hint=nearest(fact_world, world.WORLDS))
+    if seed is not None and seed < 0:
+        raise InputError("a seed is not negative", where="--seed", hint="give 0 or more")
+    from harness.pocket.train import need_torch
+
+    need_torch()
+    for each in SHAPES if kind is None else [kind]:
+        for number in SEEDS if seed is None else [seed]:
+            train_one(run_of(each, number, fact_world=fact_world, steps=steps), out / f"{each}-s{number}")
+
+
+def train_one(run: Run, folder: Path) -> None:
+    """Trains one model, telling of its loss now and then, and writes it to `folder`."""
+    from harness.pocket.export import export
+    from harness.pocket.train import train as train_network
+
+    def tell(step: int, loss: float) -> None:
+        if step % 200 == 0 or step == run.training.steps - 1:
+            typer.echo(f"{folder.name}: step {step + 1} of {run.training.steps}, loss {loss:.3f}")
+
+    export(train_network(run, tell), folder)
+    typer.echo(f"{folder.name}: written to {folder}")
+
+
+@app.command()
+def data(out: Out = Path("suites/tasks/pocket")) -> None:
+    """Write the tasks' data files again: the same bytes every time."""
+    for path in tasks.write(out):
+        typer.echo(str(path))

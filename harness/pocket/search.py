@@ -1,0 +1,71 @@
+"""The search for each kind's learning rate: the same rates, steps, world and seed for all, none of them shipped."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from harness.pocket.recipe import SEARCH, SEARCH_SEED, TRAINING, Run
+from harness.schema import Frozen
+
+
+class Trial(Frozen):
+    """One run of the search. `score` is the share of facts kept; the computed tasks were looked at, not chosen on."""
+
+    kind: str
+    lr: float
+    seed: int
+    world: str
+    score: float
+    computed: dict[str, float]
+    steps: int
+    seconds: float
+
+
+class Search(Frozen):
+    """What was tried, and what each kind trains with for it."""
+
+    chosen_on: str = "exact match on 4000 facts, float32, after the last step"
+    trials: list[Trial]
+
+    def best(self) -> dict[str, float]:
+        """Each kind's rate with the highest score."""
+        ranked = sorted(self.trials, key=lambda trial: trial.score)
+        return {trial.kind: trial.lr for trial in ranked}
+
+
+def try_rates(kind: str, rates: tuple[float, ...] = SEARCH) -> list[Trial]:
+    """Trains a kind once at each rate. `seconds` is processor time."""
+    from harness.pocket.evaluate import of_network
+    from harness.pocket.train import train
+
+    trials = []
+    for rate in rates:
+        start = time.process_time()
+        run = Run(kind=kind, world="a", seed=SEARCH_SEED, rate=rate)
+        network = train(run)
+        spent = time.process_time() - start
+        scores = of_network(network, run.world)
+        trials.append(
+            Trial(
+                kind=kind,
+                lr=rate,
+                seed=run.seed,
+                world=run.world,
+                score=scores.pop("facts"),
+                computed=scores,
+                steps=TRAINING.steps,
+                seconds=round(spent, 1),
+            )
+        )
+    return trials
+
+
+def load(path: Path) -> Search:
+    """Reads tuning.json."""
+    return Search.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def save(found: Search, path: Path) -> None:
+    """Writes tuning.json."""
+    path.write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
