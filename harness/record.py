@@ -42,10 +42,15 @@ class Subject(Frozen):
     """The device's name; on a machine without an accelerator the processor's."""
     tensor_parallel: int
     expert_parallel: bool
+    threads: int | None = None
+    """Compute threads on a processor; None on an accelerator."""
 
 
 class ServingScenario(Frozen):
-    """Closed loop at one concurrency; fixed lengths, random token ids drawn with the cell's seed, greedy, no stop."""
+    """Closed loop at one concurrency; fixed lengths, random token ids drawn with the cell's seed, no stop.
+
+    Sampled at temperature 1: greedy decoding after random tokens falls into loops, which route to few experts.
+    """
 
     kind: Literal["serving"] = "serving"
     version: Literal[1] = 1
@@ -77,6 +82,8 @@ class QualityScenario(Frozen):
     num_fewshot: int | None
     limit: int | None
     apply_chat_template: bool
+    metric: str | None = None
+    """The metric that the page shows; None takes the first that the task lists."""
 
 
 Scenario = Annotated[ServingScenario | MemoryScenario | QualityScenario, Field(discriminator="kind")]
@@ -119,7 +126,9 @@ class ServingMeasurement(Frozen):
     duration_s: float
     """From the first request handed over to the last token seen."""
     engine_time_s: float
-    """The part of `duration_s` spent inside the engine."""
+    """The part of `duration_s` spent inside the engine: handing requests over and stepping."""
+    submit_time_s: float = 0.0
+    """The part of `engine_time_s` spent handing requests over."""
     requests: tuple[RequestTiming, ...]
     warmup_duration_s: float
     warmup_requests: int
@@ -171,6 +180,9 @@ class Sample(Frozen):
 
     id: int
     hash: str
+    """lm-eval's hash of the item: equal hashes are the same item."""
+    subtask: str | None = None
+    """The task within a group of tasks."""
     scores: dict[str, float]
     target: str
     response: str
@@ -182,7 +194,7 @@ class QualityMeasurement(Frozen):
     kind: Literal["quality"] = "quality"
     duration_s: float
     main_metric: str
-    """The metric that the page shows: the first that the task lists."""
+    """The metric that the page shows, as named in `scores`."""
     chance: float | None
     """The score of guessing, where the task file states it (`metadata: {chance: ...}`)."""
     task_version: str

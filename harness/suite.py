@@ -86,6 +86,8 @@ class Quality(Frozen):
     """At most this many items a task; None takes all."""
     num_fewshot: Annotated[int, Field(ge=0, le=100)] | None = None
     apply_chat_template: bool = False
+    metrics: dict[str, Name] = {}
+    """By task, which of its metrics the page shows (`hellaswag: acc_norm`); None takes the first that it lists."""
 
 
 class Leaderboard(Frozen):
@@ -110,6 +112,8 @@ class Suite(Frozen):
     quality: Quality | None = None
     repeats: Annotated[int, Field(ge=1, le=100)] = 3
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    threads: PositiveInt | None = None
+    """Compute threads of the engine on a processor; None takes all cores but one."""
     timeout_s: Annotated[float, Field(gt=0)] = 3600.0
     """A job that runs longer is stopped and becomes a failed row."""
     leaderboard: Leaderboard = Leaderboard()

@@ -1,0 +1,68 @@
+"""The seam between measurements and engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from harness.record import Subject
+
+
+class StepOutput(NamedTuple):
+    """What one engine step made for one request."""
+
+    request_id: str
+    tokens: int
+    """Output tokens made in this step."""
+    finished: bool
+    finish_reason: str | None
+    prompt_tokens: int
+    cached_tokens: int
+
+
+class EngineMemory(NamedTuple):
+    """What the engine has reserved, in bytes and tokens."""
+
+    kv_cache_bytes: int
+    kv_cache_tokens: int
+
+
+class Engine(Protocol):
+    """A loaded model that takes requests, in this process."""
+
+    load_s: float
+    """From the call to an engine that takes requests; imports excluded."""
+    vocabulary_size: int
+    max_model_len: int
+
+    def submit(self, request_id: str, prompt: list[int], output_tokens: int) -> None:
+        """Hands over a request for exactly `output_tokens` sampled tokens, no stop."""
+
+    def step(self) -> list[StepOutput]:
+        """Advances every running request; empty where the step finished no token."""
+
+    def memory(self) -> EngineMemory:
+        """The key-value cache as allocated."""
+
+    def language_model(self) -> Any:
+        """This engine as an lm-eval model (`lm_eval.api.model.LM`)."""
+
+    def config(self) -> dict[str, Any]:
+        """The model's config.json as the engine read it."""
+
+    def arguments(self) -> dict[str, Any]:
+        """The `--model_args`, less `pretrained`, with which the `lm_eval` command starts an equal engine."""
+
+    def close(self) -> None:
+        """Frees what the engine holds."""
+
+
+class Backend(Protocol):
+    """Loads models."""
+
+    def load(self, subject: Subject, location: str, config: dict[str, Any], scratch: Path) -> Engine:
+        """Loads the subject's model from `location` (a folder, or a hub repository).
+
+        `config` is its config.json, `scratch` a folder for temporary files. Raises EngineError with the reason where
+        it cannot load.
+        """

@@ -1,0 +1,208 @@
+"""vLLM, in this process. The same code on a processor and on CUDA; the arguments tell them apart.
+
+vllm, torch and lm_eval are imported inside functions: they take seconds, and the reading wing has none of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.backends import vllm_alias
+from harness.backends.base import EngineMemory, StepOutput
+from harness.errors import EngineError
+from harness.record import Subject
+
+_ENVIRONMENT = {
+    # the engine runs in the worker's own process: one process a job, and steps can be stamped one by one
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+PRELOAD = (
+    "harness.backends.vllm_preload",
+    "vllm.entrypoints.llm",
+    "vllm.v1.engine.core",
+    "vllm.v1.worker.cpu_worker",
+    "lm_eval.evaluator",
+    "lm_eval.models.vllm_causallms",
+    "lm_eval.tasks",
+)
+"""Modules that a process without an accelerator imports once, before it forks the jobs."""
+
+
+def prepare_environment() -> None:
+    """Sets the variables that vLLM reads when it is imported, and the alias that lm-eval asks for."""
+    os.environ.update(_ENVIRONMENT)
+    vllm_alias.install()
+
+
+class VllmBackend:
+    """Loads models with `vllm.LLM`."""
+
+    def load(self, subject: Subject, location: str, config: dict[str, Any], scratch: Path) -> VllmEngine:
+        """See `backends.base.Backend.load`."""
+        prepare_environment()
+        arguments = engine_arguments(subject, location)
+        if subject.weights == "dummy":
+            arguments |= _dummy_arguments(config, scratch)
+        _ask_for_amx()
+        from vllm import LLM
+
+        start = time.perf_counter()
+        try:
+            llm = LLM(**arguments)
+        except Exception as error:  # vLLM raises every kind; the worker needs one with a reason
+            raise EngineError(_reason(error), kind=_kind(error), where=location) from error
+        return VllmEngine(llm, arguments, load_s=time.perf_counter() - start)
+
+
+def engine_arguments(subject: Subject, location: str) -> dict[str, Any]:
+    """The keyword arguments of `vllm.LLM` for a subject."""
+    arguments: dict[str, Any] = {"model": location, "dtype": subject.precision, **subject.engine}
+    if subject.source.startswith("hub:") and subject.revision:
+        arguments["revision"] = subject.revision
+    if subject.quantization:
+        arguments["quantization"] = subject.quantization
+    if subject.tensor_parallel > 1:
+        arguments["tensor_parallel_size"] = subject.tensor_parallel
+    if subject.expert_parallel:
+        arguments["enable_expert_parallel"] = True
+    return arguments
+
+
+class VllmEngine:
+    """A loaded `vllm.LLM`."""
+
+    def __init__(self, llm: Any, arguments: dict[str, Any], load_s: float) -> None:
+        self.load_s = load_s
+        self._llm = llm
+        self._engine = llm.llm_engine
+        self._arguments = arguments
+        self._sampling: dict[int, Any] = {}
+        self._language_model: Any = None
+        self._detokenize = not arguments.get("skip_tokenizer_init", False)
+        self.vocabulary_size: int = self._engine.model_config.get_vocab_size()
+        self.max_model_len: int = self._engine.model_config.max_model_len
+
+    def submit(self, request_id: str, prompt: list[int], output_tokens: int) -> None:
+        """See `backends.base.Engine.submit`. The sampling is that of `vllm bench throughput`."""
+        if output_tokens not in self._sampling:
+            self._sampling[output_tokens] = self._sampling_for(output_tokens)
+        self._engine.add_request(request_id, {"prompt_token_ids": prompt}, self._sampling[output_tokens])
+
+    def _sampling_for(self, output_tokens: int) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        return SamplingParams(
+            temperature=1.0, top_p=1.0, ignore_eos=True, max_tokens=output_tokens,
+            detokenize=self._detokenize, output_kind=RequestOutputKind.DELTA,
+        )
+
+    def step(self) -> list[StepOutput]:
+        """See `backends.base.Engine.step`. Raises EngineError where the engine breaks."""
+        try:
+            outputs = self._engine.step()
+        except Exception as error:  # as in load
+            raise EngineError(_reason(error), kind=_kind(error)) from error
+        return [
+            StepOutput(
+                output.request_id,
+                len(output.outputs[0].token_ids),
+                output.finished,
+                output.outputs[0].finish_reason,
+                len(output.prompt_token_ids or ()),
+                output.num_cached_tokens or 0,
+            )
+            for output in outputs
+        ]
+
+    def memory(self) -> EngineMemory:
+        """See `backends.base.Engine.memory`."""
+        cache = self._engine.vllm_config.cache_config
+        core = self._engine.engine_core.engine_core
+        groups = core.scheduler.kv_cache_config.kv_cache_groups
+        # layers of several groups share one allocation, laid out for the widest group
+        page_bytes = max(len(group.layer_names) * group.kv_cache_spec.page_size_bytes for group in groups)
+        return EngineMemory(cache.num_gpu_blocks * page_bytes, cache.num_gpu_blocks * cache.block_size)
+
+    def language_model(self) -> Any:
+        """See `backends.base.Engine.language_model`: lm-eval's own vLLM model, given this engine in place of its."""
+        from lm_eval.models import vllm_causallms
+
+        if self._language_model is None:
+            with _engine_for(vllm_causallms, self._llm):
+                self._language_model = vllm_causallms.VLLM(
+                    pretrained=self._arguments["model"], batch_size="auto", **self.arguments()
+                )
+        return self._language_model
+
+    def config(self) -> dict[str, Any]:
+        """See `backends.base.Engine.config`."""
+        config: dict[str, Any] = json.loads(self._engine.model_config.hf_config.to_json_string(use_diff=False))
+        return config
+
+    def arguments(self) -> dict[str, Any]:
+        """See `backends.base.Engine.arguments`."""
+        return {key: value for key, value in self._arguments.items() if key != "model"}
+
+    def close(self) -> None:
+        """Stops the engine and frees its memory."""
+        from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+
+        self._engine.engine_core.shutdown()
+        del self._engine, self._llm, self._language_model
+        cleanup_dist_env_and_memory()
+        gc.collect()
+
+
+@contextlib.contextmanager
+def _engine_for(module: Any, llm: Any) -> Iterator[None]:
+    """While this holds, the engine that lm-eval starts is the one that is there already."""
+    original = module.LLM
+    module.LLM = lambda **_: llm
+    try:
+        yield
+    finally:
+        module.LLM = original
+
+
+def _dummy_arguments(config: dict[str, Any], scratch: Path) -> dict[str, Any]:
+    folder = scratch / "dummy"
+    folder.mkdir(parents=True, exist_ok=True)
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    named = {"architectures": [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(str(config.get("model_type")), "unknown")]}
+    (folder / "config.json").write_text(json.dumps(named | config), encoding="utf-8")
+    return {"model": str(folder), "load_format": "dummy", "skip_tokenizer_init": True}
+
+
+def _ask_for_amx() -> None:
+    """The kernel hands out AMX to a process that asks; vLLM's attention uses it without asking on small models."""
+    import torch
+
+    initialise = getattr(torch.cpu, "_init_amx", None)
+    if initialise is not None:
+        initialise()
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost message, on one line: vLLM wraps the cause in 'Engine core initialization failed'."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:600]}" if text else type(error).__name__
+
+
+def _kind(error: BaseException) -> str:
+    text = f"{type(error).__name__} {error}".lower()
+    return "out-of-memory" if "out of memory" in text or "outofmemory" in text or "memoryerror" in text else "load"

@@ -1,0 +1,181 @@
+"""Where jobs run: each in a process of its own on this machine."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.machine import device_kind
+from harness.plan import Job
+from harness.record import Failed, Record
+from harness.worker import CellStarted, Event, Run, Scribe, run_job
+
+_PR_SET_PDEATHSIG = 1
+_POLL_S = 0.2
+_LOG_TAIL_CHARACTERS = 4000
+
+
+class Executor(Protocol):
+    """Runs jobs."""
+
+    def run(self, job: Job, run: Run) -> Iterator[Event]:
+        """Yields what happens; every cell of the job ends in exactly one record, whatever becomes of the process."""
+
+
+class LocalExecutor:
+    """One process a job, one job at a time, the engine's output in a file a job under `logs`.
+
+    Without an accelerator the jobs are forked from a server that has imported vLLM and lm-eval once (their imports
+    take most of a small model's start); with one they are spawned, since CUDA does not survive a fork.
+    """
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._context: Any = None
+
+    def run(self, job: Job, run: Run) -> Iterator[Event]:
+        """See `Executor.run`."""
+        log_file = self.log_file(job, run)
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        log_file.touch()
+        context = self._start(job)
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_child, args=(job, run, sender, str(log_file)), daemon=False)
+        process.start()
+        sender.close()
+        try:
+            yield from _follow(job, run, process, receiver, log_file)
+        finally:
+            _kill(process)
+            receiver.close()
+
+    def log_file(self, job: Job, run: Run) -> Path:
+        """Where the engine's output of a job goes."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", job.subject.model)[:80]
+        return self._logs / run.id / f"{name}-r{job.repeat}.log"
+
+    def _start(self, job: Job) -> Any:
+        if self._context is None:
+            if job.subject.threads is not None:
+                os.environ["OMP_NUM_THREADS"] = str(job.subject.threads)
+            if device_kind() == "cuda":
+                self._context = multiprocessing.get_context("spawn")
+            else:
+                self._context = multiprocessing.get_context("forkserver")
+                self._context.set_forkserver_preload(list(_preload()))
+                with _output_to(self._logs / "fork-server.log"):
+                    multiprocessing.forkserver.ensure_running()
+        return self._context
+
+
+def _preload() -> tuple[str, ...]:
+    from harness.backends.vllm import PRELOAD
+
+    return PRELOAD
+
+
+def _follow(job: Job, run: Run, process: BaseProcess, receiver: Connection, log_file: Path) -> Iterator[Event]:
+    """The child's events, then a failure for each cell that it left without a record."""
+    deadline = time.monotonic() + job.timeout_s
+    left = {cell.id: cell for cell in job.cells}
+    scribe = Scribe.of(job, run)
+    error, message = "killed", ""
+    while True:
+        if not receiver.poll(_POLL_S):
+            if time.monotonic() > deadline:
+                error, message = "timeout", f"not done after {job.timeout_s:g} s"
+                break
+            continue
+        try:
+            event = receiver.recv()
+        except (EOFError, ConnectionResetError):
+            break
+        if isinstance(event, Record):
+            left.pop(event.cell.id, None)
+        if isinstance(event, CellStarted):
+            scribe.begin()
+        yield event
+    if not left:
+        return
+    _kill(process)
+    message = message or f"the process ended early ({_exit_text(process.exitcode)})"
+    for cell in left.values():
+        yield scribe.record(cell, Failed(error=error, message=message, log_tail=_tail(log_file)))
+
+
+def _child(job: Job, run: Run, sender: Connection, log_file: str) -> None:
+    """The body of a job's process."""
+    _become_job(log_file)
+    from harness.backends.vllm import VllmBackend
+
+    for event in run_job(job, run, VllmBackend()):
+        sender.send(event)
+    sender.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # the engine's own exit handlers hang now and then; everything that matters has been sent
+    os._exit(0)
+
+
+def _become_job(log_file: str) -> None:
+    """A process group of its own, so that it can be ended whole; death with the parent; output to the log."""
+    os.setsid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _kill(process: BaseProcess) -> None:
+    """Ends a job's whole process group; a process that is gone is no error."""
+    if process.is_alive() and process.pid is not None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            process.kill()
+    process.join()
+
+
+@contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """Sends this process's output to a file: what is started meanwhile keeps it so."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    saved = os.dup(1), os.dup(2)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        yield
+    finally:
+        for number, original in enumerate(saved, start=1):
+            os.dup2(original, number)
+            os.close(original)
+        os.close(descriptor)
+
+
+def _exit_text(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return f"{name}: out of memory, most likely" if name == "SIGKILL" else name
+    return f"exit code {code}"
+
+
+def _tail(path: Path) -> str:
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    return text[-_LOG_TAIL_CHARACTERS:]

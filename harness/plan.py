@@ -1,0 +1,329 @@
+"""A suite on a machine -> jobs of cells, and the cells refused with their reasons. Nothing is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.accounting import PRECISIONS, Precision, kv_bytes, weight_bytes
+from harness.architecture import Architecture
+from harness.catalog import Catalog
+from harness.checkpoint import checkpoint_fingerprint
+from harness.errors import InputError, UnknownStructureError, nearest
+from harness.hf_config import architecture_from_config, read_config
+from harness.machine import accelerator_name
+from harness.record import Cell, Environment, MemoryScenario, QualityScenario, Scenario, ServingScenario, Subject
+from harness.schema import Frozen
+from harness.suite import Model, Suite
+from harness.tasks import LocalTask, local_tasks, shipped_task_folder, shipped_tasks
+
+ENGINE_DEFAULTS: dict[str, Any] = {
+    "disable_log_stats": True,
+    "enable_prefix_caching": False,
+    "max_num_seqs": 256,
+}
+"""Timed runs must not answer prompts from a cache; the rest is vLLM's own default, written down."""
+CPU_DEFAULTS: dict[str, Any] = {"enforce_eager": True, "kv_cache_memory_bytes": 2**30}
+CUDA_DEFAULTS: dict[str, Any] = {"enforce_eager": False, "gpu_memory_utilization": 0.9}
+_DEFAULT_CONTEXT = 4096
+_ENGINE_OVERHEAD_BYTES = 2 * 10**9
+"""What the engine itself takes beside weights and cache: about 1 GB of libraries on a processor, of context and
+activations on an accelerator."""
+
+
+class Job(Frozen):
+    """The cells of one subject that one engine load serves, in order; one process."""
+
+    subject: Subject
+    repeat: int
+    cells: tuple[Cell, ...]
+    group: str | None
+    location: str
+    """Where the weights are on this machine: a folder, or a hub repository."""
+    config: dict[str, Any]
+    """The model's config.json; empty for a hub model that the catalog does not know."""
+    tasks_folder: str
+    timeout_s: float
+
+
+class Refusal(Frozen):
+    """A cell that this machine cannot measure."""
+
+    cell: Cell
+    group: str | None
+    config: dict[str, Any]
+    reason: str
+
+
+class Plan(Frozen):
+    """What a suite does on this machine."""
+
+    suite: str
+    jobs: tuple[Job, ...]
+    refusals: tuple[Refusal, ...]
+
+    def without(self, done: set[tuple[str, int]]) -> Plan:
+        """The plan less the (cell id, repeat) pairs that are done; a job without cells is dropped."""
+        kept = []
+        for job in self.jobs:
+            cells = tuple(cell for cell in job.cells if (cell.id, job.repeat) not in done)
+            if cells:
+                kept.append(job.model_copy(update={"cells": cells}))
+        return self.model_copy(update={"jobs": tuple(kept)})
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A suite's model with what the machine adds: where it is, what it is, and as what it will be measured."""
+
+    model: Model
+    subject: Subject
+    location: str
+    config: dict[str, Any]
+    architecture: Architecture | None
+    weights_bytes: float | None
+    """None where the size is not known before the checkpoint is fetched."""
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans one suite. `where` is the suite's file, for messages; its folder anchors the models' paths."""
+
+    suite: Suite
+    where: Path
+    environment: Environment
+    suites_dir: Path
+
+    def plan(self) -> Plan:
+        """The jobs, interleaved so that drift of the machine hits all models alike, and the refusals.
+
+        Raises InputError for a model or a task that is not known.
+        """
+        tasks = self._tasks()
+        resolved = [self._resolve(index, model) for index, model in enumerate(self.suite.models)]
+        refusals: list[Refusal] = []
+        allowed: list[tuple[Resolved, list[Cell]]] = []
+        for item in resolved:
+            cells = []
+            for cell in self._cells(item, tasks):
+                reason = self._refusal(item, cell.scenario)
+                if reason is None:
+                    cells.append(cell)
+                else:
+                    refusals.append(Refusal(cell=cell, group=item.model.group, config=item.config, reason=reason))
+            if any(not isinstance(cell.scenario, MemoryScenario) for cell in cells):
+                allowed.append((item, cells))
+        return Plan(suite=self.suite.name, jobs=tuple(self._jobs(allowed)), refusals=tuple(refusals))
+
+    def _jobs(self, allowed: list[tuple[Resolved, list[Cell]]]) -> list[Job]:
+        jobs = []
+        for repeat in range(self.suite.repeats):
+            # each round starts with another model, so that none is always the first on a cold machine
+            start = repeat % max(1, len(allowed))
+            for item, cells in allowed[start:] + allowed[:start]:
+                kept = tuple(c for c in cells if repeat == 0 or not isinstance(c.scenario, QualityScenario))
+                if repeat == 0 or any(isinstance(cell.scenario, ServingScenario) for cell in kept):
+                    jobs.append(self._job(item, kept, repeat))
+        return jobs
+
+    def _job(self, item: Resolved, cells: tuple[Cell, ...], repeat: int) -> Job:
+        return Job(
+            subject=item.subject, repeat=repeat, cells=cells, group=item.model.group, location=item.location,
+            config=item.config, tasks_folder=str(self.suites_dir / "tasks"), timeout_s=self.suite.timeout_s,
+        )
+
+    # Cells -------------------------------------------------------------------------------------------------------
+
+    def _cells(self, item: Resolved, tasks: dict[str, LocalTask | None]) -> list[Cell]:
+        scenarios: list[Scenario] = [
+            ServingScenario(
+                name=serving.name, prompt_tokens=serving.prompt_tokens, output_tokens=serving.output_tokens,
+                concurrency=concurrency, requests=serving.requests(concurrency),
+            )
+            for serving in self.suite.serving
+            for concurrency in sorted(serving.concurrency)
+        ]
+        scenarios.append(MemoryScenario())
+        if self.suite.quality is not None:
+            scenarios += [self._quality(item.model, task, tasks) for task in self.suite.quality.tasks]
+        return [Cell(subject=item.subject, scenario=scenario, seed=self.suite.seed) for scenario in scenarios]
+
+    def _quality(self, model: Model, task: str, tasks: dict[str, LocalTask | None]) -> QualityScenario:
+        quality = self.suite.quality
+        assert quality is not None
+        run = model.tasks_as.get(task, task)
+        local = tasks[run]
+        return QualityScenario(
+            task=task, lm_eval_task=run, task_fingerprint=None if local is None else local.fingerprint(),
+            num_fewshot=quality.num_fewshot, limit=quality.limit, apply_chat_template=quality.apply_chat_template,
+            metric=quality.metrics.get(task),
+        )
+
+    def _tasks(self) -> dict[str, LocalTask | None]:
+        """Every task that the suite runs, None for those that lm-eval ships. Raises InputError for an unknown one."""
+        if self.suite.quality is None:
+            return {}
+        local = local_tasks(self.suites_dir / "tasks")
+        needed = self._tasks_to_run()
+        wanted = {task for _, task in needed} - set(local)
+        folder = shipped_task_folder()
+        # without lm-eval its task names cannot be checked here: the run itself would name a wrong one
+        shipped = shipped_tasks(folder, wanted) if wanted and folder is not None else wanted
+        for place, task in needed:
+            if task not in local and task not in shipped:
+                raise self._error(f"unknown task {task!r}", place, nearest(task, shipped | set(local)))
+        return {task: local.get(task) for _, task in needed}
+
+    def _tasks_to_run(self) -> list[tuple[str, str]]:
+        """The tasks with the key that names each. Raises InputError for a key that names a column not measured."""
+        assert self.suite.quality is not None
+        columns, models = self.suite.quality.tasks, list(enumerate(self.suite.models))
+        named = [(f"models[{i}].tasks_as", task) for i, model in models for task in model.tasks_as]
+        for place, task in [*named, *(("quality.metrics", task) for task in self.suite.quality.metrics)]:
+            if task not in columns:
+                raise self._error(f"task {task!r} is not among quality.tasks", place, nearest(task, columns))
+        # a column that every model measures as another task needs no task file of its own
+        direct = [
+            (f"quality.tasks[{i}]", task) for i, task in enumerate(columns)
+            if any(task not in model.tasks_as for _, model in models)
+        ]
+        return direct + [(f"models[{i}].tasks_as.{t}", run) for i, m in models for t, run in m.tasks_as.items()]
+
+    # Models ------------------------------------------------------------------------------------------------------
+
+    def _resolve(self, index: int, model: Model) -> Resolved:
+        revision, precision = model.revision, str(model.precision)
+        weights: float | None = None
+        if model.path is not None:
+            folder = (self.where.parent / model.path).resolve()
+            if not folder.is_dir():
+                raise self._error(
+                    f"no such folder: {model.path}", f"models[{index}].path", self._nearest_folder(model.path)
+                )
+            source, location, config = f"path:{model.path}", str(folder), dict(read_config(folder))
+            if model.weights == "checkpoint":
+                revision = checkpoint_fingerprint(folder)
+                weights = float(sum(file.stat().st_size for file in folder.glob("*.safetensors"))) or None
+        elif model.catalog is not None:
+            source, location, config, revision, weights = self._from_catalog(index, model)
+        else:
+            source, location, config = f"hub:{model.hub}", str(model.hub), {}
+        architecture = _known_architecture(config, location)
+        if precision == "auto":
+            precision = _stored_precision(config)
+        if weights is None and architecture is not None:
+            weights = weight_bytes(architecture, PRECISIONS[precision])
+        subject = self._subject(model, source, revision, precision, config)
+        return Resolved(model, subject, location, config, architecture, weights)
+
+    def _from_catalog(self, index: int, model: Model) -> tuple[str, str, dict[str, Any], str | None, float | None]:
+        catalog = Catalog(self.suites_dir)
+        if model.catalog not in catalog.names():
+            hint = nearest(str(model.catalog), catalog.names())
+            raise self._error(f"unknown model {model.catalog!r}", f"models[{index}].catalog", hint)
+        entry = catalog.load(str(model.catalog))
+        weights: Precision | None = None
+        if entry.precision not in ("float32", "bfloat16", "float16"):
+            weights = entry.weight_precision
+        size = None if weights is None else weight_bytes(entry.architecture, weights)
+        config: dict[str, Any] = dict(entry.config)
+        return f"hub:{entry.hf_repo}", entry.hf_repo, config, model.revision or entry.revision, size
+
+    def _subject(
+        self, model: Model, source: str, revision: str | None, precision: str, config: dict[str, Any]
+    ) -> Subject:
+        on_cuda = bool(self.environment.accelerators)
+        engine = {**ENGINE_DEFAULTS, **(CUDA_DEFAULTS if on_cuda else CPU_DEFAULTS), "seed": self.suite.seed}
+        positions = config.get("max_position_embeddings")
+        engine["max_model_len"] = min(positions, _DEFAULT_CONTEXT) if isinstance(positions, int) else _DEFAULT_CONTEXT
+        engine |= self.suite.engine | model.engine
+        return Subject(
+            model=model.name, source=source, revision=revision, weights=model.weights, precision=precision,
+            quantization=model.quantization, backend="vllm", engine=engine,
+            accelerator=accelerator_name(self.environment), tensor_parallel=model.tensor_parallel,
+            expert_parallel=model.expert_parallel, threads=None if on_cuda else self.environment.threads,
+        )
+
+    # Refusals ----------------------------------------------------------------------------------------------------
+
+    def _refusal(self, item: Resolved, scenario: Scenario) -> str | None:
+        """Why this machine cannot measure the cell, None where it can."""
+        model, accelerators = item.model, self.environment.accelerators
+        if model.tensor_parallel > max(1, len(accelerators)):
+            found = f"{len(accelerators)} accelerator(s)" if accelerators else "no accelerator"
+            return f"needs {model.tensor_parallel} accelerators; this machine has {found}"
+        if isinstance(scenario, QualityScenario) and model.weights == "dummy":
+            return "dummy weights have no quality to score"
+        too_large = self._too_large(item)
+        if too_large is not None:
+            return too_large
+        return self._too_long(item, scenario) if isinstance(scenario, ServingScenario) else None
+
+    def _too_large(self, item: Resolved) -> str | None:
+        if item.weights_bytes is None:
+            return None
+        engine, accelerators = item.subject.engine, self.environment.accelerators
+        if accelerators:
+            share = float(engine.get("gpu_memory_utilization", 1.0))
+            available = share * min(a.memory_bytes for a in accelerators) * item.model.tensor_parallel
+        else:
+            available = float(self.environment.memory_bytes)
+        cache = float(engine.get("kv_cache_memory_bytes") or self._least_cache(item))
+        needed = item.weights_bytes + cache + _ENGINE_OVERHEAD_BYTES
+        if needed <= available:
+            return None
+        return (
+            f"needs {_gigabytes(needed)} (weights {_gigabytes(item.weights_bytes)}, KV cache "
+            f"{_gigabytes(cache)}, engine {_gigabytes(_ENGINE_OVERHEAD_BYTES)}); this machine offers "
+            f"{_gigabytes(available)}"
+        )
+
+    def _least_cache(self, item: Resolved) -> float:
+        """The cache of one sequence of the engine's whole context: without it vLLM does not start."""
+        if item.architecture is None:
+            return 0.0
+        return kv_bytes(item.architecture, float(item.subject.engine["max_model_len"]))
+
+    def _too_long(self, item: Resolved, scenario: ServingScenario) -> str | None:
+        engine = item.subject.engine
+        length = scenario.prompt_tokens + scenario.output_tokens
+        if length > engine["max_model_len"]:
+            return f"{length} tokens a request exceed the engine's context of {engine['max_model_len']}"
+        if scenario.concurrency > engine["max_num_seqs"]:
+            return f"concurrency {scenario.concurrency} exceeds the engine's max_num_seqs of {engine['max_num_seqs']}"
+        cache = engine.get("kv_cache_memory_bytes")
+        if cache and item.architecture is not None:
+            load = scenario.concurrency * kv_bytes(item.architecture, float(length))
+            if load > cache:
+                return f"the load needs {_gigabytes(load)} of KV cache; the engine has {_gigabytes(cache)}"
+        return None
+
+    # Messages ----------------------------------------------------------------------------------------------------
+
+    def _error(self, what: str, key: str, hint: str) -> InputError:
+        return InputError(what, where=f"{self.where}:{key}", hint=hint)
+
+    def _nearest_folder(self, path: str) -> str:
+        parent = (self.where.parent / path).parent
+        names = [folder.name for folder in parent.iterdir() if folder.is_dir()] if parent.is_dir() else []
+        return nearest(Path(path).name, names) if names else f"the path is relative to {self.where.parent}"
+
+
+def _known_architecture(config: dict[str, Any], where: str) -> Architecture | None:
+    """The structure, None where it is not known: the engine may still run it, it is only not counted."""
+    if not config:
+        return None
+    try:
+        return architecture_from_config(config, where)
+    except UnknownStructureError:
+        return None
+
+
+def _stored_precision(config: dict[str, Any]) -> str:
+    stored = config.get("dtype") or config.get("torch_dtype")
+    return str(stored) if stored in PRECISIONS else "bfloat16"
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.3g} GB"

@@ -1,0 +1,41 @@
+"""Where the shipped files are: at the top of a checkout, inside the package of an installed wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import InputError, nearest
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def suites_dir() -> Path:
+    """The folder of suites, models, tasks and pocket checkpoints."""
+    return _shipped("suites")
+
+
+def templates_dir() -> Path:
+    """The folder of page templates."""
+    return _shipped("templates")
+
+
+def _shipped(name: str) -> Path:
+    packaged = _PACKAGE / "_data" / name
+    return packaged if packaged.is_dir() else _PACKAGE.parent / name
+
+
+def find_suite(argument: str) -> Path:
+    """A suite file from a path, or from the name of a shipped suite (`pocket`).
+
+    Raises InputError, naming the shipped suites nearest to it.
+    """
+    path = Path(argument)
+    if path.is_file():
+        return path
+    shipped = {file.stem: file for file in suites_dir().glob("*.yaml")}
+    if argument in shipped:
+        return shipped[argument]
+    name = path.stem if path.suffix == ".yaml" else argument
+    if path.suffix == ".yaml" and path.parent.name == "suites" and name in shipped and not path.exists():
+        return shipped[name]
+    raise InputError("no such suite", where=argument, hint=nearest(name, shipped) + " (a path to a file works too)")

@@ -1,0 +1,66 @@
+"""Skips what is done, submits jobs, appends records; nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from harness.executors import Executor
+from harness.plan import Job, Plan
+from harness.record import Environment, Failed, Record, Refused
+from harness.store import Store
+from harness.worker import Event, Run, Scribe
+
+Listener = Callable[[Job, Event], None]
+
+CELL_ERRORS = ("task", "context")
+"""Failures of one cell, which say nothing about whether the model loads."""
+
+
+@dataclass
+class Tally:
+    """How a run ended: cells by outcome."""
+
+    skipped: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failures: list[Record] = field(default_factory=list)
+
+    def add(self, record: Record) -> None:
+        """Counts one record."""
+        self.outcomes[record.outcome.status] += 1
+        if isinstance(record.outcome, Failed):
+            self.failures.append(record)
+
+
+def run_plan(
+    plan: Plan, store: Store, executor: Executor, run: Run, environment: Environment, listen: Listener
+) -> Tally:
+    """Runs what the store does not have yet, and returns how it went.
+
+    Stopping it at any moment loses at most the cell in flight. Raises StoreError where a record cannot be written.
+    """
+    done = store.completed(plan.suite)
+    remaining = plan.without(done)
+    tally = Tally(skipped=sum(len(job.cells) for job in plan.jobs) - sum(len(job.cells) for job in remaining.jobs))
+    known = {(r.cell.id, r.outcome.reason) for _, r in store.read(plan.suite, []) if isinstance(r.outcome, Refused)}
+    for refusal in plan.refusals:
+        if (refusal.cell.id, refusal.reason) not in known:
+            scribe = Scribe(run, environment, 0, refusal.group, refusal.config)
+            store.append(scribe.record(refusal.cell, Refused(reason=refusal.reason)))
+        tally.outcomes["refused"] += 1
+    unloadable: set[str] = set()
+    for job in remaining.jobs:
+        if job.subject.model in unloadable:
+            continue
+        loaded = False
+        for event in executor.run(job, run):
+            if isinstance(event, Record):
+                store.append(event)
+                tally.add(event)
+                loaded |= not isinstance(event.outcome, Failed) or event.outcome.error in CELL_ERRORS
+            listen(job, event)
+        if not loaded:
+            # its other repeats would fail the same way; the failed row stands for them
+            unloadable.add(job.subject.model)
+    return tally

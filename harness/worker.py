@@ -1,0 +1,153 @@
+"""The child process: a job in, records out. The one place where engines and measurements meet."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from harness.accounting import PRECISIONS, count_parameters, weight_bytes
+from harness.backends.base import Backend, Engine
+from harness.checkpoint import Weights, count_weights
+from harness.errors import MoebenchError
+from harness.hf_config import architecture_from_config
+from harness.machine import detect_environment
+from harness.measurements.memory import MemoryProbe
+from harness.measurements.quality import measure_quality
+from harness.measurements.serving import measure_serving
+from harness.plan import Job
+from harness.record import (
+    Cell,
+    Completed,
+    Environment,
+    Failed,
+    Measurement,
+    MemoryScenario,
+    QualityScenario,
+    Record,
+    Refused,
+    ServingScenario,
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all records of one `moebench run` share."""
+
+    id: str
+    suite: str
+
+
+@dataclass(frozen=True)
+class CellStarted:
+    """The worker begins a cell; None while it loads the engine."""
+
+    cell: Cell | None
+
+
+Event = CellStarted | Record
+
+
+def run_job(job: Job, run: Run, backend: Backend) -> Iterator[Event]:
+    """Loads the job's model once and measures its cells in order. Yields what happens; raises nothing.
+
+    A model that cannot load fails every cell; a cell that breaks fails alone.
+    """
+    scribe = Scribe.of(job, run)
+    yield CellStarted(None)
+    with TemporaryDirectory(prefix="moebench-") as scratch:
+        probe = MemoryProbe()
+        try:
+            engine = backend.load(job.subject, job.location, job.config, Path(scratch))
+        except Exception as error:  # noqa: BLE001 - the worker is where any failure becomes a record
+            for cell in job.cells:
+                yield scribe.record(cell, _failed(error, "load"))
+            return
+        probe.loaded()
+        scribe.config = scribe.config or engine.config()
+        for cell in job.cells:
+            yield CellStarted(cell)
+            scribe.begin()
+            try:
+                measurement = _measure(cell, engine, probe, job)
+            except Exception as error:  # noqa: BLE001 - as above
+                yield scribe.record(cell, _failed(error, "internal"))
+            else:
+                yield scribe.record(cell, Completed(measurement=measurement))
+            probe.sample()
+        engine.close()
+
+
+def _measure(cell: Cell, engine: Engine, probe: MemoryProbe, job: Job) -> Measurement:
+    scenario = cell.scenario
+    if isinstance(scenario, ServingScenario):
+        return measure_serving(engine, scenario, cell.seed)
+    if isinstance(scenario, QualityScenario):
+        return measure_quality(engine, scenario, Path(job.tasks_folder))
+    assert isinstance(scenario, MemoryScenario)
+    return probe.measure(engine, _weights(job))
+
+
+def _weights(job: Job) -> Weights:
+    if job.subject.weights == "dummy":
+        architecture = architecture_from_config(job.config, job.location)
+        size = weight_bytes(architecture, PRECISIONS[job.subject.precision])
+        return Weights(count_parameters(architecture).total, round(size))
+    if job.subject.source.startswith("path:"):
+        return count_weights(Path(job.location))
+    from huggingface_hub import snapshot_download
+
+    # the engine has fetched it: this finds the folder in the cache and asks no network
+    return count_weights(Path(snapshot_download(job.location, revision=job.subject.revision, local_files_only=True)))
+
+
+def _failed(error: Exception, kind: str) -> Failed:
+    if isinstance(error, MoebenchError):
+        return Failed(error=getattr(error, "kind", kind), message=str(error))
+    trace = "".join(traceback.format_exception(error))
+    return Failed(error=kind, message=f"{type(error).__name__}: {error}", log_tail=trace[-4000:])
+
+
+@dataclass
+class Scribe:
+    """Makes the records of one job, each with the time since `begin`."""
+
+    run: Run
+    environment: Environment
+    repeat: int
+    group: str | None
+    config: dict[str, Any]
+    _started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _began: float = field(default_factory=time.perf_counter)
+
+    @classmethod
+    def of(cls, job: Job, run: Run) -> Scribe:
+        """The scribe of a job on this machine."""
+        return cls(run, detect_environment(threads=job.subject.threads), job.repeat, job.group, job.config)
+
+    def begin(self) -> None:
+        """Marks the start of a cell."""
+        self._started = datetime.now(UTC)
+        self._began = time.perf_counter()
+
+    def record(self, cell: Cell, outcome: Completed | Failed | Refused) -> Record:
+        """A record of what happened since `begin`."""
+        return Record(
+            id=uuid.uuid4().hex[:12],
+            run_id=self.run.id,
+            suite=self.run.suite,
+            cell=cell,
+            repeat=self.repeat,
+            started_at=self._started,
+            duration_s=round(time.perf_counter() - self._began, 6),
+            group=self.group,
+            config=self.config,
+            environment=self.environment,
+            outcome=outcome,
+        )
