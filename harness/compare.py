@@ -1,0 +1,313 @@
+"""Two summaries held against each other: how far they match in size, and what differs by how much for certain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from harness.metrics import METRICS, Better
+from harness.stats import (
+    CONFIDENCE,
+    Contrast,
+    Estimate,
+    difference_of_estimates,
+    difference_of_means,
+    holm,
+    mean_of_contrasts,
+    paired_difference,
+    ratio_of_means,
+)
+from harness.summary import ModelSummary, PointKey, TaskScore
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+TOLERANCE = 0.10
+"""How far from 1 the ratio of two parameter counts may be for them to count as equal."""
+_SPEED = ("output_tokens_per_s", "ttft_p50_s", "tpot_p50_s")
+_MEMORY = ("device_peak_bytes", "resident_peak_bytes")
+_COUNTED = ("weights_bytes", "kv_bytes_per_token")
+_ROUNDING = 1e-6
+
+Verdict = Literal["better", "worse", "indistinguishable", "insufficient data"]
+
+
+@dataclass(frozen=True)
+class Matching:
+    """How two models compare in size; ratios are sparse / dense, None where a structure is not known."""
+
+    active_ratio: float | None
+    total_ratio: float | None
+    kinds: tuple[Literal["iso-active", "iso-total"], ...]
+
+    @property
+    def label(self) -> str:
+        """"iso-active", "iso-total", both, "unmatched" or "not counted"."""
+        if self.active_ratio is None or self.total_ratio is None:
+            return "not counted"
+        return " and ".join(self.kinds) or "unmatched"
+
+    @property
+    def mismatch(self) -> str:
+        """Both ratios in words."""
+        if self.active_ratio is None or self.total_ratio is None:
+            return "parameters not counted"
+        return f"{self.active_ratio:.2f} x the active and {self.total_ratio:.2f} x the total parameters"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One metric of a beside b. `contrast` is a / b where `kind` is ratio, a - b where it is difference."""
+
+    metric: str
+    """A key of `METRICS`, or `score:<task>`."""
+    title: str
+    point: PointKey | None
+    kind: Literal["ratio", "difference"]
+    better: Better
+    a: Estimate
+    b: Estimate
+    contrast: Contrast
+    exact: bool
+    """Whether both sides are counted, so that any difference is real."""
+    adjusted_p: float | None
+    """Holm's p over all tested effects of the comparison."""
+    verdict: Verdict
+    """Of a."""
+
+    @property
+    def null(self) -> float:
+        """The contrast of two equal sides."""
+        return 1.0 if self.kind == "ratio" else 0.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything in which two summaries can be compared, and what cannot be, with the reason."""
+
+    a: ModelSummary
+    b: ModelSummary
+    matching: Matching
+    effects: tuple[Effect, ...]
+    missing: tuple[str, ...]
+    caveats: tuple[str, ...]
+
+    def effect(self, metric: str, point: PointKey | None = None) -> Effect | None:
+        """The effect on a metric; for a serving metric without a point, at the highest shared concurrency."""
+        found = [one for one in self.effects if one.metric == metric and point in (None, one.point)]
+        return max(found, key=lambda one: one.point.concurrency if one.point else 0, default=None)
+
+
+def match(sparse: ModelSummary, dense: ModelSummary) -> Matching:
+    """Which sizes of two models are equal within 10 %: active parameters, total parameters, both or neither."""
+    if sparse.parameters is None or dense.parameters is None:
+        return Matching(None, None, ())
+    active = sparse.parameters.active / dense.parameters.active
+    total = sparse.parameters.total / dense.parameters.total
+    kinds: list[Literal["iso-active", "iso-total"]] = []
+    if abs(active - 1) <= TOLERANCE:
+        kinds.append("iso-active")
+    if abs(total - 1) <= TOLERANCE:
+        kinds.append("iso-total")
+    return Matching(active, total, tuple(kinds))
+
+
+def compare(a: ModelSummary, b: ModelSummary, *, seed: int = 0) -> Comparison:
+    """Compares a with b, from a's view.
+
+    Speed and memory are ratios of means over repeats; scores are differences, paired on the same items where one
+    model's items include the other's. An effect is better or worse only where its 95 % interval excludes equality and
+    Holm's p over all tested effects is below 0.05. Timings on different accelerators are not compared. `seed` is that
+    of the bootstrap. Models or groups of trainings can be given; a group's spread is over its trainings.
+    """
+    missing: list[str] = []
+    effects = _counted_effects(a, b)
+    if a.subject.accelerator == b.subject.accelerator:
+        effects += _memory_effects(a, b) + _speed_effects(a, b, missing)
+    else:
+        hardware = f"{a.subject.accelerator} and {b.subject.accelerator}"
+        missing.append(f"speed and memory: measured on different hardware ({hardware})")
+    effects += _score_effects(a, b, missing, seed)
+    return Comparison(a, b, match(a, b), _judged(effects), tuple(missing), tuple(_caveats(a, b)))
+
+
+def _effect(metric: str, a: Estimate, b: Estimate, contrast: Contrast, point: PointKey | None = None) -> Effect:
+    known = METRICS[metric.split(":", 1)[0]]
+    return Effect(
+        metric=metric,
+        title=metric.removeprefix("score:") if metric.startswith("score:") else known.title,
+        point=point,
+        kind="difference" if known.scenario == "quality" else "ratio",
+        better=known.better,
+        a=a,
+        b=b,
+        contrast=contrast,
+        exact=False,
+        adjusted_p=None,
+        verdict="insufficient data",
+    )
+
+
+def _counted_effects(a: ModelSummary, b: ModelSummary) -> list[Effect]:
+    shared = [point.key for point in a.points if b.point(point.key)]
+    at = max(shared, key=lambda key: key.concurrency, default=None)
+    effects = []
+    for metric, point in [*((metric, None) for metric in _COUNTED), ("decode_flops_per_token", at)]:
+        one, other = a.estimate(metric, point), b.estimate(metric, point)
+        if one is None or other is None or not other.value:
+            continue
+        ratio = one.value / other.value
+        contrast = Contrast(ratio, ratio, ratio, None, "counted on both sides")
+        effects.append(replace(_effect(metric, one, other, contrast, point), exact=True))
+    return effects
+
+
+def _ratio_effect(metric: str, a: Estimate, b: Estimate, point: PointKey | None = None) -> Effect | None:
+    if not a.values or not b.values or min(*a.values, *b.values) <= 0:
+        return None
+    return _effect(metric, a, b, ratio_of_means(a.values, b.values), point)
+
+
+def _memory_effects(a: ModelSummary, b: ModelSummary) -> list[Effect]:
+    """The devices' peak where both have one, else the host's."""
+    for metric in _MEMORY:
+        one, other = a.estimate(metric), b.estimate(metric)
+        effect = _ratio_effect(metric, one, other) if one and other else None
+        if effect:
+            return [effect]
+    return []
+
+
+def _speed_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list[Effect]:
+    effects = []
+    for key in sorted({point.key for point in (*a.points, *b.points)}):
+        at_a, at_b = a.point(key), b.point(key)
+        if at_a is None or at_b is None:
+            lacking = a.model if at_a is None else b.model
+            missing.append(f"{key.name} at {key.concurrency} concurrent requests: {lacking} was not measured")
+            continue
+        for metric in _SPEED:
+            one, other = at_a.estimates.get(metric), at_b.estimates.get(metric)
+            effect = _ratio_effect(metric, one, other, key) if one and other else None
+            if effect:
+                effects.append(effect)
+    return effects
+
+
+def _score_effects(a: ModelSummary, b: ModelSummary, missing: list[str], seed: int) -> list[Effect]:
+    """One effect a shared task, and the mean score where both have one."""
+    effects = []
+    for task in dict.fromkeys((*a.scores, *b.scores)):
+        one, other = a.scores.get(task), b.scores.get(task)
+        if one is None or other is None:
+            missing.append(f"{task}: {a.model if one is None else b.model} was not scored")
+        elif _asked(one) != _asked(other):
+            missing.append(f"{task}: asked or scored differently")
+        else:
+            better: Better = "higher" if one.higher_is_better else "lower"
+            contrast = _score_contrast(a, b, one, other, seed)
+            effects.append(replace(_effect(f"score:{task}", one.estimate, other.estimate, contrast), better=better))
+    if a.mean_score and b.mean_score:
+        contrast = _mean_contrast(a, b, a.mean_score, b.mean_score, [effect.contrast for effect in effects])
+        effects.append(_effect("mean_score", a.mean_score, b.mean_score, contrast))
+    return effects
+
+
+def _asked(score: TaskScore) -> tuple[object, ...]:
+    """What has to be the same for two scores of a task to be compared."""
+    return score.metric, score.scenario.num_fewshot, score.scenario.apply_chat_template, score.higher_is_better
+
+
+def _score_contrast(a: ModelSummary, b: ModelSummary, one: TaskScore, other: TaskScore, seed: int) -> Contrast:
+    if a.members or b.members:
+        return _between_trainings(one.estimate, other.estimate)
+    shared = sorted(one.items.keys() & other.items.keys())
+    if shared and len(shared) == min(len(one.items), len(other.items)):
+        return paired_difference([one.items[key] for key in shared], [other.items[key] for key in shared], seed=seed)
+    return difference_of_estimates(one.estimate, other.estimate)
+
+
+def _between_trainings(a: Estimate, b: Estimate) -> Contrast:
+    return difference_of_means(a.values or (a.value,), b.values or (b.value,), "trainings")
+
+
+def _mean_contrast(
+    a: ModelSummary, b: ModelSummary, one: Estimate, other: Estimate, tasks: list[Contrast]
+) -> Contrast:
+    """From the tasks' own differences where these are the mean's, so that pairing is kept."""
+    if a.members or b.members:
+        return _between_trainings(one, other)
+    if tasks:
+        contrast = mean_of_contrasts(tasks, f"mean of {len(tasks)} tasks' differences, their variances added")
+        if abs(contrast.value - (one.value - other.value)) <= _ROUNDING:
+            return contrast
+    return difference_of_estimates(one, other)
+
+
+def _judged(effects: list[Effect]) -> tuple[Effect, ...]:
+    """The effects with Holm's p and their verdicts."""
+    tested = [index for index, effect in enumerate(effects) if effect.contrast.p_value is not None]
+    adjusted = dict(zip(tested, holm([effects[i].contrast.p_value or 0.0 for i in tested]), strict=True))
+    return tuple(
+        replace(effect, adjusted_p=adjusted.get(index), verdict=_verdict(effect, adjusted.get(index)))
+        for index, effect in enumerate(effects)
+    )
+
+
+def _verdict(effect: Effect, adjusted_p: float | None) -> Verdict:
+    low, high = effect.contrast.low, effect.contrast.high
+    if low is None or high is None or (adjusted_p is None and not effect.exact):
+        return "insufficient data"
+    if low <= effect.null <= high or (adjusted_p is not None and adjusted_p >= 1 - CONFIDENCE):
+        return "indistinguishable"
+    return "better" if (low > effect.null) == (effect.better == "higher") else "worse"
+
+
+def _caveats(a: ModelSummary, b: ModelSummary) -> list[str]:
+    """What a reader should hold against the comparison."""
+    caveats = []
+    for name, of_a, of_b in (
+        ("precision", a.subject.precision, b.subject.precision),
+        ("quantization", a.subject.quantization, b.subject.quantization),
+        ("weights", a.subject.weights, b.subject.weights),
+        ("vllm", a.environment.versions.get("vllm"), b.environment.versions.get("vllm")),
+    ):
+        if of_a != of_b:
+            caveats.append(f"{name} differs: {of_a or 'none'} and {of_b or 'none'}")
+    for summary in (a, b):
+        if summary.subject.weights == "dummy":
+            caveats.append(f"{summary.model} has dummy weights, which route unevenly")
+        caveats += [f"{summary.model} at {p.concurrency}: {flag}" for p in summary.points for flag in p.flags]
+    return caveats
+
+
+def pareto_frontier(points: Sequence[tuple[float, float]]) -> list[int]:
+    """The indices of the (x, y) points that no other beats, x lower and y higher being better, by rising x.
+
+    A point is beaten by one that is at least as good in both and better in one; equal points stay together.
+    """
+    order = sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1]))
+    frontier: list[int] = []
+    best = -math.inf
+    for index in order:
+        x, y = points[index]
+        if y > best or (frontier and points[frontier[-1]] == (x, y)):
+            frontier.append(index)
+            best = max(best, y)
+    return frontier
+
+
+def sentence(comparison: Comparison) -> str:
+    """The comparison in two sentences: speed at the highest shared load and quality. See `harness.wording`."""
+    from harness.wording import comparison_sentence
+
+    return comparison_sentence(comparison)
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """The comparison as a table for the terminal. See `harness.wording`."""
+    from harness.wording import terminal_table
+
+    return terminal_table(comparison)

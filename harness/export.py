@@ -1,0 +1,184 @@
+"""Summaries as flat rows with units in the column names: CSV, JSON and Markdown.
+
+Columns: what names the model (`model`, `kind`, `group`, `revision`, ...); counts; memory; serving, one column a metric
+and operating point; scores. Every estimate has `_low` and `_high`, the ends of its 95 % interval, empty where there is
+none, but for counts, which have no spread. Missing values are empty, never zero.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness import __version__
+from harness.metrics import COUNTED, METRICS
+from harness.stats import Estimate
+from harness.summary import ModelSummary, PointKey
+
+EXPORT_SCHEMA = 1
+"""Changes when a column changes its name or meaning."""
+
+Row = dict[str, Any]
+_FORMULA_START = ("=", "+", "-", "@", "\t", "\r")
+_IDENTITY = (
+    "model", "kind", "group", "members", "source", "revision", "weights", "precision", "quantization", "backend",
+    "accelerator", "tensor_parallel", "expert_parallel", "vllm_version", "newest_record_at", "failed_cells",
+    "refused_cells", "records",
+)
+
+
+def export_rows(summaries: Sequence[ModelSummary]) -> list[Row]:
+    """One row a model, all with the same columns in the same order; None where a value is missing.
+
+    Serving columns end in `_c<concurrency>` where all points share one workload, else in
+    `_<name>_p<prompt tokens>_o<output tokens>_c<concurrency>`. Score columns are `score_<task>`. `records` are the
+    record files, as suite/cell/file, separated by blanks.
+    """
+    points = sorted({point.key for summary in summaries for point in summary.points})
+    one_workload = len({key[:3] for key in points}) <= 1
+    tasks = list(dict.fromkeys(task for summary in summaries for task in summary.scores))
+    rows = [{**_identity(one), **_values(one, points, one_workload, tasks)} for one in summaries]
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    kept = [column for column in columns if column in _IDENTITY or any(row.get(column) is not None for row in rows)]
+    return [{column: row.get(column) for column in _with_ends(kept, columns)} for row in rows]
+
+
+def _with_ends(kept: list[str], columns: list[str]) -> list[str]:
+    """The kept columns in order, with the ends of every kept estimate even where all are empty."""
+    wanted = set(kept) | {f"{column}{end}" for column in kept for end in ("_low", "_high")}
+    return [column for column in columns if column in wanted]
+
+
+def _identity(summary: ModelSummary) -> Row:
+    subject = summary.subject
+    kinds = {True: "moe", False: "dense", None: None}
+    values = {
+        "model": summary.model,
+        "kind": kinds[summary.is_moe],
+        "group": summary.group,
+        "members": " ".join(member.model for member in summary.members) or None,
+        "vllm_version": summary.environment.versions.get("vllm"),
+        "newest_record_at": summary.started_at.isoformat(),
+        "failed_cells": sum(gap.status == "failed" for gap in summary.gaps),
+        "refused_cells": sum(gap.status == "refused" for gap in summary.gaps),
+        "records": " ".join("/".join(path.parts[-3:]) for path in summary.records),
+    }
+    return {column: values[column] if column in values else getattr(subject, column) for column in _IDENTITY}
+
+
+def _values(summary: ModelSummary, points: Sequence[PointKey], one_workload: bool, tasks: Sequence[str]) -> Row:
+    row: Row = {}
+    for metric in METRICS.values():
+        if metric.scenario in ("architecture", "memory"):
+            _put(row, metric.key, summary.estimate(metric.key), spread=metric.key not in COUNTED)
+    for key in points:
+        for metric in METRICS.values():
+            if metric.scenario == "serving":
+                column = metric.key + _suffix(key, one_workload)
+                _put(row, column, summary.estimate(metric.key, key), spread=metric.key not in COUNTED)
+    _put(row, "mean_score", summary.mean_score)
+    for task in tasks:
+        _put(row, f"score_{_word(task)}", summary.estimate(f"score:{task}"))
+    return row
+
+
+def _put(row: Row, column: str, estimate: Estimate | None, *, spread: bool = True) -> None:
+    row[column] = estimate.value if estimate else None
+    if spread:
+        row[f"{column}_low"] = estimate.low if estimate else None
+        row[f"{column}_high"] = estimate.high if estimate else None
+
+
+def _suffix(key: PointKey, one_workload: bool) -> str:
+    workload = "" if one_workload else f"_{_word(key.name)}_p{key.prompt_tokens}_o{key.output_tokens}"
+    return f"{workload}_c{key.concurrency}"
+
+
+def _word(name: str) -> str:
+    """A name as a part of a column: letters, digits and underscores."""
+    return re.sub(r"\W+", "_", name)
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as CSV (RFC 4180, header first), empty where a value is missing; "" for no rows.
+
+    Text that a spreadsheet would take for a formula (it starts with = + - @, a tab or a carriage return) gets a leading
+    apostrophe; numbers do not.
+    """
+    if not rows:
+        return ""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow([_harmless(column) for column in rows[0]])
+    writer.writerows([[_harmless(value) for value in row.values()] for row in rows])
+    return buffer.getvalue()
+
+
+def _harmless(value: object) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, str) and value.startswith(_FORMULA_START):
+        return "'" + value
+    return value
+
+
+def to_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as one JSON object: `schema` (1), `generator`, `confidence` of the intervals, `units`, `rows`.
+
+    `units` gives the unit of every numeric column in words, "1" for scores and ratios. Missing values are null.
+    """
+    columns = list(rows[0]) if rows else []
+    units = {column: unit for column in columns if (unit := unit_of(column)) is not None}
+    document = {
+        "schema": EXPORT_SCHEMA,
+        "generator": f"moebench {__version__}",
+        "confidence": 0.95,
+        "units": units,
+        "rows": [dict(row) for row in rows],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def unit_of(column: str) -> str | None:
+    """The unit of a column in words; None for one that is no metric."""
+    base = re.sub(r"_(low|high)$", "", column)
+    if base.startswith("score_"):
+        return METRICS["score"].unit
+    found = max((key for key in METRICS if base == key or base.startswith(f"{key}_")), key=len, default=None)
+    return METRICS[found].unit if found else None
+
+
+def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as a Markdown table, numbers right-aligned and to six significant digits; "" for no rows."""
+    if not rows:
+        return ""
+    columns = list(rows[0])
+    numeric = [any(_is_number(row[column]) for row in rows) for column in columns]
+    lines = [
+        _line([_cell(column) for column in columns]),
+        _line(["---:" if number else "---" for number in numeric]),
+        *(_line([_cell(row[column]) for column in columns]) for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cell(value: object) -> str:
+    """A cell whose text ends neither the cell nor the line, and starts no markup."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return re.sub(r"[\r\n]+", " ", text)

@@ -1,0 +1,147 @@
+"""A comparison in words and as a table for the terminal, never stronger than its intervals."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from harness.compare import Comparison, Effect
+from harness.metrics import METRICS
+from harness.stats import Estimate
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_PREFIXES = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k"))
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """`value` to three significant digits, from ten thousand on with the prefixes k, M, G, T.
+
+    >>> significant(1234.0), significant(0.012345), significant(47_000_000_000.0)
+    ('1230', '0.0123', '47.0 G')
+    """
+    rounded = float(f"{value:.{digits - 1}e}")
+    for factor, prefix in _PREFIXES:
+        if abs(rounded) >= factor:
+            # Ten thousand starts k, so that four-digit numbers stay whole.
+            scale = factor if factor != 1e4 else 1e3
+            return _plain(rounded / scale, digits) + prefix
+    return _plain(rounded, digits)
+
+
+def _plain(value: float, digits: int) -> str:
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}"
+
+
+def interval(effect: Effect) -> str:
+    """The 95 % interval of an effect, or that there is none."""
+    low, high = effect.contrast.low, effect.contrast.high
+    return "no interval" if low is None or high is None else f"{_size(effect, low)} to {_size(effect, high)}"
+
+
+def _size(effect: Effect, value: float) -> str:
+    """Three decimals near 1, so that an interval that excludes equality shows it."""
+    if effect.kind == "difference":
+        return f"{value:+.3f}"
+    return f"{value:.3f}" if 0.1 <= value < 10 else significant(value)
+
+
+def comparison_sentence(comparison: Comparison) -> str:
+    """Two sentences from a's view: the output rate at the highest shared load, then quality.
+
+    What the comparison cannot tell apart is said to be so; what was not measured on both sides is said to be missing.
+    """
+    speed = comparison.effect("output_tokens_per_s")
+    tasks = [effect for effect in comparison.effects if effect.metric.startswith("score:")]
+    score = comparison.effect("mean_score") or (tasks[0] if len(tasks) == 1 else None)
+    size = f"With {comparison.matching.mismatch} of {comparison.b.model} ({comparison.matching.label}), "
+    if comparison.matching.label == "not counted":
+        size = "With parameters that could not be counted, "
+    return f"{size}{_speed_clause(comparison, speed)}. {_score_clause(comparison, score)}."
+
+
+def _speed_clause(comparison: Comparison, effect: Effect | None) -> str:
+    a, b = comparison.a.model, comparison.b.model
+    if effect is None or effect.point is None:
+        return f"{a} has no speed that could be compared with that of {b}"
+    load = f"at {effect.point.concurrency} concurrent request{'s' if effect.point.concurrency > 1 else ''}"
+    ratio = _size(effect, effect.contrast.value)
+    if effect.verdict == "insufficient data":
+        return f"{a} gave {ratio} times the output tokens/s of {b} {load}, with too few repeats for an interval"
+    if effect.verdict == "indistinguishable":
+        return f"{a} cannot be told from {b} in output tokens/s {load} ({_evidence(comparison, effect)})"
+    return f"{a} gives {ratio} times the output tokens/s of {b} {load} (95 % interval {interval(effect)})"
+
+
+def _score_clause(comparison: Comparison, effect: Effect | None) -> str:
+    if effect is None:
+        return "Quality could not be compared: " + _why_no_score(comparison)
+    name = "mean score" if effect.metric == "mean_score" else f"score on {effect.title}"
+    size = f"{abs(effect.contrast.value):.3f}"
+    if effect.verdict == "insufficient data":
+        return f"Its {name} differs by {effect.contrast.value:+.3f}, with too little data for an interval"
+    if effect.verdict == "indistinguishable":
+        return f"Its {name} cannot be told from the other's ({_evidence(comparison, effect)})"
+    direction = "higher" if effect.contrast.value > 0 else "lower"
+    return f"Its {name} is {direction} by {size} (95 % interval {interval(effect)})"
+
+
+def _evidence(comparison: Comparison, effect: Effect) -> str:
+    """The interval, and why it did not suffice where it excludes equality."""
+    value = _size(effect, effect.contrast.value)
+    text = f"{effect.kind} {value}, 95 % interval {interval(effect)}"
+    low, high = effect.contrast.low, effect.contrast.high
+    if low is not None and high is not None and not low <= effect.null <= high:
+        tested = sum(one.adjusted_p is not None for one in comparison.effects)
+        text += f", not certain among {tested} effects"
+    return text
+
+
+def _why_no_score(comparison: Comparison) -> str:
+    reasons = [
+        f"{summary.model}: {summary.no_mean_score}"
+        for summary in (comparison.a, comparison.b)
+        if summary.no_mean_score
+    ]
+    return "; ".join(reasons) or "the two share no task"
+
+
+def terminal_table(comparison: Comparison) -> Table:
+    """One row an effect: metric with its unit, both values, ratio or difference, 95 % interval, verdict of a."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    a, b = escape(comparison.a.model), escape(comparison.b.model)
+    heading = f"{comparison.matching.label}: {comparison.matching.mismatch}"
+    table = Table(title=f"{a} against {b}", caption=escape(heading))
+    table.add_column("metric")
+    for column in (a, b, "a / b or a - b", "95 % interval"):
+        table.add_column(column, justify="right")
+    table.add_column(f"{a} is")
+    colours = {"better": "green", "worse": "red"}
+    for effect in comparison.effects:
+        table.add_row(
+            escape(_row_title(effect)),
+            _value(effect.a),
+            _value(effect.b),
+            ("x " if effect.kind == "ratio" else "") + _size(effect, effect.contrast.value),
+            "exact" if effect.exact else interval(effect),
+            effect.verdict,
+            style=colours.get(effect.verdict),
+        )
+    return table
+
+
+def _row_title(effect: Effect) -> str:
+    unit = METRICS[effect.metric.split(":", 1)[0]].unit
+    arrow = {"higher": " ↑", "lower": " ↓", "none": ""}[effect.better]
+    at = f" at {effect.point.concurrency}" if effect.point and not effect.exact else ""
+    return f"{effect.title}{at}{'' if unit == '1' else f', {unit}'}{arrow}"
+
+
+def _value(estimate: Estimate) -> str:
+    return significant(estimate.value)
