@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue
 
 from harness.accounting import PRECISIONS, Precision
 from harness.architecture import Architecture, Flag
 from harness.errors import InputError, nearest
 from harness.hf_config import architecture_from_config
-from harness.schema import Frozen
+from harness.schema import Frozen, parse_strictly
 
 Quality = Literal["verbatim-config", "model-card", "paper", "third-party", "recalled"]
 """How well a fact is known: copied from a configuration, from the authors, from others, or from memory."""
@@ -81,7 +81,7 @@ class Catalog:
         return sorted(path.stem for path in self._folder().glob("*.yaml"))
 
     def load(self, name: str) -> CatalogModel:
-        """The model of that name. Raises InputError with the nearest names if there is none, or if its file is wrong."""
+        """The model of that name. Raises InputError if there is none, with the nearest names, or its file is wrong."""
         path = self._folder() / f"{name}.yaml"
         if name not in self.names():
             raise InputError(f"unknown model {name!r}", where=str(self._folder()), hint=nearest(name, self.names()))
@@ -100,12 +100,7 @@ def _read(path: Path) -> CatalogModel:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"cannot be read as YAML: {' '.join(str(error).split())}", where=str(path)) from None
-    try:
-        model = CatalogModel.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"{first['msg']}", where=f"{path}:{key}") from None
+    model = parse_strictly(CatalogModel, values, where=str(path))
     if model.name != path.stem:
         raise InputError(f"the name {model.name!r} differs from the file's", where=f"{path}:name")
     architecture_from_config(model.config, f"{path}:config")

@@ -19,6 +19,7 @@ _NOT_STRUCTURE = frozenset(
     problem_type rms_norm_eps layer_norm_eps routed_scaling_factor router_aux_loss_coef router_jitter_noise
     router_z_loss_coef scoring_func seq_aux swiglu_alpha swiglu_limit topk_group topk_method expert_capacity
     experts_implementation chunk_size_feed_forward
+    encoder_no_repeat_ngram_size no_repeat_ngram_size num_beams num_beam_groups num_return_sequences
     _attn_implementation _experts_implementation original_max_position_embeddings
     """.split()  # noqa: SIM905 -- a list takes a line for each name
 )

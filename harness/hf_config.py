@@ -14,6 +14,8 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from harness.architecture import (
     MAX_LAYERS,
     Architecture,
@@ -185,6 +187,7 @@ def _latent(config: ConfigKeys, layers: int) -> list[Attention]:
         v_head_dim=config.size("v_head_dim"),
         bias=config.flag("attention_bias", False),
     )
+    config.only("qk_head_dim", attention.query_dim)
     return [attention] * layers
 
 
@@ -193,10 +196,19 @@ def _dense(config: ConfigKeys, layers: int, bias_key: str | None = None) -> list
     return [DenseFeedForward(width=config.size("intermediate_size"), bias=bias)] * layers
 
 
+def _expert_count(config: ConfigKeys, key: str, low: int = 1) -> int:
+    """The number of routed experts under `key` or another name: transformers 5 saves some models under an alias."""
+    names = [key, *(name for name in ("num_experts", "num_local_experts") if name != key)]
+    stated = [name for name in names if config.get(name) is not None]
+    count = config.size(stated[0] if stated else key, low=low)
+    for name in stated:
+        config.only(name, count)
+    return count
+
+
 def _routed(
-    config: ConfigKeys, count_key: str, width_key: str, *, bias: bool = False, shared: SharedExpert | None = None
+    config: ConfigKeys, experts: int, width_key: str, *, bias: bool = False, shared: SharedExpert | None = None
 ) -> MoeFeedForward:
-    experts = config.size(count_key)
     used = config.size("num_experts_per_tok")
     if used > experts:
         raise config.error("num_experts_per_tok", f"is {used}, more than the {experts} experts")
@@ -213,8 +225,7 @@ def _routed(
 
 def _sparse(config: ConfigKeys, layers: int, count_key: str, bias: bool = False) -> list[FeedForward]:
     """Experts of `intermediate_size` in every layer."""
-    config.only("num_experts" if count_key == "num_local_experts" else "num_local_experts", config.get(count_key))
-    return [_routed(config, count_key, "intermediate_size", bias=bias)] * layers
+    return [_routed(config, _expert_count(config, count_key), "intermediate_size", bias=bias)] * layers
 
 
 def _sparse_steps(config: ConfigKeys, layers: int, with_shared: bool) -> list[FeedForward]:
@@ -224,8 +235,7 @@ def _sparse_steps(config: ConfigKeys, layers: int, with_shared: bool) -> list[Fe
     for layer in dense_layers:
         if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < layers:
             raise config.error("mlp_only_layers", f"has {shown(layer)}; the layers are 0 to {layers - 1}")
-    experts = config.size("num_experts", low=0)
-    config.only("num_local_experts", experts)
+    experts = _expert_count(config, "num_experts", low=0)
     sparse = [bool(experts) and layer not in dense_layers and (layer + 1) % (step or 1) == 0 for layer in range(layers)]
     config.read |= {"intermediate_size", "moe_intermediate_size", "num_experts_per_tok"}
     config.read |= {"shared_expert_intermediate_size"} if with_shared else set()
@@ -235,7 +245,7 @@ def _sparse_steps(config: ConfigKeys, layers: int, with_shared: bool) -> list[Fe
         shared = None
         if with_shared:
             shared = SharedExpert(width=config.size("shared_expert_intermediate_size"), sigmoid_gate=True)
-        routed = _routed(config, "num_experts", "moe_intermediate_size", shared=shared)
+        routed = _routed(config, experts, "moe_intermediate_size", shared=shared)
     return [part for is_sparse in sparse if (part := routed if is_sparse else dense) is not None]
 
 
@@ -249,11 +259,9 @@ def _sparse_after(config: ConfigKeys, layers: int) -> list[FeedForward]:
         raise config.error("n_shared_experts", "is missing; null means none")
     count = config.optional_size("n_shared_experts", 0, low=0)
     shared = SharedExpert(width=width * count, bias=bias) if count else None
-    routed = _routed(config, "n_routed_experts", "moe_intermediate_size", shared=shared)
-    config.only("num_experts", routed.experts)
-    config.only("num_local_experts", routed.experts)
+    routed = _routed(config, _expert_count(config, "n_routed_experts"), "moe_intermediate_size", shared=shared)
     dense_layers = min(first, layers)
-    config.get("intermediate_size")
+    config.read.add("intermediate_size")
     dense = [DenseFeedForward(width=config.size("intermediate_size"), bias=bias)] if dense_layers else []
     return [*dense * dense_layers, *[routed] * (layers - dense_layers)]
 
@@ -337,11 +345,21 @@ def architecture_from_config(config: Mapping[str, object], where: str) -> Archit
             hint=nearest(str(model_type), _FAMILIES),
         )
     _check_task(keys)
+    try:
+        architecture = _assemble(keys, family)
+    except ValidationError as error:
+        # Each size is checked when it is read; what remains are products of them that no model can have.
+        raise InputError(error.errors()[0]["msg"], where=where) from None
+    keys.refuse_unread()
+    return architecture
+
+
+def _assemble(keys: ConfigKeys, family: _Family) -> Architecture:
     hidden = keys.size("hidden_size")
     layers = keys.size("num_hidden_layers", high=MAX_LAYERS)
     norms = Norms(count=2, width=hidden, scale=family.scaled_norms)
     per_layer = zip(family.attention(keys, layers), family.feed_forward(keys, layers), strict=True)
-    architecture = Architecture(
+    return Architecture(
         vocab_size=keys.size("vocab_size"),
         hidden_size=hidden,
         tied_embeddings=keys.flag("tie_word_embeddings", False),
@@ -352,8 +370,6 @@ def architecture_from_config(config: Mapping[str, object], where: str) -> Archit
         ),
         final_norm=Norms(count=1, width=hidden, scale=family.scaled_norms),
     )
-    keys.refuse_unread()
-    return architecture
 
 
 def _check_task(keys: ConfigKeys) -> None:

@@ -1,0 +1,373 @@
+"""Counts against figures worked out by hand, and the laws that hold for every architecture."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.accounting import (
+    PRECISIONS,
+    ParameterCount,
+    causal_context,
+    count_parameters,
+    decode_bytes,
+    distinct_experts_bounds,
+    expected_distinct_experts,
+    flops_per_token,
+    kv_bytes,
+    kv_bytes_per_token,
+    prefill_flops,
+    weight_bytes,
+)
+from harness.architecture import (
+    Architecture,
+    Attention,
+    DenseFeedForward,
+    FeedForward,
+    GroupedQueryAttention,
+    LatentAttention,
+    LayerGroup,
+    MoeFeedForward,
+    Norms,
+    SharedExpert,
+)
+from harness.catalog import Catalog
+from harness.errors import InputError
+
+CATALOG = Catalog(Path(__file__).parent.parent / "suites")
+
+small = st.integers(1, 40)
+
+
+@st.composite
+def attentions(draw: st.DrawFn) -> Attention:
+    if draw(st.booleans()):
+        ranks = [draw(small) for _ in range(5)]
+        return LatentAttention(
+            heads=ranks[0],
+            query_rank=draw(st.none() | small),
+            kv_rank=ranks[1],
+            nope_dim=ranks[2],
+            rope_dim=ranks[3],
+            v_head_dim=ranks[4],
+            bias=draw(st.booleans()),
+        )
+    kv_heads = draw(st.integers(1, 4))
+    return GroupedQueryAttention(
+        query_heads=kv_heads * draw(st.integers(1, 4)),
+        kv_heads=kv_heads,
+        head_dim=draw(small),
+        v_head_dim=draw(st.none() | small),
+        qkv_bias=draw(st.booleans()),
+        query_norm_width=draw(st.integers(0, 9)),
+        window=draw(st.none() | small),
+        sinks=draw(st.booleans()),
+    )
+
+
+@st.composite
+def sparse_parts(draw: st.DrawFn) -> MoeFeedForward:
+    experts = draw(small)
+    return MoeFeedForward(
+        experts=experts,
+        experts_per_token=draw(st.integers(1, experts)),
+        width=draw(small),
+        gated=draw(st.booleans()),
+        bias=draw(st.booleans()),
+        router_bias=draw(st.booleans()),
+        correction_bias=draw(st.booleans()),
+        shared=draw(st.none() | st.builds(SharedExpert, width=small, sigmoid_gate=st.booleans(), bias=st.booleans())),
+    )
+
+
+dense_parts = st.builds(DenseFeedForward, width=small, gated=st.booleans(), bias=st.booleans())
+any_parts: st.SearchStrategy[FeedForward] = dense_parts | sparse_parts()
+
+
+@st.composite
+def architectures(draw: st.DrawFn, parts: st.SearchStrategy[FeedForward] = any_parts) -> Architecture:
+    hidden = draw(small)
+    norms = st.builds(Norms, count=st.integers(0, 4), width=small, scale=st.booleans(), bias=st.booleans())
+    group = st.builds(LayerGroup, count=st.integers(1, 5), attention=attentions(), feed_forward=parts, norms=norms)
+    return Architecture(
+        vocab_size=draw(small),
+        hidden_size=hidden,
+        tied_embeddings=draw(st.booleans()),
+        max_context=None,
+        groups=tuple(draw(st.lists(group, min_size=1, max_size=3))),
+        final_norm=draw(norms),
+    )
+
+
+def with_experts(architecture: Architecture, experts: int | None, per_token: int | None) -> Architecture:
+    """The same architecture with that many experts more, or that many for a token; None for all of them."""
+
+    def changed(part: FeedForward) -> FeedForward:
+        if not isinstance(part, MoeFeedForward):
+            return part
+        total = part.experts + (experts or 0)
+        return part.model_copy(
+            update={"experts": total, "experts_per_token": total if per_token is None else per_token}
+        )
+
+    groups = tuple(g.model_copy(update={"feed_forward": changed(g.feed_forward)}) for g in architecture.groups)
+    return architecture.model_copy(update={"groups": groups})
+
+
+def without_windows(architecture: Architecture) -> Architecture:
+    def changed(part: Attention) -> Attention:
+        return part.model_copy(update={"window": None}) if isinstance(part, GroupedQueryAttention) else part
+
+    groups = tuple(g.model_copy(update={"attention": changed(g.attention)}) for g in architecture.groups)
+    return architecture.model_copy(update={"groups": groups})
+
+
+# Figures worked out by hand
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "active"),
+    [
+        ("mixtral-8x7b", 46_702_792_704, 12_879_925_248),
+        ("olmoe-1b-7b-0924", 6_919_161_856, 1_282_017_280),
+        ("qwen3-30b-a3b", 30_532_122_624, 3_353_032_704),
+        ("deepseek-v2-lite", 15_706_484_224, 2_661_150_208),
+        ("gpt-oss-20b", 20_914_757_184, 4_187_440_704),
+        ("qwen1.5-moe-a2.7b", 14_315_784_192, 2_689_173_504),
+        ("llama-2-70b", 68_976_648_192, 68_976_648_192),
+    ],
+)
+def test_totals_and_active_parameters_of_real_models(name: str, total: int, active: int) -> None:
+    count = count_parameters(CATALOG.load(name).architecture)
+    assert (count.total, count.active) == (total, active)
+
+
+def test_the_components_of_mixtral() -> None:
+    # 32 layers, hidden 4096, 32 query and 8 key-value heads of 128, 8 experts of 14336 of which 2 are used.
+    expert = 3 * 4096 * 14336
+    assert count_parameters(CATALOG.load("mixtral-8x7b").architecture) == ParameterCount(
+        embedding=32000 * 4096,
+        head=32000 * 4096,
+        attention=32 * (2 * 4096 * 4096 + 2 * 4096 * 1024),
+        routed_experts=32 * 8 * expert,
+        routed_experts_used=32 * 2 * expert,
+        router=32 * 4096 * 8,
+        norm=(2 * 32 + 1) * 4096,
+    )
+
+
+def test_the_components_of_gpt_oss() -> None:
+    count = count_parameters(CATALOG.load("gpt-oss-20b").architecture)
+    assert count.attention == 24 * (2 * 2880 * 4096 + 2 * 2880 * 512 + 4096 + 2 * 512 + 2880 + 64)
+    assert count.routed_experts == 24 * 32 * (3 * 2880 * 2880 + 2 * 2880 + 2880)
+    assert count.router == 24 * (2880 * 32 + 32)
+
+
+def test_published_active_parameters_follow_their_convention() -> None:
+    for model in CATALOG:
+        count = count_parameters(model.architecture)
+        if model.published.total is not None:
+            assert count.total == pytest.approx(model.published.total, rel=0.01), model.name
+        counts = {
+            "all": count.active,
+            "without_input_embedding": count.active_without_input_embedding,
+            "non_embedding": count.active_non_embedding,
+        }
+        if model.published.active is not None and model.published.active_convention is not None:
+            published = counts[model.published.active_convention]
+            assert published == pytest.approx(model.published.active, rel=0.03), model.name
+
+
+def test_decoding_mixtral_costs_two_flops_an_active_weight_and_its_attention() -> None:
+    flops = flops_per_token(CATALOG.load("mixtral-8x7b").architecture, context=1024)
+    assert flops.routed_experts == 2 * 32 * 2 * 3 * 4096 * 14336
+    assert flops.attention_projections == 2 * 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024)
+    assert flops.attention_scores == 32 * 4 * 32 * 128 * 1024
+    assert flops.router == 2 * 32 * 4096 * 8
+    assert flops.head == 2 * 4096 * 32000
+    assert flops_per_token(CATALOG.load("mixtral-8x7b").architecture, context=1024, sampled=False).head == 0
+
+
+def test_latent_attention_decodes_absorbed_and_prefills_expanded() -> None:
+    lite = CATALOG.load("deepseek-v2-lite").architecture
+    assert flops_per_token(lite, context=100).attention_scores == 27 * 16 * 2 * (2 * 512 + 64) * 100
+    assert prefill_flops(lite, 100).flops.attention_scores == 27 * 16 * 2 * (192 + 128) * (100 * 101 / 2)
+    assert kv_bytes_per_token(lite) == 27 * (512 + 64) * 2
+
+
+def test_shared_experts_count_at_every_token() -> None:
+    flops = flops_per_token(CATALOG.load("qwen1.5-moe-a2.7b").architecture, context=1)
+    assert flops.shared_experts == 24 * 2 * (3 * 2048 * 5632 + 2048)
+
+
+def test_weights_of_gpt_oss_take_what_its_card_says() -> None:
+    model = CATALOG.load("gpt-oss-20b")
+    assert weight_bytes(model.architecture, model.weight_precision) / 2**30 == pytest.approx(12.8, abs=0.05)
+    assert weight_bytes(model.architecture, 2) == 2 * 20_914_757_184
+    assert weight_bytes(model.architecture, PRECISIONS["bfloat16"]) == weight_bytes(model.architecture, 2.0)
+
+
+def test_windows_cap_the_cache() -> None:
+    model = CATALOG.load("gpt-oss-20b").architecture
+    layer = 2 * 8 * 64 * 2
+    assert kv_bytes_per_token(model) == 24 * layer
+    assert kv_bytes(model, 100) == 24 * layer * 100
+    assert kv_bytes(model, 5000) == 12 * layer * (5000 + 128)
+
+
+def test_a_step_of_qwen3_stays_below_the_memory_roofline() -> None:
+    # 8 sequences at 12.9 ms a token on an H100 of 3.35 TB/s: a utilisation of 0.60. "Active only" would give 0.14 and
+    # "all weights" 1.41, which no memory can do.
+    model = CATALOG.load("qwen3-30b-a3b").architecture
+    utilisation = decode_bytes(model, 8, 512).total / 0.0129 / 3.35e12
+    assert utilisation == pytest.approx(0.60, abs=0.02)
+    assert weight_bytes(model, 2) / 0.0129 / 3.35e12 == pytest.approx(1.41, abs=0.01)
+
+
+def test_the_input_table_is_read_by_rows_unless_the_head_is_tied_to_it() -> None:
+    untied = CATALOG.load("olmo-1b-0724").architecture
+    tied = CATALOG.load("olmo-1b").architecture
+    rows = 4 * 2048
+    assert decode_bytes(untied, 4, 0).non_expert_weights == 2 * (1_279_787_008 - 50304 * 2048 + rows)
+    assert decode_bytes(tied, 4, 0).non_expert_weights == 2 * 1_176_764_416
+
+
+def test_measured_experts_replace_the_expectation() -> None:
+    model = CATALOG.load("mixtral-8x7b").architecture
+    expert = 2 * 3 * 4096 * 14336
+    assert decode_bytes(model, 64, 1, distinct_experts=5.5).expert_weights == 32 * 5.5 * expert
+    assert decode_bytes(model, 1, 1).expert_weights == pytest.approx(32 * 2 * expert)
+
+
+def test_expected_experts_by_trying_every_routing() -> None:
+    pairs = list(itertools.combinations(range(4), 2))
+    for tokens in (1, 2, 3):
+        routings = list(itertools.product(pairs, repeat=tokens))
+        mean = sum(len(set().union(*routing)) for routing in routings) / len(routings)
+        assert expected_distinct_experts(4, 2, tokens) == pytest.approx(mean, rel=1e-12)
+
+
+def test_expected_experts_of_qwen3_are_fewer_than_tokens_times_experts() -> None:
+    # min(T * k, N) would be 128 at 16 tokens, 56 % above the expectation.
+    assert expected_distinct_experts(128, 8, 16) == pytest.approx(82.4, abs=0.1)
+    assert distinct_experts_bounds(128, 8, 16) == (8, 128)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model: flops_per_token(model, context=0),
+        lambda model: prefill_flops(model, 0),
+        lambda model: prefill_flops(model, 4, sampled=5),
+        lambda model: kv_bytes(model, -1),
+        lambda model: weight_bytes(model, 0),
+        lambda model: decode_bytes(model, 0, 8),
+        lambda model: decode_bytes(model, 1, 8, distinct_experts=9),
+        lambda model: expected_distinct_experts(4, 5, 1),
+        lambda model: expected_distinct_experts(4, 2, -1),
+    ],
+)
+def test_impossible_arguments_are_refused(call: object) -> None:
+    assert callable(call)
+    with pytest.raises(InputError):
+        call(CATALOG.load("mixtral-8x7b").architecture)
+
+
+# Laws
+
+
+@given(architectures())
+def test_active_parameters_are_part_of_the_total(architecture: Architecture) -> None:
+    count = count_parameters(architecture)
+    assert 0 < count.active_non_embedding <= count.active_without_input_embedding <= count.active <= count.total
+
+
+@given(architectures(parts=dense_parts))
+def test_in_a_dense_model_every_parameter_is_active(architecture: Architecture) -> None:
+    count = count_parameters(architecture)
+    assert count.active == count.total
+    assert count.routed_experts == count.router == count.shared_experts == 0
+
+
+@given(architectures(parts=sparse_parts()))
+def test_with_all_experts_in_use_every_parameter_is_active(architecture: Architecture) -> None:
+    count = count_parameters(with_experts(architecture, 0, None))
+    assert count.active == count.total == count_parameters(architecture).total
+
+
+@given(architectures(parts=sparse_parts()), small)
+def test_more_experts_change_only_experts_and_router(architecture: Architecture, more: int) -> None:
+    before = count_parameters(with_experts(architecture, 0, 1))
+    after = count_parameters(with_experts(architecture, more, 1))
+    changed = {"routed_experts", "router"}
+    assert before.model_dump(exclude=changed) == after.model_dump(exclude=changed)
+    assert after.routed_experts > before.routed_experts
+    assert after.active - before.active == after.router - before.router > 0
+
+
+@given(architectures())
+def test_splitting_a_group_changes_nothing(architecture: Architecture) -> None:
+    single = [group.model_copy(update={"count": 1}) for group in architecture.each_layer()]
+    split = architecture.model_copy(update={"groups": tuple(single)})
+    assert count_parameters(split) == count_parameters(architecture)
+    assert flops_per_token(split, context=9) == flops_per_token(architecture, context=9)
+    assert kv_bytes(split, 9) == kv_bytes(architecture, 9)
+
+
+@given(architectures(), st.integers(1, 60))
+def test_a_prefill_is_the_sum_of_its_tokens(architecture: Architecture, tokens: int) -> None:
+    whole = prefill_flops(architecture, tokens, sampled=tokens)
+    single = [flops_per_token(architecture, context=context) for context in range(1, tokens + 1)]
+    latent = any(isinstance(group.attention, LatentAttention) for group in architecture.groups)
+    if not latent:
+        assert whole.total == sum(flops.total for flops in single)
+    assert whole.total - whole.flops.attention_scores == sum(f.total - f.attention_scores for f in single)
+    assert whole.per_token * tokens == pytest.approx(whole.total)
+
+
+@given(st.integers(1, 300), st.none() | st.integers(1, 300))
+def test_the_context_of_a_causal_prefill(tokens: int, window: int | None) -> None:
+    expected = sum(i if window is None else min(i, window) for i in range(1, tokens + 1))
+    assert causal_context(tokens, window) == expected
+
+
+@given(architectures(), st.integers(1, 80))
+def test_windows_only_save(architecture: Architecture, context: int) -> None:
+    full = without_windows(architecture)
+    assert flops_per_token(architecture, context=context).total <= flops_per_token(full, context=context).total
+    assert prefill_flops(architecture, context).total <= prefill_flops(full, context).total
+    assert kv_bytes(architecture, context) <= kv_bytes(full, context) == context * kv_bytes_per_token(full)
+
+
+@given(architectures(), st.integers(1, 64))
+def test_flops_are_twice_the_weights_that_are_multiplied(architecture: Architecture, context: int) -> None:
+    flops = flops_per_token(architecture, context=context)
+    assert flops.total - flops.attention_scores <= 2 * count_parameters(architecture).active + flops.head
+    assert flops_per_token(architecture, context=context + 1).total >= flops.total
+
+
+experts_and_used = small.flatmap(lambda experts: st.tuples(st.just(experts), st.integers(1, experts)))
+
+
+@given(experts_and_used, st.integers(0, 5000))
+def test_expected_experts_lie_within_their_bounds_and_grow(pair: tuple[int, int], tokens: int) -> None:
+    experts, used = pair
+    low, high = distinct_experts_bounds(experts, used, tokens)
+    expected = expected_distinct_experts(experts, used, tokens)
+    assert low <= expected <= high <= experts
+    assert expected <= expected_distinct_experts(experts, used, tokens + 1) + 1e-9
+    if used < experts:
+        assert expected <= expected_distinct_experts(experts, used + 1, tokens) + 1e-9
+
+
+@given(architectures(), st.integers(1, 300), st.integers(0, 50))
+def test_a_step_reads_no_more_than_there_is(architecture: Architecture, batch: int, context: int) -> None:
+    step = decode_bytes(architecture, batch, context)
+    rows = 0 if architecture.tied_embeddings else 2 * batch * architecture.hidden_size
+    assert step.non_expert_weights + step.expert_weights <= weight_bytes(architecture, 2) + rows + 1e-6
+    assert step.kv_cache == batch * kv_bytes(architecture, context)
+    assert step.total <= decode_bytes(architecture, batch + 1, context).total + 1e-6

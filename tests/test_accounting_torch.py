@@ -1,0 +1,204 @@
+"""Counts against the model classes of transformers: parameters on the meta device, FLOPs by torch's own counter."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from model_configs import REAL, TINY
+
+from harness.accounting import (
+    ParameterCount,
+    causal_context,
+    count_parameters,
+    flops_per_token,
+    prefill_flops,
+)
+from harness.architecture import (
+    Architecture,
+    GroupedQueryAttention,
+    LatentAttention,
+    MoeFeedForward,
+)
+from harness.catalog import Catalog
+from harness.hf_config import architecture_from_config, read_config
+
+pytestmark = pytest.mark.torch
+
+CATALOG = Catalog(Path(__file__).parent.parent / "suites")
+CONFIGS = {**TINY, **REAL, **{name: dict(CATALOG.load(name).config) for name in CATALOG.names()}}
+TOKENS = 12
+
+# Where a tensor belongs, by the first part of its name that matches.
+COMPONENTS = [
+    ("embed_tokens", "embedding"),
+    ("lm_head", "head"),
+    ("norm", "norm"),
+    ("self_attn.", "attention"),
+    ("mlp.shared_expert", "shared_experts"),
+    ("mlp.experts.", "routed_experts"),
+    ("mlp.gate.", "router"),
+    ("mlp.router.", "router"),
+    ("mlp.", "dense_ffn"),
+]
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """transformers warns in its log about the position settings of tiny models, which do not matter here."""
+    from transformers.utils import logging as transformers_logging
+
+    logger = transformers_logging.get_logger("transformers")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    yield
+    logger.setLevel(before)
+
+
+def build(config: dict[str, Any], device: str, **options: Any) -> Any:
+    """The model that transformers makes of `config`, with random or no weights."""
+    import torch
+    import transformers
+
+    library: Any = transformers
+    with torch.device(device):
+        stated = library.AutoConfig.for_model(**config)
+        return library.AutoModelForCausalLM.from_config(stated, **options).eval()
+
+
+def count_by_names(model: Any) -> ParameterCount:
+    """Sums the tensors of a model by their names; tied tensors come once, under the input table."""
+    sums = dict.fromkeys(ParameterCount.model_fields, 0)
+    for name, tensor in model.named_parameters():
+        component = next(component for part, component in COMPONENTS if part in name)
+        sums[component] += tensor.numel()
+        if component == "routed_experts":
+            # Stacked experts: a token uses k of the first dimension's N.
+            sums["routed_experts_used"] += tensor.numel() // tensor.shape[0] * model.config.num_experts_per_tok
+    return ParameterCount(**sums)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_component_equals_the_tensors_of_the_model(name: str) -> None:
+    expected = count_by_names(build(CONFIGS[name], "meta"))
+    assert count_parameters(architecture_from_config(CONFIGS[name], name)) == expected
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_what_transformers_saves_is_read_as_the_same_structure(name: str, tmp_path: Path) -> None:
+    from transformers import AutoConfig
+
+    saved = AutoConfig.for_model(**CONFIGS[name])
+    saved.save_pretrained(tmp_path)
+    expected = architecture_from_config(CONFIGS[name], name)
+    assert architecture_from_config(read_config(tmp_path), name) == expected
+    assert architecture_from_config(saved.to_dict(), name) == expected
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_layers_have_the_windows_of_the_model(name: str) -> None:
+    model = build(TINY[name], "meta")
+    for layer, group in zip(model.model.layers, architecture_from_config(TINY[name], name).each_layer(), strict=True):
+        window = getattr(layer.self_attn, "sliding_window", getattr(model.config, "sliding_window", None)) or None
+        assert getattr(group.attention, "window", None) == window
+
+
+def square_instead_of_causal(architecture: Architecture) -> int:
+    """What an eager prefill multiplies beyond the causal pairs: it computes all TOKENS x TOKENS and masks half."""
+    extra = 0
+    for group in architecture.groups:
+        part = group.attention
+        if isinstance(part, GroupedQueryAttention):
+            heads, width, window = part.query_heads, part.head_dim + part.value_dim, part.window
+        else:
+            heads, width, window = part.heads, part.query_dim + part.v_head_dim, None
+        extra += group.count * 2 * heads * width * (TOKENS**2 - causal_context(TOKENS, window))
+    return extra
+
+
+def expanded_instead_of_absorbed(architecture: Architecture, context: int) -> int:
+    """What transformers' decoding of latent attention costs beyond the absorbed form.
+
+    It expands the whole cache again at every step, then scores expanded heads.
+    """
+    extra = 0
+    for group in architecture.groups:
+        part = group.attention
+        if isinstance(part, LatentAttention):
+            expand = 2 * part.kv_rank * part.heads * (part.nope_dim + part.v_head_dim) * (context - 1)
+            expanded = 2 * part.heads * (part.query_dim + part.v_head_dim) * context
+            absorbed = 2 * part.heads * (2 * part.kv_rank + part.rope_dim) * context
+            extra += group.count * (expand + expanded - absorbed)
+    return extra
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_flops_equal_those_that_torch_counts(name: str) -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = build(TINY[name], "cpu", attn_implementation="eager")
+    architecture = architecture_from_config(TINY[name], name)
+    if architecture.is_moe:
+        # The eager loop multiplies each expert by its own tokens only, as grouped kernels do.
+        model.set_experts_implementation("eager")
+    ids = torch.randint(3, 96, (1, TOKENS + 1), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), FlopCounterMode(display=False) as prefill:
+        output = model(ids[:, :TOKENS], use_cache=True, logits_to_keep=1)
+    with torch.no_grad(), FlopCounterMode(display=False) as decode:
+        model(ids[:, TOKENS:], past_key_values=output.past_key_values, use_cache=True, logits_to_keep=1)
+    expected = prefill_flops(architecture, TOKENS).total + square_instead_of_causal(architecture)
+    assert prefill.get_total_flops() == expected
+    expected = flops_per_token(architecture, context=TOKENS + 1).total
+    assert decode.get_total_flops() == expected + expanded_instead_of_absorbed(architecture, TOKENS + 1)
+
+
+def test_the_absorbed_form_gives_the_same_result_at_the_counted_cost() -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    heads, nope, rope, rank, value, context = 6, 12, 4, 10, 9, 13
+    torch.manual_seed(0)
+    up_keys, up_values = torch.randn(heads, nope, rank).double(), torch.randn(heads, value, rank).double()
+    latent, positions = torch.randn(context, rank).double(), torch.randn(context, rope).double()
+    query, query_rope = torch.randn(heads, 1, nope).double(), torch.randn(heads, 1, rope).double()
+
+    keys, values = latent @ up_keys.transpose(1, 2), latent @ up_values.transpose(1, 2)
+    weights = torch.softmax(query @ keys.transpose(1, 2) + query_rope @ positions.T, dim=-1)
+    expected = weights @ values
+    with FlopCounterMode(display=False) as before:
+        absorbed = query @ up_keys
+    with FlopCounterMode(display=False) as scores:
+        weights = torch.softmax(absorbed @ latent.T + query_rope @ positions.T, dim=-1)
+        summed = weights @ latent
+    with FlopCounterMode(display=False) as after:
+        result = summed @ up_values.transpose(1, 2)
+    torch.testing.assert_close(result, expected)
+
+    config = TINY["deepseek_v2"]
+    architecture = architecture_from_config(config, "deepseek_v2")
+    counted = flops_per_token(architecture, context=context).attention_scores
+    assert scores.get_total_flops() == counted / config["num_hidden_layers"]
+    assert before.get_total_flops() + after.get_total_flops() == 2 * rank * heads * (nope + value)
+
+
+@pytest.mark.parametrize("name", ["mixtral", "olmoe", "gpt_oss", "deepseek_v2"])
+def test_a_decode_step_uses_as_many_experts_as_stated(name: str) -> None:
+    import torch
+
+    model = build(TINY[name], "cpu", attn_implementation="eager")
+    model.set_experts_implementation("eager")
+    chosen: list[int] = []
+    for module in model.modules():
+        if type(module).__name__.endswith("Experts"):
+            # Every expert module takes the hidden states, then the chosen experts of each token.
+            module.register_forward_pre_hook(lambda _, inputs: chosen.append(inputs[1].shape[-1]))
+    with torch.no_grad():
+        model(torch.tensor([[5]]))
+    parts = [layer.feed_forward for layer in architecture_from_config(TINY[name], name).each_layer()]
+    assert chosen == [part.experts_per_token for part in parts if isinstance(part, MoeFeedForward)]
+    assert math.prod(chosen) > 0
