@@ -12,9 +12,9 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from harness import __version__
 from harness.metrics import COUNTED, METRICS
 from harness.stats import Estimate
 from harness.summary import ModelSummary, PointKey
@@ -135,12 +135,19 @@ def to_json(rows: Sequence[Mapping[str, Any]]) -> str:
     units = {column: unit for column in columns if (unit := unit_of(column)) is not None}
     document = {
         "schema": EXPORT_SCHEMA,
-        "generator": f"moebench {__version__}",
+        "generator": _generator(),
         "confidence": 0.95,
         "units": units,
         "rows": [dict(row) for row in rows],
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _generator() -> str:
+    try:
+        return f"moebench {version('moebench')}"
+    except PackageNotFoundError:
+        return "moebench"
 
 
 def unit_of(column: str) -> str | None:
@@ -180,5 +187,4 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = str(value).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return re.sub(r"[\r\n]+", " ", text)
+    return re.sub(r"([\\|\[`<])", r"\\\1", re.sub(r"[\r\n]+", " ", str(value)))
