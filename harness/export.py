@@ -29,6 +29,11 @@ _IDENTITY = (
     "accelerator", "tensor_parallel", "expert_parallel", "vllm_version", "newest_record_at", "failed_cells",
     "refused_cells", "records",
 )
+_HEADLINE = (
+    "model", "kind", "total_parameters", "active_parameters", "weights_bytes", "output_tokens_per_s", "ttft_p50_s",
+    "tpot_p50_s", "decode_flops_per_token", "mean_score", "score_", "failed_cells", "refused_cells",
+)
+_ENDS = ("_low", "_high")
 
 
 def export_rows(summaries: Sequence[ModelSummary]) -> list[Row]:
@@ -101,6 +106,19 @@ def _suffix(key: PointKey, one_workload: bool) -> str:
 def _word(name: str) -> str:
     """A name as a part of a column: letters, digits and underscores."""
     return re.sub(r"\W+", "_", name)
+
+
+def headline(rows: Sequence[Mapping[str, Any]], concurrency: int | None = None) -> list[Row]:
+    """The rows with the few columns that fit a page; the speed is that at `concurrency`, by default the highest."""
+    columns = list(rows[0]) if rows else []
+    loads = {column: int(found[1]) for column in columns if (found := re.search(r"_c(\d+)$", column))}
+    wanted = max(loads.values(), default=None) if concurrency is None else concurrency
+    kept = [
+        column
+        for column in columns
+        if column.startswith(_HEADLINE) and loads.get(column, wanted) == wanted and not column.endswith(_ENDS)
+    ]
+    return [{column: row[column] for column in kept} for row in rows]
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:

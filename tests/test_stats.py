@@ -1,0 +1,381 @@
+"""Intervals, contrasts, ranks: figures computed by hand or from published tables, laws, and coverage."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_ind
+
+from harness.stats import (
+    Contrast,
+    Estimate,
+    counted,
+    difference_of_estimates,
+    difference_of_means,
+    holm,
+    item_estimate,
+    mcnemar_exact,
+    mean_estimate,
+    mean_of_contrasts,
+    mean_of_estimates,
+    paired_difference,
+    percentile,
+    ranks_with_ties,
+    ratio_of_means,
+    reported_estimate,
+    standard_error,
+    wilson,
+)
+
+VALUES = st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=12)
+
+
+def between(low: float, high: float) -> Estimate:
+    return Estimate((low + high) / 2, low, high, 3, "by hand")
+
+
+class TestMean:
+    def test_three_values(self) -> None:
+        # s = 1, standard error = 1 / sqrt(3), t(0.975, 2) = 4.302653.
+        estimate = mean_estimate([1.0, 2.0, 3.0], "processes")
+        assert estimate.value == 2.0
+        assert estimate.high == pytest.approx(2 + 4.302653 / math.sqrt(3), rel=1e-6)
+        assert estimate.low == pytest.approx(2 - 4.302653 / math.sqrt(3), rel=1e-6)
+        assert (estimate.n, estimate.basis) == (3, "t interval over 3 processes")
+        assert estimate.values == (1.0, 2.0, 3.0)
+
+    def test_one_value_has_no_interval(self) -> None:
+        estimate = mean_estimate([5.0], "processes")
+        assert (estimate.value, estimate.low, estimate.high, estimate.n) == (5.0, None, None, 1)
+        assert not estimate.has_interval
+
+    def test_no_value_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="at least one"):
+            mean_estimate([], "processes")
+
+    def test_limits_cut_the_interval(self) -> None:
+        estimate = mean_estimate([0.1, 3.0], "processes", lowest=0.0, highest=2.0)
+        assert (estimate.low, estimate.high) == (0.0, 2.0)
+
+    @given(st.floats(-1e9, 1e9), st.integers(2, 9))
+    def test_constant_samples_have_no_width(self, value: float, n: int) -> None:
+        estimate = mean_estimate([value] * n, "processes")
+        assert estimate.value == estimate.low == estimate.high == value
+
+    @given(VALUES)
+    def test_the_interval_holds_the_value(self, values: list[float]) -> None:
+        estimate = mean_estimate(values, "processes", lowest=0.0)
+        assert min(values) <= estimate.value <= max(values)
+        if estimate.low is not None and estimate.high is not None:
+            assert 0 <= estimate.low <= estimate.value <= estimate.high
+
+    def test_sources_are_kept_once(self) -> None:
+        estimate = counted(3.0).from_sources([Path("a"), Path("b"), Path("a")])
+        assert estimate.sources == (Path("a"), Path("b"))
+        assert (estimate.low, estimate.high) == (3.0, 3.0)
+
+    def test_standard_error(self) -> None:
+        assert standard_error([2.0, 4.0]) == pytest.approx(1.0)
+        assert standard_error([0.1, 0.1, 0.1]) == 0.0
+
+
+class TestProportion:
+    @pytest.mark.parametrize(
+        ("successes", "n", "low", "high"),
+        [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+    )
+    def test_published_examples(self, successes: int, n: int, low: float, high: float) -> None:
+        """Newcombe 1998, Statistics in Medicine 17:857, table I, method 3."""
+        estimate = wilson(successes, n)
+        assert estimate.low == pytest.approx(low, abs=5e-5)
+        assert estimate.high == pytest.approx(high, abs=5e-5)
+
+    def test_impossible_counts_are_refused(self) -> None:
+        for successes, n in ((0, 0), (3, 2), (-1, 4)):
+            with pytest.raises(ValueError, match="no proportion"):
+                wilson(successes, n)
+
+    @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+    def test_the_interval_holds_the_value_and_has_width(self, pair: tuple[int, int]) -> None:
+        estimate = wilson(*pair)
+        assert estimate.low is not None and estimate.high is not None
+        assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+        assert estimate.low < estimate.high
+
+    def test_binary_items_take_wilson_and_others_take_t(self) -> None:
+        assert item_estimate([1.0, 0.0, 1.0, 1.0]).basis == "Wilson interval over 4 items"
+        graded = item_estimate([0.5, 0.25, 1.0])
+        assert graded.basis == "t interval over 3 items"
+        assert graded.values == ()
+
+    def test_reported_scores(self) -> None:
+        assert reported_estimate(10.0, 1.0, 50).high == pytest.approx(11.959964)
+        assert reported_estimate(10.0, None, 50).low is None
+
+
+class TestMeanOfEstimates:
+    def test_symmetric_intervals_add_their_variances(self) -> None:
+        mean = mean_of_estimates([between(0.2, 0.8), between(0.3, 1.1)], "two")
+        assert mean.value == pytest.approx(0.6)
+        assert mean.low == pytest.approx(0.6 - math.hypot(0.3, 0.4) / 2)
+        assert mean.high == pytest.approx(0.6 + math.hypot(0.3, 0.4) / 2)
+
+    def test_one_estimate_keeps_its_interval(self) -> None:
+        one = wilson(20, 20)
+        mean = mean_of_estimates([one], "one")
+        assert (mean.value, mean.low, mean.high) == (one.value, pytest.approx(one.low), pytest.approx(one.high))
+
+    def test_a_missing_interval_leaves_none(self) -> None:
+        mean = mean_of_estimates([between(0.2, 0.8), mean_estimate([0.5], "trainings")], "two")
+        assert (mean.value, mean.low, mean.high) == (0.5, None, None)
+
+
+class TestRatio:
+    def test_equal_relative_errors(self) -> None:
+        # Relative standard errors r = 1 / (10 sqrt 3) on both sides, 4 degrees of freedom: t = 2.776445.
+        contrast = ratio_of_means([18.0, 20.0, 22.0], [9.0, 10.0, 11.0])
+        half = 2.776445 * math.sqrt(2) / (10 * math.sqrt(3))
+        assert contrast.value == pytest.approx(2.0)
+        assert contrast.low == pytest.approx(2 * math.exp(-half), rel=1e-6)
+        assert contrast.high == pytest.approx(2 * math.exp(half), rel=1e-6)
+        assert contrast.p_value is not None and contrast.p_value < 0.01
+
+    @given(VALUES, VALUES)
+    def test_the_inverse_is_the_inverse(self, a: list[float], b: list[float]) -> None:
+        one, other = ratio_of_means(a, b), ratio_of_means(b, a)
+        assert one.value == pytest.approx(1 / other.value)
+        if one.low is None:
+            assert min(len(a), len(b)) == 1 and one.p_value is None
+        else:
+            assert other.high is not None and one.low > 0
+            assert math.log(one.low) == pytest.approx(-math.log(other.high), abs=1e-6)
+
+    def test_no_spread_is_certain(self) -> None:
+        assert ratio_of_means([2.0, 2.0], [1.0, 1.0]).p_value == 0.0
+        assert ratio_of_means([1.0, 1.0], [1.0, 1.0]).p_value == 1.0
+
+    @pytest.mark.parametrize("b", [[], [0.0, 1.0], [-1.0, 1.0]])
+    def test_values_that_are_not_positive_are_refused(self, b: list[float]) -> None:
+        with pytest.raises(ValueError, match="positive"):
+            ratio_of_means([1.0, 2.0], b)
+
+
+class TestDifference:
+    def test_welch_agrees_with_scipy(self) -> None:
+        a, b = [1.0, 2.0, 3.0], [2.0, 4.0, 6.0]
+        contrast = difference_of_means(a, b, "trainings")
+        reference = ttest_ind(a, b, equal_var=False)
+        ends = reference.confidence_interval(0.95)
+        assert contrast.value == -2.0
+        assert contrast.p_value == pytest.approx(float(reference.pvalue))
+        assert (contrast.low, contrast.high) == (pytest.approx(float(ends.low)), pytest.approx(float(ends.high)))
+        assert contrast.basis == "Welch interval over 3 and 3 trainings"
+
+    def test_one_training_gives_no_interval(self) -> None:
+        contrast = difference_of_means([0.5], [0.4, 0.6], "trainings")
+        assert (contrast.low, contrast.high, contrast.p_value) == (None, None, None)
+
+    @pytest.mark.parametrize(
+        ("a", "b", "low", "high"), [((56, 70), (48, 80), 0.0524, 0.3339), ((9, 10), (3, 10), 0.1705, 0.8090)]
+    )
+    def test_newcombe(self, a: tuple[int, int], b: tuple[int, int], low: float, high: float) -> None:
+        """Newcombe 1998, Statistics in Medicine 17:873, table II, method 10."""
+        contrast = difference_of_estimates(wilson(*a), wilson(*b))
+        assert (contrast.low, contrast.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+        assert contrast.p_value is not None and contrast.p_value < 0.05
+
+    def test_an_interval_that_ends_at_zero_has_p_of_a_twentieth(self) -> None:
+        contrast = difference_of_estimates(between(1.0, 3.0), counted(1.0))
+        assert (contrast.low, contrast.p_value) == (pytest.approx(0.0), pytest.approx(0.05))
+
+    def test_a_missing_interval_gives_none(self) -> None:
+        contrast = difference_of_estimates(mean_estimate([1.0], "items"), wilson(1, 2))
+        assert (contrast.value, contrast.low, contrast.p_value) == (0.5, None, None)
+
+    def test_mean_of_differences(self) -> None:
+        parts = [Contrast(0.4, 0.1, 0.7, 0.01, ""), Contrast(0.0, -0.4, 0.4, 1.0, "")]
+        mean = mean_of_contrasts(parts, "two")
+        assert mean.value == pytest.approx(0.2)
+        assert mean.low == pytest.approx(0.2 - math.hypot(0.3, 0.4) / 2)
+        assert mean.p_value is not None and mean.p_value > 0.05
+        assert mean_of_contrasts([replace(parts[0], low=None)], "one").p_value is None
+
+
+class TestPaired:
+    def test_mcnemar_by_hand(self) -> None:
+        # 5 items favour a and 0 favour b: 2 * 0.5^5.
+        assert mcnemar_exact(5, 0) == pytest.approx(0.0625)
+        # 8 against 2: 2 * (1 + 10 + 45) / 1024.
+        assert mcnemar_exact(8, 2) == pytest.approx(0.109375)
+        assert mcnemar_exact(3, 3) == 1.0
+        assert mcnemar_exact(0, 0) == 1.0
+
+    def test_binary_items(self) -> None:
+        contrast = paired_difference([1.0] * 8 + [0.0] * 92, [0.0] * 8 + [1.0] * 2 + [0.0] * 90)
+        # Bonett and Price: (9/102 - 3/102) ± 1.959964 * sqrt((12/102 - (6/102)²) / 102).
+        half = 1.959964 * math.sqrt((12 / 102 - (6 / 102) ** 2) / 102)
+        assert contrast.value == pytest.approx(0.06)
+        assert (contrast.low, contrast.high) == (pytest.approx(6 / 102 - half), pytest.approx(6 / 102 + half))
+        assert contrast.p_value == pytest.approx(0.109375)
+        assert contrast.basis == "paired on 100 items, McNemar's exact test"
+
+    def test_graded_items_take_a_seeded_bootstrap(self) -> None:
+        generator = np.random.default_rng(1)
+        b = generator.random(80)
+        a = b + 0.1 + 0.05 * generator.standard_normal(80)
+        contrast = paired_difference(list(a), list(b), seed=7)
+        assert contrast == paired_difference(list(a), list(b), seed=7)
+        assert contrast.low is not None and contrast.high is not None
+        error = standard_error(list(a - b))
+        assert contrast.low == pytest.approx(contrast.value - 1.96 * error, abs=0.2 * error)
+        assert contrast.high == pytest.approx(contrast.value + 1.96 * error, abs=0.2 * error)
+        assert contrast.p_value is not None and contrast.p_value < 0.001
+
+    def test_few_graded_items_give_no_interval(self) -> None:
+        contrast = paired_difference([0.5] * 9, [0.25] * 9)
+        assert (contrast.value, contrast.low, contrast.p_value) == (0.25, None, None)
+
+    def test_equal_scores_do_not_differ(self) -> None:
+        scores = [0.1 * index for index in range(20)]
+        contrast = paired_difference(scores, scores)
+        assert (contrast.value, contrast.low, contrast.high, contrast.p_value) == (0.0, 0.0, 0.0, 1.0)
+
+    def test_unequal_lists_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="same items"):
+            paired_difference([1.0], [1.0, 0.0])
+
+    @given(st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1, max_size=40))
+    def test_swapping_sides_swaps_signs(self, pairs: list[tuple[float, float]]) -> None:
+        a, b = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        one, other = paired_difference(a, b), paired_difference(b, a)
+        assert one.low is not None and one.high is not None and other.high is not None
+        assert one.low <= one.value <= one.high
+        assert (one.value, one.p_value) == (-other.value, other.p_value)
+        assert one.low == pytest.approx(-other.high)
+
+
+class TestHolm:
+    def test_by_hand(self) -> None:
+        assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+        assert holm([]) == []
+
+    @given(st.lists(st.floats(0, 1), max_size=10))
+    def test_never_below_the_p_value_nor_above_bonferroni(self, p_values: list[float]) -> None:
+        largest = max(p_values, default=0.0) * len(p_values)
+        for p_value, adjusted in zip(p_values, holm(p_values), strict=True):
+            assert p_value <= adjusted <= min(1.0, largest)
+
+    @given(st.lists(st.floats(0, 1), min_size=1, max_size=10))
+    def test_keeps_the_order_and_multiplies_the_smallest_by_their_number(self, p_values: list[float]) -> None:
+        adjusted = holm(p_values)
+        assert min(adjusted) == min(1.0, min(p_values) * len(p_values))
+        order = sorted(range(len(p_values)), key=p_values.__getitem__)
+        assert all(adjusted[i] <= adjusted[j] for i, j in pairwise(order))
+
+
+INTERVALS = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 6)), min_size=1, max_size=9).map(
+    lambda pairs: [between(low, low + width) for low, width in pairs]
+)
+
+
+class TestRanks:
+    def test_overlapping_intervals_share_a_range(self) -> None:
+        estimates = [between(10, 12), between(5, 7), between(6, 8), between(7.5, 9), between(1, 2)]
+        assert ranks_with_ties(estimates, True) == [(1, 1), (3, 4), (2, 4), (2, 3), (5, 5)]
+        assert ranks_with_ties(estimates, False) == [(5, 5), (2, 3), (2, 4), (3, 4), (1, 1)]
+
+    def test_touching_intervals_and_equal_counts_are_ties(self) -> None:
+        assert ranks_with_ties([between(1, 2), between(2, 3)], True) == [(1, 2), (1, 2)]
+        assert ranks_with_ties([counted(5), counted(5), counted(4)], True) == [(1, 2), (1, 2), (3, 3)]
+
+    def test_without_an_interval_nothing_is_certain(self) -> None:
+        estimates = [mean_estimate([100.0], "processes"), between(1, 2), between(3, 4)]
+        assert ranks_with_ties(estimates, True) == [(1, 3), (2, 3), (1, 2)]
+
+    @given(INTERVALS, st.integers(), st.booleans())
+    def test_stable_under_permutation(self, estimates: list[Estimate], seed: int, higher: bool) -> None:
+        order = list(range(len(estimates)))
+        random.Random(seed).shuffle(order)
+        shuffled = ranks_with_ties([estimates[index] for index in order], higher)
+        ranks = ranks_with_ties(estimates, higher)
+        assert shuffled == [ranks[index] for index in order]
+
+    @given(INTERVALS, st.booleans())
+    def test_every_range_holds_the_rank_of_the_value(self, estimates: list[Estimate], higher: bool) -> None:
+        sign = -1 if higher else 1
+        for one, (low, high) in zip(estimates, ranks_with_ties(estimates, higher), strict=True):
+            above = sum(sign * other.value < sign * one.value for other in estimates)
+            assert 1 <= low <= above + 1 <= high <= len(estimates)
+
+
+class TestPercentile:
+    def test_linear_interpolation(self) -> None:
+        assert percentile([1.0, 2.0, 3.0, 4.0], 50) == 2.5
+        assert percentile([10.0, 20.0], 90) == pytest.approx(19.0)
+        assert percentile([7.0], 99) == 7.0
+
+    def test_no_values_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="at least one"):
+            percentile([], 50)
+
+
+class TestCoverage:
+    """95 % intervals hold the truth in about 95 % of 200 seeded trials; bounds are four standard errors wide."""
+
+    TRIALS = 200
+
+    def share(self, hits: list[bool]) -> float:
+        return sum(hits) / len(hits)
+
+    def test_t_interval(self) -> None:
+        generator = np.random.default_rng(11)
+        hits = []
+        for _ in range(self.TRIALS):
+            estimate = mean_estimate(list(generator.normal(100, 5, 3)), "processes")
+            hits.append(estimate.low is not None and estimate.high is not None and estimate.low <= 100 <= estimate.high)
+        assert 0.89 <= self.share(hits) <= 0.995
+
+    def test_wilson(self) -> None:
+        generator = np.random.default_rng(12)
+        hits = []
+        for successes in generator.binomial(200, 0.9, self.TRIALS):
+            estimate = wilson(int(successes), 200)
+            hits.append(estimate.low is not None and estimate.high is not None and estimate.low <= 0.9 <= estimate.high)
+        assert 0.89 <= self.share(hits) <= 0.995
+
+    def test_ratio(self) -> None:
+        generator = np.random.default_rng(13)
+        hits = []
+        for _ in range(self.TRIALS):
+            contrast = ratio_of_means(list(generator.normal(140, 4, 3)), list(generator.normal(100, 2, 3)))
+            hits.append(contrast.low is not None and contrast.high is not None and contrast.low <= 1.4 <= contrast.high)
+        assert 0.89 <= self.share(hits) <= 1.0
+
+    def test_paired_proportions(self) -> None:
+        generator = np.random.default_rng(14)
+        hits = []
+        for _ in range(self.TRIALS):
+            kinds = generator.choice(3, 150, p=[0.12, 0.06, 0.82])
+            a, b = (kinds == 0).astype(float), (kinds == 1).astype(float)
+            contrast = paired_difference(list(a), list(b))
+            inside = contrast.low is not None and contrast.high is not None and contrast.low <= 0.06 <= contrast.high
+            hits.append(inside)
+        assert 0.89 <= self.share(hits) <= 1.0
+
+    def test_mean_of_tasks(self) -> None:
+        generator = np.random.default_rng(15)
+        hits = []
+        for easy, hard in zip(
+            generator.binomial(200, 0.97, self.TRIALS), generator.binomial(100, 0.5, self.TRIALS), strict=True
+        ):
+            mean = mean_of_estimates([wilson(int(easy), 200), wilson(int(hard), 100)], "two")
+            hits.append(mean.low is not None and mean.high is not None and mean.low <= 0.735 <= mean.high)
+        assert 0.89 <= self.share(hits) <= 1.0
