@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_configs import TINY, tiny
 
@@ -197,6 +197,7 @@ ANYTHING = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.data(), st.sampled_from(sorted(TINY)))
 def test_any_change_gives_an_architecture_or_an_input_error(data: st.DataObject, name: str) -> None:
     known = sorted({*TINY[name], "head_dim", "layer_types", "sliding_window", "mlp_only_layers", "num_experts"})
