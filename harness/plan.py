@@ -73,6 +73,14 @@ class Plan(Frozen):
         return self.model_copy(update={"jobs": tuple(kept)})
 
 
+    def only(self, models: set[str]) -> Plan:
+        """The plan for some of its models, by name."""
+        return self.model_copy(update={
+            "jobs": tuple(job for job in self.jobs if job.subject.model in models),
+            "refusals": tuple(refusal for refusal in self.refusals if refusal.cell.subject.model in models),
+        })
+
+
 @dataclass(frozen=True)
 class Resolved:
     """A suite's model with what the machine adds: where it is, what it is, and as what it will be measured."""

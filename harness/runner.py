@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from harness.executors import Executor
 from harness.plan import Job, Plan
@@ -31,6 +33,19 @@ class Tally:
         self.outcomes[record.outcome.status] += 1
         if isinstance(record.outcome, Failed):
             self.failures.append(record)
+
+
+    def sentence(self) -> str:
+        """How it went, in one line."""
+        parts = [f"{count} {status}" for status, count in sorted(self.outcomes.items())]
+        if self.skipped:
+            parts.append(f"{self.skipped} done before")
+        return "cells: " + (", ".join(parts) or "none")
+
+
+def new_run(suite: str) -> Run:
+    """A run of a suite with an id that sorts by time."""
+    return Run(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}", suite)
 
 
 def run_plan(

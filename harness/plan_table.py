@@ -1,0 +1,47 @@
+"""A plan as the terminal shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from harness.plan import Plan
+from harness.record import QualityScenario, ServingScenario
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def plan_table(plan: Plan) -> Iterator[Table | str]:
+    """The jobs, one row a model, then the refusals, one row a model and reason."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    jobs = Table(title=f"{plan.suite}: {len(plan.jobs)} jobs", title_justify="left")
+    for heading in ("model", "source", "device", "repeats", "serving at concurrency", "tasks"):
+        jobs.add_column(heading)
+    by_model = sorted(plan.jobs, key=lambda job: job.subject.model)
+    for model, group in groupby(by_model, key=lambda job: job.subject.model):
+        runs = list(group)
+        scenarios = [cell.scenario for job in runs for cell in job.cells]
+        serving = sorted({s.concurrency for s in scenarios if isinstance(s, ServingScenario)})
+        tasks = [s.task for s in scenarios if isinstance(s, QualityScenario)]
+        subject = runs[0].subject
+        count = f"{subject.tensor_parallel} x " if subject.tensor_parallel > 1 else ""
+        jobs.add_row(
+            escape(model), escape(subject.source), escape(count + subject.accelerator), str(len(runs)),
+            ", ".join(map(str, serving)), escape(", ".join(dict.fromkeys(tasks))),
+        )
+    yield jobs
+    if plan.refusals:
+        refused = Table(title=f"refused: {len(plan.refusals)} cells", title_justify="left")
+        for heading in ("model", "cells", "reason"):
+            refused.add_column(heading)
+        rows: dict[tuple[str, str], int] = {}
+        for refusal in plan.refusals:
+            key = (refusal.cell.subject.model, refusal.reason)
+            rows[key] = rows.get(key, 0) + 1
+        for (model, reason), cells in rows.items():
+            refused.add_row(escape(model), str(cells), escape(reason))
+        yield refused
