@@ -42,10 +42,10 @@ class _Family:
     scaled_norms: bool = True
 
 
-def _heads(config: ConfigKeys, kv_default: bool) -> tuple[int, int]:
-    """Query and key-value heads. A null `num_key_value_heads` means as many as there are query heads."""
+def _heads(config: ConfigKeys, kv_optional: bool) -> tuple[int, int]:
+    """Query and key-value heads; null means as many as there are query heads, and absence too where `kv_optional`."""
     queries = config.size("num_attention_heads")
-    if "num_key_value_heads" not in config.values and not kv_default:
+    if "num_key_value_heads" not in config.values and not kv_optional:
         raise config.error("num_key_value_heads", "is missing")
     keys = config.optional_size("num_key_value_heads", queries)
     if keys is None or queries % keys:
@@ -145,13 +145,15 @@ class _GroupedQuery:
     bias: bool = False
     output_biased: bool = False
     head_dim: int | None = None
-    kv_default: bool = False
+    kv_optional: bool = False
     sinks: bool = False
 
     def __call__(self, config: ConfigKeys, layers: int) -> list[Attention]:
-        queries, keys = _heads(config, self.kv_default)
+        queries, keys = _heads(config, self.kv_optional)
         head_dim = _head_dim(config, queries, self.head_dim)
         biased = self.bias if self.bias_key is None else config.flag(self.bias_key, self.bias)
+        if self.bias_key is None:
+            config.only("qkv_bias", self.bias)
         widths = self.qk_norm(config.size("hidden_size"), queries, keys, head_dim)
         config.only("use_qk_norm", widths != (0, 0))
         return [
@@ -266,11 +268,9 @@ def _sparse_after(config: ConfigKeys, layers: int) -> list[FeedForward]:
     return [*dense * dense_layers, *[routed] * (layers - dense_layers)]
 
 
-def _biased(windows: _Windows = _no_window, qk_norm: _QkNorm = _no_qk_norm, **options: bool) -> _GroupedQuery:
+def _biased(windows: _Windows = _no_window, qk_norm: _QkNorm = _no_qk_norm, kv_optional: bool = False) -> _GroupedQuery:
     """Attention whose four biases follow `attention_bias`, off by default."""
-    return _GroupedQuery(
-        windows, qk_norm, bias_key="attention_bias", output_biased=True, kv_default=options.get("kv_default", False)
-    )
+    return _GroupedQuery(windows, qk_norm, bias_key="attention_bias", output_biased=True, kv_optional=kv_optional)
 
 
 _qwen_windows = partial(_listed_windows, slides=_upper_layers, default=4096, switch="use_sliding_window")
@@ -280,15 +280,15 @@ _qwen2_moe_windows = partial(
 _qwen3_moe_windows = partial(_one_window, default=4096, switch="use_sliding_window")
 
 _FAMILIES: dict[str, _Family] = {
-    "llama": _Family(_biased(kv_default=True), partial(_dense, bias_key="mlp_bias")),
+    "llama": _Family(_biased(kv_optional=True), partial(_dense, bias_key="mlp_bias")),
     "mistral": _Family(_GroupedQuery(partial(_one_window, default=4096)), _dense),
     "qwen2": _Family(_GroupedQuery(_qwen_windows, bias=True), _dense),
     "qwen3": _Family(
         _GroupedQuery(_qwen_windows, _norm_each_head, bias_key="attention_bias", output_biased=True, head_dim=128),
         _dense,
     ),
-    "olmo": _Family(_biased(kv_default=True), _dense, scaled_norms=False),
-    "olmo2": _Family(_biased(qk_norm=_norm_all_heads, kv_default=True), _dense),
+    "olmo": _Family(_biased(kv_optional=True), _dense, scaled_norms=False),
+    "olmo2": _Family(_biased(qk_norm=_norm_all_heads, kv_optional=True), _dense),
     "mixtral": _Family(
         _GroupedQuery(partial(_one_window, default=None)), partial(_sparse, count_key="num_local_experts")
     ),
@@ -296,7 +296,7 @@ _FAMILIES: dict[str, _Family] = {
         _GroupedQuery(_qwen2_moe_windows, bias_key="qkv_bias", bias=True), partial(_sparse_steps, with_shared=True)
     ),
     "qwen3_moe": _Family(_biased(_qwen3_moe_windows, _norm_each_head), partial(_sparse_steps, with_shared=False)),
-    "olmoe": _Family(_biased(qk_norm=_norm_hidden, kv_default=True), partial(_sparse, count_key="num_experts")),
+    "olmoe": _Family(_biased(qk_norm=_norm_hidden, kv_optional=True), partial(_sparse, count_key="num_experts")),
     "deepseek_v2": _Family(_latent, _sparse_after),
     "gpt_oss": _Family(
         _GroupedQuery(
@@ -322,7 +322,7 @@ def read_config(path: Path) -> dict[str, object]:
         value = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError("no such file", where=str(file), hint="give a config.json or a checkpoint's folder") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot be read as JSON: {error}", where=str(file)) from None
     if not isinstance(value, dict):
         raise InputError(f"must hold a JSON object, not {shown(value)}", where=str(file))

@@ -225,7 +225,9 @@ def test_a_file_or_its_folder_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"{", b"[1]", b"\xff\xfe", b"", b"[" * 100_000], ids=["open", "list", "bytes", "empty", "deep"]
+    "content",
+    [b"{", b"[1]", b"\xff\xfe", b"", b"[" * 100_000, b"9" * 9999],
+    ids=["open", "list", "bytes", "empty", "deep", "long"],
 )
 def test_a_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "config.json"
