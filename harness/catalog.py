@@ -39,13 +39,15 @@ class Published(Frozen):
 class CatalogModel(Frozen):
     """One file of `suites/models`. `config` holds the config.json keys that decide the structure.
 
-    `revision` is the commit of the repository, None where it is not known. `precision` is the one of the checkpoint,
-    a key of `accounting.PRECISIONS`. `context_length` is the one the authors support, in tokens.
+    `revision` is the commit of the repository, None where it is not known; its quality is third-party where only the
+    published runs of others name it. `precision` is the one of the checkpoint, a key of `accounting.PRECISIONS`.
+    `context_length` is the one the authors support, in tokens.
     """
 
     name: Text
     hf_repo: Text
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
+    revision_source_quality: Quality | None
     family: Text
     released: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")]
     license: Text
