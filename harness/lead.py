@@ -1,0 +1,117 @@
+"""What the numbers of a suite say in words: facts, conditions, and what leads by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.pages import best_of, in_words
+from harness.quantities import count_of, listed, plain, significant
+from harness.suite_view import SuiteView, comparable, hardware_text, ranking, scale_for
+from harness.summary import ModelSummary
+
+
+def facts_of(view: SuiteView) -> tuple[str, ...]:
+    """The line under the title: date, hardware, models, failed cells."""
+    hardware = sorted({hardware_text(model) for model in view.models})
+    gaps = [gap for model in view.models for gap in model.gaps if not gap.measured_before]
+    cells = {state: len({(g.model, g.what) for g in gaps if g.status == state}) for state in ("failed", "refused")}
+    facts = [
+        f"Newest record {view.newest:%Y-%m-%d}",
+        " and ".join(hardware) if len(hardware) < 3 else f"{len(hardware)} kinds of hardware",
+        count_of(len(view.models), "model"),
+        count_of(cells["failed"], "failed cell"),
+    ]
+    return (*facts, count_of(cells["refused"], "refused cell")) if cells["refused"] else tuple(facts)
+
+
+def conditions_of(view: SuiteView) -> str:
+    """What is compared under which conditions, in a line."""
+    parts = [view.description] if view.description else []
+    if view.point:
+        repeats = sorted({one.n for model in view.models for one in model.memory.values()} | _repeats(view))
+        span = str(repeats[0]) if repeats[:1] == repeats[-1:] else f"{repeats[0]} to {repeats[-1]}"
+        point = view.point
+        parts.append(
+            f"Speed: closed loop of {point.concurrency} concurrent requests, {point.prompt_tokens} prompt and "
+            f"{point.output_tokens} output tokens each, mean of {span} fresh process{'es' if span != '1' else ''}."
+        )
+    precisions = sorted({plain(model.subject.precision, 40) for model in view.models})
+    engines = sorted({f"vLLM {model.environment.versions.get('vllm', 'of unknown version')}" for model in view.models})
+    parts.append(f"Weights in {listed(precisions)}, engine {plain(listed(engines), 120)}. Intervals are 95 %.")
+    if len({model.subject.accelerator for model in view.models}) > 1:
+        parts.append("The models were measured on different hardware: compare their scores, not their speeds.")
+    return " ".join(parts)
+
+
+def _repeats(view: SuiteView) -> set[int]:
+    found = (model.estimate("output_tokens_per_s", view.point) for model in view.models)
+    return {estimate.n for estimate in found if estimate is not None}
+
+
+def lead_of(view: SuiteView) -> str:
+    """What leads, by how much, what is tied, what was not measured: generated from the numbers."""
+    recipes = [group for group in view.groups if comparable(group, view.score, view.point)]
+    subjects = recipes if len(recipes) > 1 else list(view.models)
+    sentences = [_score_sentence(view, subjects, "recipe" if subjects is recipes else "model")]
+    sentences.append(_speed_sentence(view, subjects))
+    gaps = {(gap.model, gap.what) for model in view.models for gap in model.gaps if not gap.measured_before}
+    if gaps:
+        names = sorted({plain(model, 60) for model, _ in gaps})
+        sentences.append(f"Not measured: {count_of(len(gaps), 'cell')} of {_some(names)}.")
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _score_sentence(view: SuiteView, subjects: Sequence[ModelSummary], noun: str) -> str:
+    ranks, scale = ranking(subjects, view), scale_for(view, view.score)
+    found = {name: one for model in subjects if (name := model.model) in ranks
+             and (one := comparable(model, view.score, view.point))}
+    if not found:
+        return f"No {noun} has a {view.score_title} yet."
+    ordered = sorted(found, key=lambda name: (ranks[name], -found[name].value))
+    first, top = ordered[0], [name for name in ordered if ranks[name][0] == 1]
+    title = view.score_title
+    if len(ordered) == 1:
+        return f"Only {plain(first, 80)} has a {title}: {in_words(found[first], scale)}."
+    if len(top) == 1:
+        gap = (found[first].value - found[ordered[1]].value) / scale.divisor
+        unit = "points " if scale.unit == "%" else ""
+        return (f"{plain(first, 80)} leads with a {title} of {in_words(found[first], scale)}, "
+                f"{significant(abs(gap))} {unit}ahead of {plain(ordered[1], 80)}.")
+    values = sorted(found[name].value / scale.divisor for name in top)
+    span = f"{significant(values[0])} to {significant(values[-1])}{' ' + scale.unit if scale.unit else ''}"
+    everyone = len(top) == len(ordered)
+    rest = "" if everyone else f"; the other {count_of(len(ordered) - len(top), noun)} rank below"
+    who = f"All {len(top)} {noun}s" if everyone and len(top) > 2 else _some([plain(name, 60) for name in top])
+    return f"{who} cannot be told apart by {title} ({span}){rest}."
+
+
+def _speed_sentence(view: SuiteView, subjects: Sequence[ModelSummary]) -> str:
+    key = "output_tokens_per_s"
+    found = [(model, one) for model in subjects if (one := comparable(model, key, view.point))]
+    if view.point is None or len(found) < 2 or len({model.subject.accelerator for model, _ in found}) > 1:
+        return ""
+    found.sort(key=lambda entry: -entry[1].value)
+    estimates, names = [one for _, one in found], [plain(model.model, 60) for model, _ in found]
+    where = f"At {view.point.concurrency} concurrent request{'s' if view.point.concurrency > 1 else ''}"
+    if best_of(estimates, "higher") == 0:
+        ratio = significant(estimates[0].value / estimates[1].value)
+        return (f"{where} {names[0]} gives the most output, {significant(estimates[0].value)} tokens/s, "
+                f"{ratio} × that of {names[1]}.")
+    tied = [name for name, one in zip(names, estimates, strict=True) if best_of([estimates[0], one], "higher") is None]
+    return f"{where} {_some(list(dict.fromkeys([names[0], *tied])))} cannot be told apart in output speed."
+
+
+def _some(names: Sequence[str], limit: int = 3) -> str:
+    if len(names) <= limit + 1:
+        return listed(names)
+    return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+
+
+def legend_of(view: SuiteView) -> str:
+    """How to read the table."""
+    return (
+        f"Rank by {view.score_title}; models whose intervals overlap share ranks. \u00b1: 95 % interval, over repeats "
+        "in fresh processes for speed and memory, over items for scores; counted quantities have none. Bold: the best of "
+        "a column, where it can be told from the second. \u2191 higher is better, \u2193 lower is better. The bar shows "
+        "active parameters solid within the total. Marks explain themselves on focus."
+    )

@@ -1,0 +1,384 @@
+"""One model -> its page: parameters, operating points, memory, scores, failures, provenance."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.figures import serving_figures
+from harness.leaderboard import failures_of, model_marks, uncounted_mark
+from harness.metrics import METRICS, of_scenario
+from harness.pages import (
+    Column,
+    FailureRow,
+    Figure,
+    Link,
+    Mark,
+    Page,
+    RecordIndex,
+    Table,
+    TableRow,
+    Value,
+    absence,
+    in_words,
+    on_own_scale,
+    partial_marks,
+    shown,
+)
+from harness.quantities import Scale, capitalised, count_of, listed, plain, scale_of, significant
+from harness.record import MemoryScenario, QualityScenario, ServingScenario
+from harness.suite_view import (
+    SuiteView,
+    bytes_text,
+    comparable,
+    estimate_of,
+    hardware_text,
+    kind_of,
+    kind_text,
+    point_of,
+    point_text,
+    ranking,
+    scale_for,
+)
+from harness.summary import ModelSummary, PointKey, TaskScore
+
+_COMPONENTS = (
+    ("embedding", "Embedding"), ("head", "Output head"), ("attention", "Attention"),
+    ("dense_ffn", "Dense feed-forward"), ("shared_experts", "Shared experts"),
+    ("routed_experts_used", "Routed experts, used by a token"), ("routed_experts_idle", "Routed experts, not used"),
+    ("router", "Router"), ("norm", "Norms"), ("other", "Other"),
+)
+_COLOURS = {
+    "embedding": 5, "head": 6, "attention": 2, "dense_ffn": 1, "shared_experts": 3, "routed_experts_used": 0,
+    "routed_experts_idle": 0, "router": 4, "norm": 7, "other": 8,
+}
+_POINT_METRICS = (
+    "output_tokens_per_s", "requests_per_s", "ttft_p50_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s", "e2e_p50_s",
+    "decode_flops_per_token", "prefill_flops_per_token",
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a stacked bar."""
+
+    title: str
+    count: str
+    share: str
+    weight: int
+    colour: int
+    idle: bool = False
+
+
+@dataclass(frozen=True)
+class RecordRow:
+    """One record file in the provenance."""
+
+    what: str
+    repeat: int
+    started: str
+    state: str
+    link: Link
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPage(Page):
+    """Everything that is known of one model."""
+
+    heading: str
+    kind: str
+    suite: Link
+    marks: tuple[Mark, ...]
+    facts: tuple[str, ...]
+    lead: str
+    parameters: tuple[Part, ...]
+    total: str
+    active: str
+    uncounted: Mark
+    operating_points: Table | None
+    serving_note: str
+    figures: tuple[Figure, ...]
+    memory: Table | None
+    memory_parts: tuple[Part, ...]
+    memory_note: str
+    scores: Table | None
+    failures: tuple[FailureRow, ...]
+    command: str
+    provenance: tuple[tuple[str, str], ...]
+    engine: str
+    records: tuple[RecordRow, ...]
+
+
+def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSummary] = ()) -> ModelPage:
+    """The page of one model; `partners` are drawn beside its serving curves."""
+    parameters, scale = model.parameters, Scale("", 1.0)
+    if parameters:
+        scale = scale_of("parameters", [parameters.total])
+    parts, note = _memory_parts(model)
+    return ModelPage(
+        path=view.page_of[model.model],
+        template="model.html",
+        title=plain(model.model, 120),
+        heading=plain(model.model, 200),
+        kind=kind_of(model),
+        suite=Link(view.path, view.title),
+        marks=model_marks(model),
+        facts=_facts(model),
+        lead=_lead(view, model),
+        parameters=_parameter_parts(model, scale),
+        total=f"{significant(parameters.total / scale.divisor)} {scale.unit}" if parameters else "",
+        active=f"{significant(parameters.active / scale.divisor)} {scale.unit} active" if parameters else "",
+        uncounted=uncounted_mark(model),
+        operating_points=_points_table(view, model),
+        serving_note=_serving_note(model),
+        figures=serving_figures(model, partners),
+        memory=_memory_table(view, model),
+        memory_parts=parts,
+        memory_note=note,
+        scores=_scores_table(view, model),
+        failures=failures_of(view, [model], with_logs=True),
+        command=f"moebench run {shlex.quote(f'suites/{view.name}.yaml')} --model {shlex.quote(model.model)}",
+        provenance=tuple(_provenance(model)),
+        engine=plain(json.dumps(dict(model.subject.engine), indent=2, sort_keys=True, ensure_ascii=False)),
+        records=_record_rows(view.records, model),
+    )
+
+
+def _facts(model: ModelSummary) -> tuple[str, ...]:
+    kind = {"sparse": "mixture of experts", "dense": "dense", "unknown": "structure not counted"}[kind_of(model)]
+    facts = [kind if kind_of(model) != "sparse" else f"{kind}, {kind_text(model)}", plain(model.subject.precision, 40)]
+    if model.subject.quantization:
+        facts.append(plain(model.subject.quantization, 40))
+    if model.group:
+        facts.append(f"recipe {plain(model.group, 80)}")
+    return (*facts, hardware_text(model), f"newest record {model.started_at:%Y-%m-%d}")
+
+
+def _lead(view: SuiteView, model: ModelSummary) -> str:
+    """Rank, score and speed in two sentences."""
+    sentences = []
+    ranks, score = ranking(view.models, view), comparable(model, view.score, view.point)
+    if model.model in ranks and score:
+        low, high = ranks[model.model]
+        place = f"rank {low}" if low == high else f"rank {low} to {high}"
+        words = in_words(score, scale_for(view, view.score))
+        sentences.append(f"{capitalised(place)} of {len(ranks)} by {view.score_title}: {words}.")
+    speed = estimate_of(model, "output_tokens_per_s", view.point)
+    if speed and view.point:
+        load = count_of(view.point.concurrency, "concurrent request")
+        sentences.append(f"{in_words(speed, Scale('tokens/s', 1.0))} at {load}.")
+    return " ".join(sentences)
+
+
+# Parameters ------------------------------------------------------------------------------------------------------
+
+
+def _parameter_parts(model: ModelSummary, scale: Scale) -> tuple[Part, ...]:
+    count = model.parameters
+    if count is None:
+        return ()
+    sizes = {name: getattr(count, name, 0) for name, _ in _COMPONENTS}
+    sizes["routed_experts_idle"] = count.routed_experts - count.routed_experts_used
+    return tuple(
+        Part(
+            title=title,
+            count=f"{significant(sizes[name] / scale.divisor)} {scale.unit}".strip(),
+            share=f"{100 * sizes[name] / count.total:.1f}",
+            weight=sizes[name],
+            colour=_COLOURS[name],
+            idle=name == "routed_experts_idle",
+        )
+        for name, title in _COMPONENTS
+        if sizes[name]
+    )
+
+
+# Serving ---------------------------------------------------------------------------------------------------------
+
+
+def _serving_note(model: ModelSummary) -> str:
+    loads = dict.fromkeys(f"{plain(point.key.name, 60)} ({point_text(point.key)})" for point in model.points)
+    if not loads:
+        return ""
+    return (f"Closed loop with a fixed number of requests in flight: {listed(loads)}. Percentiles are over the requests "
+            "of a repeat; values are means over repeats in fresh processes with 95 % intervals.")
+
+
+def _points_table(view: SuiteView, model: ModelSummary) -> Table | None:
+    failed = {point_of(gap.scenario): None for gap in model.gaps if isinstance(gap.scenario, ServingScenario)}
+    asked = {point.key: None for other in view.models for point in other.points}
+    keys = sorted({**{point.key: None for point in model.points}, **failed, **asked})
+    if not keys:
+        return None
+    scales = {key: scale_of(METRICS[key].unit, _known(model, key)) for key in _POINT_METRICS}
+    columns = [Column("Concurrent requests", classes="text frozen"), Column("Requests", "per repeat")]
+    for key in _POINT_METRICS:
+        metric = METRICS[key]
+        columns.append(Column(_short(metric.title), scales[key].unit, metric.better, capitalised(metric.formula)))
+    columns.append(Column("Records", classes="text"))
+    several = len({key[:3] for key in keys}) > 1
+    return Table(tuple(columns), tuple(_point_row(view, model, key, scales, several) for key in keys))
+
+
+def _known(model: ModelSummary, key: str) -> list[float]:
+    return [point.estimates[key].value for point in model.points if key in point.estimates]
+
+
+def _short(title: str) -> str:
+    names = {"Time to first token": "TTFT", "Time per output token": "TPOT", "End-to-end latency": "End to end"}
+    for long, short in names.items():
+        title = title.replace(long, short)
+    return title.replace("Output tokens/s", "Output").replace("Requests/s", "Requests")
+
+
+def _point_row(
+    view: SuiteView, model: ModelSummary, key: PointKey, scales: dict[str, Scale], several: bool
+) -> TableRow:
+    point = model.point(key)
+    gaps = [g for g in model.gaps if isinstance(g.scenario, ServingScenario) and point_of(g.scenario) == key]
+    title = f"{key.concurrency}, {plain(key.name, 60)} {point_text(key)}" if several else str(key.concurrency)
+    sources = [gap.source for gap in gaps]
+    cells = [Value(str(point.requests))] if point else [Value(marks=(absence(model, "this point", gaps),))]
+    for index, metric in enumerate(_POINT_METRICS):
+        estimate = point.estimates.get(metric) if point else None
+        if point is None:
+            cells.append(Value("\u2013"))
+        elif estimate is None:
+            cells.append(Value(marks=(absence(model, METRICS[metric].title, gaps),)))
+        else:
+            flags = [Mark("note", "flagged", capitalised(plain("; ".join(point.flags), 400)))] if point.flags else []
+            marks = [*partial_marks(gaps), *flags] if index == 0 else []
+            cells.append(shown(estimate, scales[metric], marks=marks))
+            sources += estimate.sources
+    cells.append(Value(links=view.records.links(sources)) if sources else Value("none"))
+    return TableRow(title, tuple(cells))
+
+
+# Memory ----------------------------------------------------------------------------------------------------------
+
+
+def _memory_table(view: SuiteView, model: ModelSummary) -> Table | None:
+    gaps = [gap for gap in model.gaps if isinstance(gap.scenario, MemoryScenario)]
+    if not model.memory and not gaps:
+        return None
+    rows = []
+    counted = [METRICS["kv_bytes_per_token"]]
+    for metric in (*of_scenario("memory"), *counted):
+        estimate = model.estimate(metric.key)
+        if estimate is None and metric.key == "device_peak_bytes" and not gaps:
+            continue
+        missing = absence(model, metric.title, gaps)
+        cell = on_own_scale(estimate, metric.unit, missing, partial_marks(gaps) if estimate else ())
+        repeats = Value(str(estimate.n)) if estimate and estimate.sources else Value("counted" if estimate else "\u2013")
+        links = view.records.links(estimate.sources if estimate else [gap.source for gap in gaps])
+        rows.append(TableRow(metric.title, (cell, repeats, Value(links=links) if links else Value("configuration"))))
+    columns = (Column("Quantity", classes="text frozen"), Column("Value"), Column("Repeats"),
+               Column("Records", classes="text"))
+    return Table(columns, tuple(rows))
+
+
+def _memory_parts(model: ModelSummary) -> tuple[tuple[Part, ...], str]:
+    """What the peak consists of, where weights and cache fit inside it."""
+    on_device = "device_peak_bytes" in model.memory
+    peak = model.memory.get("device_peak_bytes" if on_device else "resident_peak_bytes")
+    weights, cache = model.memory.get("weights_bytes"), model.memory.get("kv_cache_bytes")
+    if peak is None or weights is None or cache is None:
+        return (), ""
+    rest = peak.value - weights.value - cache.value
+    if rest < 0:
+        return (), "The reserved cache is larger than the resident set: its pages are taken only when they are used."
+    sizes = [("Weights", weights.value, 0), ("KV cache", cache.value, 1), ("Runtime, activations, other", rest, 5)]
+    where = "devices'" if on_device else "process's resident"
+    parts = tuple(
+        Part(title, bytes_text(size), f"{100 * size / peak.value:.1f}", round(size), colour) for title, size, colour in sizes
+    )
+    return parts, f"The bar splits the {where} peak of {bytes_text(peak.value)}."
+
+
+# Scores ----------------------------------------------------------------------------------------------------------
+
+
+def _scores_table(view: SuiteView, model: ModelSummary) -> Table | None:
+    if not view.tasks:
+        return None
+    columns = (
+        Column("Task", classes="text frozen"), Column("Score"), Column("Items", help="Items scored"),
+        Column("Chance", help="The score of guessing, where the task states it"), Column("Metric", classes="text"),
+        Column("lm-eval task", classes="text"), Column("Examples shown", help="Few-shot examples in the prompt"),
+        Column("Records", classes="text"),
+    )
+    rows = [_score_row(view, model, task) for task in view.tasks]
+    if len(view.tasks) > 1:
+        missing = Mark("missing", "incomplete", capitalised(plain(model.no_mean_score or "not measured", 400)))
+        mean = on_own_scale(model.mean_score, "1", missing)
+        rows.append(TableRow("Mean", (mean, *(Value("\u2013") for _ in columns[2:]))))
+    return Table(columns, tuple(rows))
+
+
+def _score_row(view: SuiteView, model: ModelSummary, task: str) -> TableRow:
+    gaps = [gap for gap in model.gaps if isinstance(gap.scenario, QualityScenario) and gap.scenario.task == task]
+    score = model.scores.get(task)
+    title = plain(task, 120)
+    if score is None:
+        links = view.records.links(gap.source for gap in gaps)
+        cells = [Value(marks=(absence(model, title, gaps),)), *(Value("\u2013") for _ in range(5))]
+        return TableRow(title, (*cells, Value(links=links) if links else Value("none")))
+    scenario = score.scenario
+    shots = "task's own" if scenario.num_fewshot is None else str(scenario.num_fewshot)
+    limit = (Mark("note", "limited", f"Only the first {scenario.limit} items were asked."),) if scenario.limit else ()
+    cell = on_own_scale(score.estimate, "1", Mark("missing", "not measured", ""), (*partial_marks(gaps), *limit))
+    return TableRow(title, (
+        cell,
+        Value(f"{_items(score)}"),
+        Value(_chance(score)),
+        Value(plain(score.metric, 80)),
+        Value(plain(scenario.lm_eval_task, 120)),
+        Value(shots),
+        Value(links=view.records.links(score.estimate.sources)),
+    ))
+
+
+def _items(score: TaskScore) -> int:
+    return len(score.items) or score.estimate.n
+
+
+def _chance(score: TaskScore) -> str:
+    if score.chance is None:
+        return "not stated"
+    scale = scale_of("1", [score.estimate.value, score.chance])
+    return f"{significant(score.chance / scale.divisor)} {scale.unit}".strip()
+
+
+# Provenance ------------------------------------------------------------------------------------------------------
+
+
+def _provenance(model: ModelSummary) -> Iterable[tuple[str, str]]:
+    subject, environment = model.subject, model.environment
+    parallel = f"{subject.tensor_parallel}{', experts spread' if subject.expert_parallel else ''}"
+    terms = [
+        ("Source", subject.source), ("Revision", subject.revision or "not pinned"), ("Weights", subject.weights),
+        ("Precision", subject.precision), ("Quantization", subject.quantization or "none"),
+        ("Backend", subject.backend), ("Accelerator", subject.accelerator), ("Tensor parallel", parallel),
+        ("Processor", f"{environment.processor}, {count_of(environment.cores, 'core')}"),
+        ("Memory", bytes_text(environment.memory_bytes)),
+        ("Engine threads", str(environment.threads or "not set")), ("System", environment.system),
+        ("Driver", environment.driver or "none"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(environment.versions.items()))),
+        ("Commit", environment.commit or "not known"),
+    ]
+    if model.notes:
+        terms.append(("Notes", "; ".join(model.notes)))
+    for other in model.others:
+        measured = f"{count_of(other.measured, 'measurement')}, newest {other.newest:%Y-%m-%d}"
+        terms.append(("Measured otherwise", f"{measured}, with another {listed(other.differs)}; not shown here"))
+    return [(term, plain(text, 2_000)) for term, text in terms]
+
+
+def _record_rows(records: RecordIndex, model: ModelSummary) -> tuple[RecordRow, ...]:
+    rows = []
+    for path in model.records:
+        fact = records.facts[path]
+        rows.append(RecordRow(fact.what, fact.repeat, fact.started, fact.state, records.link(path, path.name)))
+    return tuple(rows)

@@ -1,0 +1,257 @@
+"""What pages are made of: marks, values, columns, links, frames. Plain data; templates only lay it out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from harness.quantities import Scale, margin, plain, scale_of, significant
+from harness.stats import Estimate
+from harness.summary import Gap, ModelSummary
+
+REASON_LIMIT = 600
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A small label with its reason. `state`: failed, refused, missing, note or plain, which only set its colour."""
+
+    state: str
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link; `href` is relative to the site's root."""
+
+    href: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Value:
+    """One cell of a table. `order` sorts it: a number as text, empty where there is none."""
+
+    text: str = ""
+    margin: str = ""
+    order: str = ""
+    best: bool = False
+    marks: tuple[Mark, ...] = ()
+    links: tuple[Link, ...] = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """The head of a column."""
+
+    title: str
+    unit: str = ""
+    direction: str = ""
+    help: str = ""
+    classes: str = ""
+    first: bool = False
+    """Whether a group of columns starts here."""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row of a plain table; `title` is its first cell."""
+
+    title: str
+    cells: tuple[Value, ...]
+    anchor: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names the rows."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[TableRow, ...]
+
+
+@dataclass(frozen=True)
+class FailureRow:
+    """A cell without a measurement, or with fewer repeats than were asked."""
+
+    model: str
+    href: str
+    what: str
+    state: str
+    label: str
+    reason: str
+    log: str = ""
+    records: tuple[Link, ...] = ()
+
+
+@dataclass(frozen=True)
+class NavigationLink:
+    """An entry of the header."""
+
+    href: str
+    text: str
+    current: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What every page has. `path` is relative to the site's root and `root` leads back there."""
+
+    path: str
+    template: str
+    title: str
+    navigation: tuple[NavigationLink, ...] = ()
+    footer: tuple[str, ...] = ()
+    exports: tuple[Link, ...] = ()
+
+    @property
+    def root(self) -> str:
+        """The way from this page to the site's root."""
+        return "../" * self.path.count("/")
+
+
+class Slugs:
+    """File names for foreign names: safe, readable, and unique without regard to case."""
+
+    def __init__(self) -> None:
+        self._given: dict[Hashable, str] = {}
+        self._taken: set[str] = set()
+
+    def of(self, key: Hashable, name: str) -> str:
+        """The slug of `key`, made from `name` on the first call and the same ever after."""
+        if key not in self._given:
+            base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60].strip("-") or "unnamed"
+            slug, number = base, 1
+            while slug in self._taken:
+                number += 1
+                slug = f"{base}-{number}"
+            self._taken.add(slug)
+            self._given[key] = slug
+        return self._given[key]
+
+
+# Values from estimates -------------------------------------------------------------------------------------------
+
+
+def shown(estimate: Estimate, scale: Scale, *, best: bool = False, marks: Sequence[Mark] = ()) -> Value:
+    """An estimate on a scale; a counted quantity has no margin, one without an interval says so on its mark."""
+    value = estimate.value / scale.divisor
+    text, around = significant(value), ""
+    if estimate.low is None or estimate.high is None:
+        marks = (*marks, Mark("plain", f"n = {estimate.n}", f"No interval: {plain(estimate.basis)}."))
+    elif estimate.low < estimate.high or estimate.n > 1 and estimate.basis != "counted":
+        around = margin(value, estimate.low / scale.divisor, estimate.high / scale.divisor)
+    return Value(text, around, repr(estimate.value), best, tuple(marks))
+
+
+def in_words(estimate: Estimate, scale: Scale) -> str:
+    """An estimate for a sentence: "69.3 % (95 % interval 67.9 to 70.8)"."""
+    unit = f" {scale.unit}" if scale.unit else ""
+    text = f"{significant(estimate.value / scale.divisor)}{unit}"
+    if estimate.low is None or estimate.high is None:
+        return f"{text} (no interval)"
+    if estimate.low == estimate.high:
+        return text
+    low, high = (significant(end / scale.divisor) for end in (estimate.low, estimate.high))
+    return f"{text} (95 % interval {low} to {high})"
+
+
+def on_own_scale(estimate: Estimate | None, unit: str, missing: Mark, marks: Sequence[Mark] = ()) -> Value:
+    """An estimate with its unit beside it, for tables whose rows have different units."""
+    if estimate is None:
+        return Value(marks=(missing,))
+    scale = scale_of(unit, [estimate.value])
+    value = shown(estimate, scale, marks=marks)
+    return Value(f"{value.text}{' ' + scale.unit if scale.unit else ''}", value.margin, value.order, marks=value.marks)
+
+
+def best_of(estimates: Sequence[Estimate | None], direction: str) -> int | None:
+    """The index of the value that stands apart as the best; None where its interval touches another's."""
+    known = [(index, one) for index, one in enumerate(estimates) if one is not None]
+    if direction not in ("higher", "lower") or len(known) < 2:
+        return None
+    sign = 1.0 if direction == "higher" else -1.0
+    index, first = max(known, key=lambda entry: sign * entry[1].value)
+    others = [one for other, one in known if other != index]
+    return index if all(_certainly_better(first, other, sign) for other in others) else None
+
+
+def _certainly_better(a: Estimate, b: Estimate, sign: float) -> bool:
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        return False
+    return a.low > b.high if sign > 0 else a.high < b.low
+
+
+# Marks -----------------------------------------------------------------------------------------------------------
+
+
+def gap_mark(gap: Gap) -> Mark:
+    """What a failed or refused cell shows."""
+    detail = gap.reason if gap.status == "refused" else f"{gap.error}: {gap.reason}"
+    return Mark(gap.status, gap.status, plain(detail, REASON_LIMIT))
+
+
+def absence(summary: ModelSummary, kind: str, fits: Iterable[Gap]) -> Mark:
+    """Why a value is not there: the newest gap that fits, else that nothing was recorded."""
+    gaps = sorted(fits, key=lambda gap: gap.started_at)
+    if gaps:
+        return gap_mark(gaps[-1])
+    return Mark("missing", "not measured", f"No record of {kind} for {plain(summary.model)}.")
+
+
+def partial_marks(gaps: Iterable[Gap]) -> tuple[Mark, ...]:
+    """The mark beside a value some of whose repeats failed and were not measured before."""
+    lacking = [gap for gap in gaps if not gap.measured_before]
+    if not lacking:
+        return ()
+    newest = max(lacking, key=lambda gap: gap.started_at)
+    number = f"{len(lacking)} " if len(lacking) > 1 else ""
+    return (Mark(newest.status, f"{number}{newest.status}", f"Some repeats are missing. {gap_mark(newest).reason}"),)
+
+
+# Paths -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RecordFact:
+    """What a page says of a record file."""
+
+    what: str
+    repeat: int
+    started: str
+    state: str
+
+
+@dataclass(frozen=True)
+class RecordIndex:
+    """Where record files lie in the store and in the site, and what they hold."""
+
+    root: Path
+    facts: dict[Path, RecordFact] = field(default_factory=dict)
+
+    def relative(self, path: Path) -> str:
+        """A record's place in the site."""
+        return "records/" + path.relative_to(self.root).as_posix()
+
+    def link(self, path: Path, text: str = "") -> Link:
+        """A link to a record in the site; its text is `r` and the repeat unless given."""
+        fact = self.facts.get(path)
+        return Link(quote(self.relative(path)), text or (f"r{fact.repeat}" if fact else path.name))
+
+    def links(self, paths: Iterable[Path]) -> tuple[Link, ...]:
+        """Links to records, each once."""
+        return tuple(self.link(path) for path in dict.fromkeys(paths))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plotly figure as plain data; text in it is already escaped for plotly."""
+
+    id: str
+    caption: str
+    content: dict[str, Any]

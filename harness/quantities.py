@@ -1,0 +1,128 @@
+"""Numbers as a reader sees them: one scale a column, three significant digits, thin spaces, intervals as margins."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+THIN = "\u202f"
+MINUS = "\u2212"
+
+_DECIMAL = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12), ("P", 1e15))
+_COUNTS = (("", 1.0), ("k", 1e3), ("M", 1e6), ("B", 1e9), ("T", 1e12))
+_SECONDS = (("\u00b5s", 1e-6), ("ms", 1e-3), ("s", 1.0))
+_SHORT = {"tokens per second": "tokens/s", "requests per second": "requests/s"}
+_BYTES = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a column shows base units: `value / divisor`, with `unit` in its header."""
+
+    unit: str
+    divisor: float
+
+
+def scale_of(unit: str, values: Iterable[float]) -> Scale:
+    """The scale in which the median of `values` has one to three digits before the point.
+
+    `unit` is a base unit as `harness.metrics` words it. "1" (scores, shares) becomes percent where all values are
+    within 0 and 1.
+    """
+    known = list(values)
+    sizes = sorted(abs(value) for value in known if value)
+    middle = sizes[len(sizes) // 2] if sizes else 0.0
+    if unit == "seconds":
+        return _pick(_SECONDS, middle, "")
+    if unit == "bytes":
+        return _pick(_BYTES, middle, "")
+    if unit == "FLOPs":
+        return _pick(_DECIMAL, middle, "FLOPs")
+    if unit == "parameters":
+        return _pick(_COUNTS, middle, "")
+    if unit == "1":
+        return Scale("%", 0.01) if all(0 <= value <= 1 for value in known) else Scale("", 1.0)
+    return Scale(_SHORT.get(unit, unit), 1.0)
+
+
+def _pick(prefixes: tuple[tuple[str, float], ...], size: float, base: str) -> Scale:
+    fitting = [entry for entry in prefixes if size >= 0.9995 * entry[1]] or [prefixes[0]]
+    prefix, divisor = fitting[-1]
+    return Scale(f"{prefix}{base}", divisor)
+
+
+def decimals_of(value: float, digits: int = 3) -> int:
+    """Digits after the point that give `digits` significant ones; never negative."""
+    if value == 0 or not math.isfinite(value):
+        return 0
+    exponent = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    return max(0, digits - 1 - exponent)
+
+
+def grouped(value: float, decimals: int) -> str:
+    """A number with thin spaces between thousands and a true minus."""
+    text = f"{value:,.{decimals}f}".replace(",", THIN)
+    return text.replace("-", MINUS)
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """`value` rounded to significant digits: 12345 gives "12 300", 0.01234 gives "0.0123"."""
+    if not math.isfinite(value):
+        return "\u221e" if value > 0 else f"{MINUS}\u221e" if value < 0 else "not a number"
+    if value and abs(value) < 1e-4:
+        return f"{value:.{digits - 1}e}".replace("e-0", "e-").replace("-", MINUS)
+    rounded = float(f"{value:.{digits - 1}e}")
+    return grouped(rounded, decimals_of(rounded, digits))
+
+
+def margin(value: float, low: float, high: float) -> str:
+    """The interval around a value as "\u00b1 x", or as "+x \u2212y" where the sides differ by more than a quarter.
+
+    Margins have two significant digits at most and no more decimals than `value` has in three, if that leaves one.
+    """
+    below, above = value - low, high - value
+    larger, smaller = max(below, above), min(below, above)
+    if larger <= 0:
+        return "\u00b1 0"
+    if smaller < 0.75 * larger:
+        return f"+{_side(above, value)} {MINUS}{_side(below, value)}"
+    return f"\u00b1 {_side(larger, value)}"
+
+
+def _side(width: float, value: float) -> str:
+    if width <= 0:
+        return "0"
+    rounded = float(f"{width:.1e}")
+    decimals = min(decimals_of(rounded, 2), max(decimals_of(value), decimals_of(rounded, 1)))
+    return grouped(rounded, decimals)
+
+
+def count_of(number: int, thing: str, plural: str = "") -> str:
+    """ "1 model", "3 models", "no models"."""
+    many = plural or f"{thing}s"
+    return f"{number or 'no'} {thing if number == 1 else many}"
+
+
+def listed(items: Iterable[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    names = list(items)
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else ""
+
+
+def capitalised(text: str) -> str:
+    """`text` with its first letter large and the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def plain(text: str, limit: int | None = None) -> str:
+    """Foreign text for a page: control and direction characters become visible marks; cut at `limit` characters."""
+    cut = text if limit is None or len(text) <= limit else text[: limit - 1] + "\u2026"
+    return "".join(_visible(character) for character in cut)
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co"):
+        return character
+    return "\ufffd"

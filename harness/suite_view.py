@@ -1,0 +1,189 @@
+"""One suite as its pages see it: summaries, groups, the operating point and the score that lead, and where pages lie."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from harness.accounting import flops_per_token
+from harness.architecture import Architecture, MoeFeedForward
+from harness.metrics import METRICS, Metric
+from harness.pages import Link, RecordIndex
+from harness.quantities import THIN, Scale, count_of, listed, plain, scale_of, significant
+from harness.record import MemoryScenario, QualityScenario, ServingScenario
+from harness.stats import Estimate, counted, ranks_with_ties
+from harness.summary import Gap, ModelSummary, OperatingPoint, PointKey
+
+
+@dataclass(frozen=True)
+class SuiteView:
+    """What the pages of one suite are made from."""
+
+    name: str
+    title: str
+    description: str
+    path: str
+    """Of its leaderboard page, relative to the site's root."""
+    models: tuple[ModelSummary, ...]
+    groups: tuple[ModelSummary, ...]
+    """Groups of at least two trainings."""
+    point: PointKey | None
+    """The operating point of the table's speed columns; None where nothing was served."""
+    tasks: tuple[str, ...]
+    score: str
+    """The key of the estimate that ranks: `mean_score` or `score:<task>`."""
+    records: RecordIndex
+    page_of: Mapping[str, str]
+    """Model -> its page, relative to the site's root."""
+    problems: tuple[str, ...] = ()
+    """Record files that could not be read."""
+
+    @property
+    def newest(self) -> datetime:
+        """When the newest record was taken."""
+        return max(model.started_at for model in self.models)
+
+    def link(self, summary: ModelSummary) -> Link:
+        """A model by name with its page; a group has none of its own."""
+        return Link(self.page_of.get(summary.model, "") if not summary.members else "", plain(summary.model, 120))
+
+    @property
+    def score_title(self) -> str:
+        """The ranking score in words."""
+        return "mean score" if self.score == "mean_score" else f"score on {plain(self.score.removeprefix('score:'), 80)}"
+
+
+def leading_point(models: Iterable[ModelSummary], concurrency: int | None = None) -> PointKey | None:
+    """The point that most models were measured at (of `concurrency` where given), the most concurrent of those."""
+    keys = Counter(point.key for model in models for point in model.points)
+    wanted = {key: n for key, n in keys.items() if key.concurrency == concurrency} or dict(keys)
+    return max(wanted, key=lambda key: (wanted[key], key.concurrency, key), default=None)
+
+
+def all_tasks(models: Iterable[ModelSummary]) -> tuple[str, ...]:
+    """Every task that any model was scored on or failed at, in the order in which they are first met."""
+    found: dict[str, None] = {}
+    for model in models:
+        found |= dict.fromkeys(model.scores)
+        found |= {gap.scenario.task: None for gap in model.gaps if isinstance(gap.scenario, QualityScenario)}
+    return tuple(found)
+
+
+# What a model is -------------------------------------------------------------------------------------------------
+
+
+def kind_of(summary: ModelSummary) -> str:
+    """sparse, dense or unknown: the shape and colour of a model on every page."""
+    return {True: "sparse", False: "dense", None: "unknown"}[summary.is_moe]
+
+
+def kind_text(summary: ModelSummary) -> str:
+    """The structure in a few words: "8 × top-2", "64 × top-6 + 2 shared, 1 dense layer", "dense"."""
+    architecture = summary.architecture
+    if architecture is None:
+        return "not counted"
+    if not architecture.is_moe:
+        return "dense"
+    kinds = dict.fromkeys(_experts_text(part) for _, part in architecture.moe_groups)
+    plain_layers = architecture.layers - sum(count for count, _ in architecture.moe_groups)
+    tail = f", {count_of(plain_layers, 'dense layer')}" if plain_layers else ""
+    return listed(kinds) + tail
+
+
+def _experts_text(part: MoeFeedForward) -> str:
+    text = f"{part.experts} \u00d7 top-{part.experts_per_token}"
+    if part.shared is None:
+        return text
+    number, rest = divmod(part.shared.width, part.width)
+    return f"{text} + {number} shared" if not rest else f"{text} + shared"
+
+
+def hardware_text(summary: ModelSummary) -> str:
+    """What measured: "2 × Example GPU 80 GB" or "Example CPU, 2 cores, 8.0 GB"."""
+    environment = summary.environment
+    if environment.accelerators:
+        first = environment.accelerators[0]
+        number = f"{summary.subject.tensor_parallel} \u00d7 " if summary.subject.tensor_parallel > 1 else ""
+        return f"{number}{plain(first.name, 80)}, {bytes_text(first.memory_bytes)}"
+    cores = count_of(environment.cores, "core")
+    return f"{plain(environment.processor, 80)}, {cores}, {bytes_text(environment.memory_bytes)}"
+
+
+def bytes_text(size: float) -> str:
+    """A size with its unit."""
+    scale = scale_of("bytes", [size])
+    return f"{significant(size / scale.divisor)} {scale.unit}"
+
+
+def point_text(key: PointKey) -> str:
+    """The workload of a point, without its concurrency: "32 → 16 tokens"."""
+    return f"{key.prompt_tokens:,} \u2192 {key.output_tokens:,} tokens".replace(",", THIN)
+
+
+# Estimates -------------------------------------------------------------------------------------------------------
+
+
+def estimate_of(summary: ModelSummary, key: str, point: PointKey | None) -> Estimate | None:
+    """The estimate of a metric at the leading point; FLOPs are counted even where serving failed."""
+    found = summary.estimate(key, point)
+    if found is None and key == "decode_flops_per_token" and point and isinstance(summary.architecture, Architecture):
+        context = point.prompt_tokens + point.output_tokens / 2
+        return counted(flops_per_token(summary.architecture, context=context).total)
+    return found
+
+
+def comparable(summary: ModelSummary, key: str, point: PointKey | None) -> Estimate | None:
+    """The estimate where it may be ranked or compared: no score or speed of random weights, no flagged timing."""
+    metric = METRICS.get(key)
+    timed = metric is not None and metric.scenario == "serving" and key != "decode_flops_per_token"
+    if summary.subject.weights == "dummy" and (timed or "score" in key):
+        return None
+    at: OperatingPoint | None = summary.point(point) if point else None
+    return None if timed and at and at.flags else estimate_of(summary, key, point)
+
+
+def gaps_of(summary: ModelSummary, key: str, point: PointKey | None) -> list[Gap]:
+    """The failed or refused cells on which a metric depends."""
+    return [gap for gap in summary.gaps if _concerns(gap, key, point)]
+
+
+def _concerns(gap: Gap, key: str, point: PointKey | None) -> bool:
+    scenario = gap.scenario
+    if isinstance(scenario, QualityScenario):
+        return key == "mean_score" or key == f"score:{scenario.task}"
+    metric = METRICS.get(key)
+    if isinstance(scenario, MemoryScenario):
+        return metric is not None and metric.scenario == "memory"
+    return metric is not None and metric.scenario == "serving" and point_of(scenario) == point
+
+
+def point_of(scenario: ServingScenario) -> PointKey:
+    """The operating point that a serving cell measures."""
+    return PointKey(scenario.name, scenario.prompt_tokens, scenario.output_tokens, scenario.concurrency)
+
+
+def metric_of(key: str) -> Metric:
+    """The metric behind a key; every task has that of scores under its own name."""
+    if key.startswith("score:"):
+        return METRICS["score"].model_copy(update={"key": key, "title": key.removeprefix("score:")})
+    return METRICS[key]
+
+
+def scale_for(view: SuiteView, key: str, factor: float = 1.0) -> Scale:
+    """One scale for all models of a suite."""
+    found = (estimate_of(model, key, view.point) for model in view.models)
+    return scale_of(metric_of(key).unit, [one.value * factor for one in found if one is not None])
+
+
+def ranking(summaries: Sequence[ModelSummary], view: SuiteView) -> dict[str, tuple[int, int]]:
+    """The range of ranks of every model that may be ranked."""
+    found = {one.model: comparable(one, view.score, view.point) for one in summaries}
+    known = {name: estimate for name, estimate in found.items() if estimate is not None}
+    higher = all(
+        one.scores[task].higher_is_better
+        for one in summaries
+        if (task := view.score.removeprefix("score:")) in one.scores
+    )
+    return dict(zip(known, ranks_with_ties(list(known.values()), higher), strict=True))

@@ -1,0 +1,240 @@
+// What a page does in the browser: theme, explanations, tables (DataTables) and charts (plotly). No request is made.
+"use strict";
+
+(() => {
+  const root = document.documentElement;
+  const $ = (selector, from = document) => from.querySelector(selector);
+  const $$ = (selector, from = document) => [...from.querySelectorAll(selector)];
+  const embedded = (id) => JSON.parse(document.getElementById(id).textContent);
+
+  // Theme -----------------------------------------------------------------------------------------------------------
+  const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : prefersDark.matches);
+
+  function applyTheme() {
+    root.classList.toggle("dark", isDark());
+    const button = $(".theme");
+    if (button) button.textContent = isDark() ? "Light theme" : "Dark theme";
+    drawCharts();
+  }
+
+  function switchTheme() {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    try { localStorage.setItem("moebench-theme", root.dataset.theme); } catch { /* a browser may keep nothing for files */ }
+    applyTheme();
+  }
+
+  // Explanations of marks -------------------------------------------------------------------------------------------
+  function placeTip(mark) {
+    const tip = $("#tip");
+    tip.textContent = mark.dataset.tip;
+    tip.hidden = false;
+    const from = mark.getBoundingClientRect();
+    const size = tip.getBoundingClientRect();
+    const left = Math.min(Math.max(8, from.left), root.clientWidth - size.width - 8);
+    const below = from.bottom + 6 + size.height < window.innerHeight;
+    tip.style.left = `${Math.max(8, left)}px`;
+    tip.style.top = `${below ? from.bottom + 6 : Math.max(8, from.top - size.height - 6)}px`;
+  }
+
+  function listenForTips() {
+    const hide = () => { $("#tip").hidden = true; };
+    const show = (event) => {
+      const mark = event.target instanceof Element && event.target.closest("[data-tip]");
+      if (mark) placeTip(mark); else hide();
+    };
+    for (const type of ["mouseover", "focusin", "click"]) document.addEventListener(type, show);
+    document.addEventListener("focusout", hide);
+    document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
+    window.addEventListener("scroll", hide, { passive: true, capture: true });
+  }
+
+  // Tables ----------------------------------------------------------------------------------------------------------
+  // Cells without a number stay at the end, whichever way a column is sorted.
+  const ordered = (sign) => (a, b) => {
+    const [x, y] = [a, b].map((value) => (value === "" || value === null ? NaN : Number(value)));
+    if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
+    return sign * (x - y);
+  };
+
+  function prepareTable(table) {
+    const DataTable = window.moebenchTables.jQuery.fn.dataTable;
+    DataTable.type("measured", { className: "", order: { asc: ordered(1), desc: ordered(-1) } });
+    const api = new DataTable(table, {
+      paging: false, info: false, autoWidth: false, order: [],
+      layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null },
+      language: { zeroRecords: "No model matches." },
+      columnDefs: [
+        { targets: ".numeric", type: "measured", searchable: false },
+        { targets: ".higher", orderSequence: ["desc", "asc"] },
+        { targets: ".text", type: "string" },
+        { targets: ".later", visible: false },
+      ],
+    });
+    const toolbar = document.getElementById(table.dataset.toolbar);
+    if (toolbar) connectToolbar(toolbar, api, DataTable);
+  }
+
+  function connectToolbar(toolbar, api, DataTable) {
+    const count = $(".count", toolbar);
+    const total = api.rows().count();
+    const report = () => {
+      const shown = api.rows({ search: "applied" }).count();
+      count.textContent = `${shown} of ${total} model${total === 1 ? "" : "s"}`;
+    };
+    api.on("draw", report);
+    $("input[type=search]", toolbar).addEventListener("input", (event) => api.search(event.target.value).draw());
+    const chips = $$("[data-filter]", toolbar);
+    for (const chip of chips) chip.addEventListener("click", () => {
+      for (const other of chips) other.setAttribute("aria-pressed", String(other === chip));
+      const wanted = chip.dataset.filter;
+      api.search.fixed("kind", (_text, _data, index) => !wanted || api.row(index).node().dataset.kind === wanted).draw();
+    });
+    const title = (table, index) => table.column(index).header().dataset.title;
+    const buttons = new DataTable.Buttons(api, {
+      buttons: [{ extend: "colvis", text: "Columns", columns: ":not(.frozen)", columnText: title }],
+    });
+    $(".slot", toolbar).append(buttons.container()[0]);
+    report();
+  }
+
+  // Charts ----------------------------------------------------------------------------------------------------------
+  // Figures name colours as "@sparse"; they are looked up in the style sheet, so that a theme changes them all.
+  function colour(name) {
+    const probe = document.createElement("i");
+    probe.style.color = `var(--${name})`;
+    document.body.append(probe);
+    const value = getComputedStyle(probe).color;
+    probe.remove();
+    return value;
+  }
+
+  function coloured(value, key = "") {
+    if (Array.isArray(value)) return value.map((item) => coloured(item, key));
+    if (value && typeof value === "object") {
+      return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, coloured(item, name)]));
+    }
+    return typeof value === "string" && value[0] === "@" && key.endsWith("color") ? colour(value.slice(1)) : value;
+  }
+
+  const frame = () => ({
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest", dragmode: false,
+    font: { family: getComputedStyle(root).fontFamily, size: 13, color: colour("ink") },
+    hoverlabel: { bgcolor: colour("paper"), bordercolor: colour("line"), font: { color: colour("ink") }, align: "left" },
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: colour("ink") }, itemclick: false, itemdoubleclick: false },
+    margin: { l: 64, r: 24, t: 36, b: 56 }, showlegend: true,
+  });
+  const axis = (given) => ({
+    gridcolor: colour("line"), linecolor: colour("muted"), zeroline: false, ticks: "outside", tickcolor: colour("muted"),
+    automargin: true, exponentformat: "none", ...coloured(given),
+  });
+  const settings = { displaylogo: false, responsive: true, displayModeBar: false };
+
+  function drawFigure(box) {
+    const figure = embedded(box.dataset.figure);
+    const layout = { ...frame(), ...coloured(figure.layout) };
+    for (const name of ["xaxis", "yaxis"]) layout[name] = axis(figure.layout[name] || {});
+    return window.Plotly.react(box, coloured(figure.data), layout, settings);
+  }
+
+  const interval = (values, side) => ({
+    type: "data", symmetric: false, thickness: 1.2, width: 3, color: colour(side.color),
+    array: values.map(([value, , high]) => high - value), arrayminus: values.map(([value, low]) => value - low),
+  });
+
+  function paretoTrace(kind, points, x, y, places) {
+    const values = (metric) => points.map((point) => point.values[metric.key]);
+    const text = (metric, point) => `${metric.title}: ${point.texts[metric.key]}${metric.unit ? ` ${metric.unit}` : ""}`;
+    return {
+      type: "scatter", mode: "markers+text", name: kind === "sparse" ? "sparse (MoE)" : "dense", cliponaxis: false,
+      x: values(x).map(([value]) => value), y: values(y).map(([value]) => value),
+      error_x: interval(values(x), { color: kind }), error_y: interval(values(y), { color: kind }),
+      text: points.map((point) => point.name), textposition: points.map((point) => places.get(point)),
+      textfont: { size: 12, color: colour("ink") },
+      marker: { size: 12, symbol: kind === "sparse" ? "circle" : "square", color: colour(kind), line: { width: 1, color: colour("paper") } },
+      customdata: points.map((point) => point.href),
+      hovertext: points.map((point) => `<b>${point.name}</b><br>${text(x, point)}<br>${text(y, point)}`), hoverinfo: "text",
+    };
+  }
+
+  // Every label takes the first of eight places where it meets no label placed before and no point.
+  function labelPlaces(points, x, y, box) {
+    const scaled = (metric, length) => {
+      const at = points.map((point) => (metric.log ? Math.log(point.values[metric.key][0]) : point.values[metric.key][0]));
+      const [low, high] = [Math.min(...at), Math.max(...at)];
+      return at.map((value) => (high > low ? ((value - low) / (high - low)) * 0.84 * length : length / 2));
+    };
+    const xs = scaled(x, box.clientWidth - 90);
+    const ys = scaled(y, box.clientHeight - 95).map((value) => -value);
+    const taken = points.map((_, i) => [xs[i] - 8, ys[i] - 8, xs[i] + 8, ys[i] + 8]);
+    const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+    const places = new Map();
+    points.forEach((point, i) => {
+      const width = point.name.length * 7;
+      const at = { right: xs[i] + 9, left: xs[i] - 9 - width, center: xs[i] - width / 2 };
+      const level = { middle: ys[i] - 8, top: ys[i] - 25, bottom: ys[i] + 9 };
+      const order = ["top center", "bottom center", "middle right", "middle left", "top right", "top left", "bottom right", "bottom left"];
+      const inside = (area) => area[0] > -50 && area[2] < box.clientWidth - 60;
+      for (const place of order) {
+        const [vertical, horizontal] = place.split(" ");
+        const area = [at[horizontal], level[vertical], at[horizontal] + width, level[vertical] + 16];
+        if (inside(area) && !taken.some((other, j) => j !== i && meets(area, other))) {
+          taken.push(area);
+          places.set(point, place);
+          return;
+        }
+      }
+      places.set(point, "top center");
+    });
+    return places;
+  }
+
+  function paretoAxis(metric) {
+    const better = metric.direction === "higher" ? "\u2191 better" : "\u2193 better";
+    const title = `${metric.title}${metric.unit ? ` (${metric.unit})` : ""}, ${better}`;
+    return axis({ title: { text: title, standoff: 8 }, type: metric.log ? "log" : "linear", nticks: 7, ...(metric.log ? { dtick: "D2" } : {}) });
+  }
+
+  function drawPareto(box) {
+    const data = embedded(box.dataset.pareto);
+    const chosen = (name) => data.metrics.find((metric) => metric.key === document.getElementById(`pareto-${name}`).value);
+    const [x, y] = [chosen("x"), chosen("y")];
+    const points = data.points.filter((point) => point.values[x.key] && point.values[y.key]);
+    const missing = data.points.filter((point) => !points.includes(point)).map((point) => point.name);
+    const places = points.length ? labelPlaces(points, x, y, box) : new Map();
+    const line = (data.frontiers[`${x.key}|${y.key}`] || []).map((index) => data.points[index])
+      .sort((a, b) => a.values[x.key][0] - b.values[x.key][0]);
+    const frontier = {
+      type: "scatter", mode: "lines", name: "frontier", hoverinfo: "skip", line: { color: colour("muted"), width: 1.5, dash: "dot", shape: x.direction === "lower" ? "hv" : "vh" },
+      x: line.map((point) => point.values[x.key][0]), y: line.map((point) => point.values[y.key][0]),
+    };
+    const traces = ["sparse", "dense"].map((kind) => [kind, points.filter((point) => point.kind === kind)])
+      .filter(([, some]) => some.length).map(([kind, some]) => paretoTrace(kind, some, x, y, places));
+    const layout = { ...frame(), xaxis: paretoAxis(x), yaxis: paretoAxis(y) };
+    document.getElementById("pareto-missing").innerText = missing.length ? `Without a value here: ${data.points.filter((p) => !points.includes(p)).map((p) => p.plain).join(", ")}.` : "";
+    const drawn = window.Plotly.react(box, [frontier, ...traces], layout, settings);
+    if (!box.dataset.ready) {
+      box.dataset.ready = "1";
+      drawn.then(() => box.on("plotly_click", (event) => { const href = event.points[0].customdata; if (href) window.location.href = href; }));
+      for (const name of ["x", "y"]) document.getElementById(`pareto-${name}`).addEventListener("change", () => drawPareto(box));
+    }
+    return drawn;
+  }
+
+  function drawCharts() {
+    if (!window.Plotly) return;
+    for (const box of $$("[data-figure]")) drawFigure(box);
+    for (const box of $$("[data-pareto]")) drawPareto(box);
+  }
+
+  // Start -----------------------------------------------------------------------------------------------------------
+  document.addEventListener("DOMContentLoaded", () => {
+    $(".theme")?.addEventListener("click", switchTheme);
+    prefersDark.addEventListener("change", applyTheme);
+    window.addEventListener("beforeprint", () => { root.dataset.printing = "1"; });
+    listenForTips();
+    if (window.moebenchTables) for (const table of $$("table[data-table]")) prepareTable(table);
+    applyTheme();
+    root.dataset.ready = "1";
+  });
+})();
