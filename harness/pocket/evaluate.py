@@ -44,6 +44,12 @@ def of_checkpoint(folder: Path, name: str) -> dict[str, float]:
     return scores
 
 
+def sizes() -> dict[str, int]:
+    """How many questions each task asks."""
+    rows = {name.removesuffix(".jsonl"): len(part) for name, part in tasks.tables().items()}
+    return {f"pocket_{name}": number for name, number in sorted(rows.items())}
+
+
 def of_network(network: Network, name: str) -> dict[str, float]:
     """Exact match of a network in training precision, for the learning-rate search."""
 

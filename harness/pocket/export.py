@@ -1,4 +1,4 @@
-"""Writes a trained network as a Hugging Face checkpoint folder: bf16 weights, config, tokenizer. Byte for byte the same."""
+"""Writes a trained network as a Hugging Face checkpoint folder, byte for byte the same: bf16, config, tokenizer."""
 
 from __future__ import annotations
 

@@ -47,6 +47,7 @@ class Block(nn.Module):
         return hidden + mixed @ self.down, extra
 
     def attend(self, inner: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+        """Causal attention over normed states [rows, length, width]."""
         rows, length, width = inner.shape
         query, key, value = (F.linear(inner, self.attention[part]) for part in range(3))
         if self.shape.qkv_bias:

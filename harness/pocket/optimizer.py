@@ -1,4 +1,4 @@
-"""The optimizer: Muon for the matrices, AdamW for tables, norms, gates and the router. Imported inside functions only."""
+"""The optimizer: Muon for the matrices, AdamW for the rest. Imported inside functions only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MATRICES = (".attention", ".up", ".down")
 
 
 class Optimizer:
-    """Muon for the matrices of attention and feed-forward (each expert on its own), AdamW without decay for the rest."""
+    """Muon for the matrices of attention and feed-forward, each expert on its own; AdamW without decay for the rest."""
 
     def __init__(self, network: Network, run: Run) -> None:
         self.network, self.run = network, run
@@ -27,7 +27,7 @@ class Optimizer:
         self.adam = torch.optim.AdamW(groups, lr=base, betas=(0.9, 0.95), weight_decay=0.0, foreach=True)
 
     def matrices(self, *, gradient: bool) -> list[Tensor]:
-        """The matrices, or their gradients, stacked by form: views [number, short side, long side] into the parameters."""
+        """The matrices, or their gradients, stacked: views [number, height, width] into the parameters."""
         shape = self.network.shape
         routed = shape.experts * shape.expert_width
         found = []

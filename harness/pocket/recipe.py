@@ -30,6 +30,7 @@ class Shape(Frozen):
 
     @property
     def ffn_width(self) -> int:
+        """Columns of the feed-forward, shared ones last."""
         return self.dense_width + self.experts * self.expert_width + self.shared_width
 
     def parameters(self, *, active: bool = False) -> int:
@@ -56,7 +57,7 @@ SEEDS = {1: "a", 2: "a", 3: "a", 4: "b", 5: "b"}
 class Training(Frozen):
     """How every kind is trained. Learning rates are those of the matrices; tables and norms have their own."""
 
-    steps: int = 1600
+    steps: int = 1200
     warmup: int = 50
     decay: float = 0.6
     table_rate: float = 0.004
@@ -67,8 +68,9 @@ class Training(Frozen):
 
 TRAINING = Training()
 RATES = {"dense-active": 0.01, "moe-8x2": 0.01, "moe-fine": 0.01, "dense-total": 0.01}
-SEARCH = (0.005, 0.01, 0.02)
+SEARCH = (0.0025, 0.005, 0.01, 0.02)
 SEARCH_SEED = 99
+SEARCH_STEPS = 700
 
 
 class Run(Frozen):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from harness.pocket.recipe import SEARCH, SEARCH_SEED, TRAINING, Run
+from harness.pocket.recipe import SEARCH, SEARCH_SEED, SEARCH_STEPS, TRAINING, Run
 from harness.schema import Frozen
 
 
@@ -39,10 +39,11 @@ def try_rates(kind: str, rates: tuple[float, ...] = SEARCH) -> list[Trial]:
     from harness.pocket.evaluate import of_network
     from harness.pocket.train import train
 
+    training = TRAINING.model_copy(update={"steps": SEARCH_STEPS})
     trials = []
     for rate in rates:
         start = time.process_time()
-        run = Run(kind=kind, world="a", seed=SEARCH_SEED, rate=rate)
+        run = Run(kind=kind, world="a", seed=SEARCH_SEED, rate=rate, training=training)
         network = train(run)
         spent = time.process_time() - start
         scores = of_network(network, run.world)
@@ -54,7 +55,7 @@ def try_rates(kind: str, rates: tuple[float, ...] = SEARCH) -> list[Trial]:
                 world=run.world,
                 score=scores.pop("facts"),
                 computed=scores,
-                steps=TRAINING.steps,
+                steps=training.steps,
                 seconds=round(spent, 1),
             )
         )

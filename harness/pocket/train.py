@@ -21,7 +21,7 @@ def need_torch() -> None:
         raise InputError("training a pocket model needs torch", hint="install the engine: make setup") from None
 
 
-def train(run: Run, tell: Callable[[int, float], None] = lambda step, loss: None) -> Network:
+def train(run: Run, tell: Callable[[int, float], None] | None = None) -> Network:
     """Trains on one thread and returns the network; `tell` hears every loss.
 
     Raises InputError where torch is missing.
@@ -44,7 +44,8 @@ def train(run: Run, tell: Callable[[int, float], None] = lambda step, loss: None
         loss = loss_of(torch.from_numpy(tokens), torch.from_numpy(weights), places)
         torch.autograd.backward(loss)
         optimizer.step(schedule(step, run.training))
-        tell(step, loss.item())
+        if tell is not None:
+            tell(step, loss.item())
     return network
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
+from functools import cache
 
 from harness.schema import Frozen
 
 END, PAD, UNKNOWN = "<end>", "<pad>", "<unk>"
-SYLLABLES = tuple(consonant + vowel for consonant in "bcdfghjklmnprstvz" for vowel in "aeiou")
+SYLLABLES = tuple(consonant + vowel for consonant in "bdfghjklmnprstv" for vowel in "aeiou")
 RELATIONS = {"lives": "town", "trades": "ware", "speaks": "tongue", "keeps": "beast"}
 VALUES = 64
 LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
@@ -37,11 +38,13 @@ def words() -> tuple[str, ...]:
     return (END, PAD, UNKNOWN, *SYLLABLES, *RELATIONS, *values, *LETTERS, *NUMBERS, *MARKS)
 
 
+@cache
 def values_of(relation: str) -> tuple[str, ...]:
     """The 64 words that a relation can take."""
     return tuple(f"{RELATIONS[relation]}{number:02d}" for number in range(VALUES))
 
 
+@cache
 def entities() -> tuple[str, ...]:
     """Every name of two syllables: no single token tells one from another."""
     return tuple(f"{first} {second}" for first in SYLLABLES for second in SYLLABLES)
