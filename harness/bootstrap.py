@@ -22,7 +22,7 @@ from pathlib import Path
 
 MINIMUM_PYTHON = (3, 11)
 UNWANTED_ON_CPU = ("torchvision", "torchaudio", "torchcodec")
-"""Nothing here needs them, and the builds that the engine would pull in are for CUDA and break `import transformers`."""
+"""Nothing here needs them, and the builds that the engine pulls in are for CUDA and break `import transformers`."""
 NEEDED_BYTES = {"cpu": 5 << 30, "cuda": 14 << 30}
 HINTS = (
     (("no space left",), "free some disk space (an environment takes 4 GB, with CUDA about 12 GB), then: make setup"),

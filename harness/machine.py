@@ -65,8 +65,10 @@ def device_kind(root: Path = Path("/")) -> Literal["cuda", "cpu"]:
     Raises InputError for another MOEBENCH_DEVICE.
     """
     chosen = os.environ.get("MOEBENCH_DEVICE", "").strip().lower()
-    if chosen == "cuda" or chosen == "cpu":
-        return chosen
+    if chosen == "cuda":
+        return "cuda"
+    if chosen == "cpu":
+        return "cpu"
     if chosen:
         raise InputError(f"{chosen!r} is no device", where="MOEBENCH_DEVICE", hint="known: cpu, cuda")
     if os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1", "NoDevFiles"):
@@ -279,7 +281,7 @@ def _cgroup_folders(root: Path, controller: str) -> list[Path]:
     """
     folders: list[Path] = []
     for line in _text(root / "proc/self/cgroup").splitlines():
-        number, names, path = (line.split(":", 2) + ["", ""])[:3]
+        number, names, path = [*line.split(":", 2), "", ""][:3]
         if number == "0" and not names:
             mount = root / "sys/fs/cgroup"
         elif controller in names.split(","):
