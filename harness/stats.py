@@ -102,7 +102,7 @@ def mean_estimate(
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """s / sqrt(n) with s the sample standard deviation (n - 1); needs two values, 0 where all are equal."""
+    """The standard error of a mean, s / sqrt(n) with the sample deviation s (n - 1). It needs two values."""
     n, mean = len(values), math.fsum(values) / len(values)
     if min(values) == max(values):
         return 0.0
@@ -212,7 +212,7 @@ def _welch(difference: float, parts: list[tuple[float, int]]) -> tuple[float, fl
 
 
 def difference_of_estimates(a: Estimate, b: Estimate) -> Contrast:
-    """a - b of two independent estimates from their intervals alone (other items on each side).
+    """The difference a - b of two independent estimates from their intervals alone (other items on each side).
 
     low = d - sqrt((a - low_a)² + (high_b - b)²), high likewise; p tests 0 by inverting the interval as a normal one.
     Source: Newcombe 1998, Statistics in Medicine 17:873, method 10; Zou and Donner 2008.

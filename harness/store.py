@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import StoreError
@@ -36,10 +37,10 @@ class Store:
             temporary.unlink()
             _sync_folder(path.parent)
         except FileExistsError as error:
-            temporary.unlink(missing_ok=True)
+            _discard(temporary)
             raise StoreError("a record of this name is there already", where=str(path)) from error
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            _discard(temporary)
             raise StoreError(f"cannot write the record: {error.strerror}", where=str(path)) from error
         return path
 
@@ -81,6 +82,12 @@ class Store:
             for _, record in self.read(suite, damaged)
             if isinstance(record.outcome, Completed)
         }
+
+
+def _discard(temporary: Path) -> None:
+    """Removes what a failed write left; where that fails too, the first failure is the one to report."""
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
