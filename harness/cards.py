@@ -15,7 +15,8 @@ from harness.summary import ModelSummary
 _NARROWEST_RATIO = math.log(1.1)
 _NARROWEST_DIFFERENCE = 0.02
 _WORDS = {
-    "better": "better", "worse": "worse", "indistinguishable": "no difference shown", "insufficient data": "too few repeats",
+    "better": "better", "worse": "worse", "indistinguishable": "no difference shown",
+    "insufficient data": "too few repeats",
 }
 
 
@@ -54,9 +55,11 @@ def pairs_of(
 ) -> tuple[Comparison, ...]:
     """The named pairs, then every sparse model with the dense one nearest in active and the one nearest in total size.
 
-    Nearest by counted parameters, and within 10 %, beyond which nothing is matched.
+    Nearest by counted parameters, and within 10 %, beyond which nothing is matched. Models without any measurement, or
+    with random weights, are matched only where they are named.
     """
     by_name = {one.model: one for one in subjects}
+    subjects = [one for one in subjects if _has_evidence(one)]
     pairs = {(a, b): None for a, b in named if a in by_name and b in by_name}
     dense = [one for one in subjects if one.is_moe is False]
     for sparse in (one for one in subjects if one.is_moe):
@@ -66,6 +69,10 @@ def pairs_of(
                 nearest = min(fitting, key=lambda entry: _mismatch(entry[1].active_ratio, entry[1].total_ratio, kind))
                 pairs.setdefault((sparse.model, nearest[0].model))
     return tuple(compare(by_name[a], by_name[b]) for a, b in pairs)
+
+
+def _has_evidence(model: ModelSummary) -> bool:
+    return bool(model.points or model.scores) and model.subject.weights != "dummy"
 
 
 def _mismatch(active: float | None, total: float | None, kind: str) -> float:
@@ -83,7 +90,7 @@ def partners_of(model: ModelSummary, pairs: Iterable[Comparison]) -> tuple[Model
 def unmatched_note(subjects: Sequence[ModelSummary], pairs: Iterable[Comparison]) -> str:
     """Which sparse models have no dense partner."""
     paired = {pair.a.model for pair in pairs}
-    alone = [plain(one.model, 60) for one in subjects if one.is_moe and one.model not in paired]
+    alone = [plain(one.model, 60) for one in subjects if one.is_moe and one.model not in paired and _has_evidence(one)]
     return f"No dense model is within 10 % of the active or total parameters of {', '.join(alone)}." if alone else ""
 
 
@@ -129,10 +136,7 @@ def _bar(effect: Effect, widest: float) -> EffectBar:
     reach = max(widest, _NARROWEST_RATIO) if effect.kind == "ratio" else max(_reach(effect), _NARROWEST_DIFFERENCE)
     places = [f"{50 + 47 * _distance(effect, end) / reach:.2f}" for end in (low, high, contrast.value)]
     verdict = _WORDS[effect.verdict] if not effect.exact else f"{_WORDS[effect.verdict]}, counted"
-    if contrast.low is None or effect.exact:
-        interval = ""
-    else:
-        interval = f"{_size(effect, low)} to {_size(effect, high)}"
+    interval = "" if contrast.low is None or effect.exact else f"{_size(effect, low)} to {_size(effect, high)}, "
     unit = " points" if effect.kind == "difference" else "\u202f\u00d7"
     return EffectBar(_effect_title(effect), Value(_size(effect, contrast.value) + unit, interval), verdict, *places)
 

@@ -1,4 +1,4 @@
-"""Charts as plain data: plotly figures whose colours are names ("@sparse") that the page looks up in its style sheet."""
+"""Charts as plain data: plotly figures whose colours are names ("@sparse") that the page finds in its style sheet."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.cards import subjects_of
 from harness.compare import pareto_frontier
 from harness.pages import Figure, shown
 from harness.quantities import Scale, plain
@@ -20,6 +21,7 @@ _PARETO_METRICS = (
 _PARETO_TASKS = 12
 _LOG_FROM = 8.0
 _SYMBOLS = {"sparse": "circle", "dense": "square", "unknown": "diamond"}
+_DASHES = ("solid", "dot", "dash", "dashdot", "longdash")
 _NAME_LIMIT = 40
 
 
@@ -34,12 +36,13 @@ def plotly_text(text: str) -> str:
 def pareto_data(view: SuiteView) -> dict[str, Any] | None:
     """Every model's value on every axis, and the frontier of every pair; None where no two axes share two models.
 
-    Sizes count as costs: less of them is better.
+    Recipes with several trainings stand for their models. Sizes count as costs: less of them is better.
     """
+    subjects = subjects_of(view.models, view.groups)
     tasks = [f"score:{task}" for task in view.tasks[:_PARETO_TASKS]]
     columns: dict[str, list[Estimate | None]] = {}
     for key in (*_PARETO_METRICS[:1], *tasks, *_PARETO_METRICS[1:]):
-        found = [comparable(model, key, view.point) for model in view.models]
+        found = [comparable(one, key, view.point) for one in subjects]
         if sum(one is not None for one in found) >= 2:
             columns[key] = found
     scores = [key for key in (view.score, "mean_score", *tasks) if key in columns]
@@ -49,7 +52,7 @@ def pareto_data(view: SuiteView) -> dict[str, Any] | None:
     metrics = [_axis(view, key, columns[key]) for key in columns]
     return {
         "metrics": metrics,
-        "points": [_point(view, model, index, columns) for index, model in enumerate(view.models)],
+        "points": [_point(view, model, index, columns) for index, model in enumerate(subjects)],
         "frontiers": {
             f"{x['key']}|{y['key']}": _frontier(columns[x["key"]], columns[y["key"]], x["direction"], y["direction"])
             for x in metrics for y in metrics if x is not y
@@ -84,7 +87,7 @@ def _point(
         "name": plotly_text(model.model),
         "plain": plain(model.model, 80),
         "kind": kind_of(model),
-        "href": view.page_of[model.model],
+        "href": view.link(model).href or "#recipes",
         "values": {key: _ends(one, scale) for key, (one, scale) in known.items()},
         "texts": {key: _with_margin(one, scale) for key, (one, scale) in known.items()},
     }
@@ -134,12 +137,12 @@ def _curves(figure_id: str, model: ModelSummary, partners: Sequence[ModelSummary
     workloads = _workloads(model)
     traces = []
     for number, one in enumerate((model, *partners)):
-        for workload, keys in workloads.items():
+        for keys in workloads.values():
             known = [key for key in keys if one.point(key) is not None]
             if known:
                 name = plotly_text(one.model)
                 name += f", {point_text(known[0])}" if len(workloads) > 1 else ""
-                traces.append(_curve(one, known, name, main=number == 0, by_concurrency=by_concurrency))
+                traces.append(_curve(one, known, name, _DASHES[number % len(_DASHES)], by_concurrency=by_concurrency))
     loads = sorted({key.concurrency for keys in workloads.values() for key in keys})
     speed = {"title": {"text": "Output (tokens/s), \u2191 better"}, "rangemode": "tozero"}
     if by_concurrency:
@@ -147,20 +150,22 @@ def _curves(figure_id: str, model: ModelSummary, partners: Sequence[ModelSummary
         layout = {"xaxis": {"title": {"text": "Concurrent requests"}, **ticks}, "yaxis": speed}
         caption = "Output speed against load, with 95 % intervals."
     else:
-        time = {"title": {"text": "Time per output token, median (ms), \u2193 better"}, "rangemode": "tozero"}
+        time = {"title": {"text": "TPOT p50 (ms), \u2193 better"}, "rangemode": "tozero"}
         layout = {"xaxis": speed, "yaxis": time}
         caption = "Median time per output token against output speed; the labels are concurrent requests."
     return Figure(figure_id, caption, {"data": traces, "layout": layout})
 
 
-def _curve(model: ModelSummary, keys: Sequence[PointKey], name: str, *, main: bool, by_concurrency: bool) -> dict[str, Any]:
+def _curve(
+    model: ModelSummary, keys: Sequence[PointKey], name: str, dash: str, *, by_concurrency: bool
+) -> dict[str, Any]:
     speed = [_ends(one, Scale("", 1.0)) for key in keys if (one := model.estimate("output_tokens_per_s", key))]
     time = [_ends(one, Scale("ms", 1e-3)) for key in keys if (one := model.estimate("tpot_p50_s", key))]
-    kind = kind_of(model) if kind_of(model) != "unknown" else "muted"
+    kind, main = kind_of(model) if kind_of(model) != "unknown" else "muted", dash == "solid"
     colour = f"@{kind}"
     trace: dict[str, Any] = {
         "type": "scatter", "name": name, "cliponaxis": False, "opacity": 1.0 if main else 0.55,
-        "line": {"color": colour, "width": 2.2 if main else 1.2, "dash": "solid" if main else "dot"},
+        "line": {"color": colour, "width": 2.2 if main else 1.2, "dash": dash},
         "marker": {"color": colour, "size": 8 if main else 6, "symbol": _SYMBOLS[kind_of(model)]},
         "mode": "lines+markers",
     }
@@ -170,8 +175,8 @@ def _curve(model: ModelSummary, keys: Sequence[PointKey], name: str, *, main: bo
         return {**trace, "x": loads, **_along("y", speed, colour), "hovertemplate": hover}
     hover = "%{text} concurrent: %{x:.3s} tokens/s, %{y:.3g} ms"
     labels = {"text": [str(load) for load in loads], "textposition": "top center", "textfont": {"color": "@muted"}}
-    mode = {"mode": "lines+markers+text" if main else "lines+markers"}
-    return {**trace, **labels, **mode, **_along("x", speed, colour), **_along("y", time, colour), "hovertemplate": hover}
+    trace |= labels | {"mode": "lines+markers+text" if main else "lines+markers", "hovertemplate": hover}
+    return trace | _along("x", speed, colour) | _along("y", time, colour)
 
 
 def _along(axis: str, values: Sequence[Sequence[float]], colour: str) -> dict[str, Any]:
@@ -233,7 +238,7 @@ def _seed_traces(
         },
         {
             "type": "scatter", "mode": "markers", "name": f"mean, {kind}", "y": [name for name, _ in means],
-            **{key: value for key, value in _along("x", [ends for _, ends in means], colour).items()},
+            **_along("x", [ends for _, ends in means], colour),
             "hovertemplate": "mean: %{x:.3g}<extra></extra>",
             "marker": {"color": colour, "symbol": "line-ns-open", "size": 16, "line": {"width": 2.5}},
         },

@@ -18,7 +18,7 @@ def facts_of(view: SuiteView) -> tuple[str, ...]:
     facts = [
         f"Newest record {view.newest:%Y-%m-%d}",
         " and ".join(hardware) if len(hardware) < 3 else f"{len(hardware)} kinds of hardware",
-        count_of(len(view.models), "model"),
+        count_of(len(view.models), "model") + (f" of {count_of(len(view.groups), 'recipe')}" if view.groups else ""),
         count_of(cells["failed"], "failed cell"),
     ]
     return (*facts, count_of(cells["refused"], "refused cell")) if cells["refused"] else tuple(facts)
@@ -80,7 +80,9 @@ def _score_sentence(view: SuiteView, subjects: Sequence[ModelSummary], noun: str
     values = sorted(found[name].value / scale.divisor for name in top)
     span = f"{significant(values[0])} to {significant(values[-1])}{' ' + scale.unit if scale.unit else ''}"
     everyone = len(top) == len(ordered)
-    rest = "" if everyone else f"; the other {count_of(len(ordered) - len(top), noun)} rank below"
+    others = len(ordered) - len(top)
+    rest = "" if everyone else f"; the other {noun} ranks" if others == 1 else f"; the other {others} {noun}s rank"
+    rest += " below" if rest else ""
     who = f"All {len(top)} {noun}s" if everyone and len(top) > 2 else _some([plain(name, 60) for name in top])
     return f"{who} cannot be told apart by {title} ({span}){rest}."
 
@@ -110,8 +112,8 @@ def _some(names: Sequence[str], limit: int = 3) -> str:
 def legend_of(view: SuiteView) -> str:
     """How to read the table."""
     return (
-        f"Rank by {view.score_title}; models whose intervals overlap share ranks. \u00b1: 95 % interval, over repeats "
-        "in fresh processes for speed and memory, over items for scores; counted quantities have none. Bold: the best of "
-        "a column, where it can be told from the second. \u2191 higher is better, \u2193 lower is better. The bar shows "
-        "active parameters solid within the total. Marks explain themselves on focus."
+        f"Rank by {view.score_title}; models whose intervals overlap share ranks. \u00b1 is the 95 % interval, over "
+        "repeats in fresh processes for speed and memory, over items for scores; what is counted has none. Bold is the "
+        "best of a column where it can be told from the second. \u2191 higher is better, \u2193 lower is better. The "
+        "bar shows active parameters within the total. Marks explain themselves on focus."
     )

@@ -90,17 +90,16 @@ def column_specs(view: SuiteView) -> list[_Spec]:
     speed = f"Speed at {view.point.concurrency} concurrent, {point_text(view.point)}" if view.point else "Speed"
     specs = [
         _Spec("active_parameters", "Active", "Parameters"),
-        _Spec("decode_flops_per_token", "FLOPs/token", "Compute and memory"),
-        _Spec("weights_bytes", "Weights", "Compute and memory"),
-        _Spec("kv_bytes_per_token", "KV per 1k tokens", "Compute and memory", 1000.0),
-        _Spec("device_peak_bytes" if on_device else "resident_peak_bytes", "Memory peak", "Compute and memory"),
+        *([_Spec("mean_score", "Mean", "Score")] if len(view.tasks) > 1 else []),
         _Spec("output_tokens_per_s", "Output", speed),
         _Spec("ttft_p50_s", "TTFT p50", speed),
         _Spec("tpot_p50_s", "TPOT p50", speed),
+        _Spec("decode_flops_per_token", "FLOPs/token", "Compute and memory"),
+        _Spec("weights_bytes", "Weights", "Compute and memory"),
+        _Spec("kv_bytes_per_token", "KV per 1k", "Compute and memory", 1000.0),
+        _Spec("device_peak_bytes" if on_device else "resident_peak_bytes", "Memory peak", "Compute and memory"),
     ]
-    if view.tasks:
-        specs.append(_Spec("mean_score", "Mean score", "Scores"))
-    return specs + [_Spec(f"score:{task}", plain(task, 60), "Scores") for task in view.tasks]
+    return specs + [_Spec(f"score:{task}", plain(task, 60), "Tasks") for task in view.tasks]
 
 
 def columns_of(view: SuiteView, specs: Sequence[_Spec]) -> tuple[Column, ...]:
@@ -108,7 +107,7 @@ def columns_of(view: SuiteView, specs: Sequence[_Spec]) -> tuple[Column, ...]:
     fixed = [
         Column("Rank", classes="rank frozen numeric", help=f"By {view.score_title}; models that overlap share ranks"),
         Column("Model", classes="text frozen"),
-        Column("Kind", classes="text", help="Routed experts × experts a token uses"),
+        Column("Kind", classes="text", help="Routed experts, and how many of them a token uses"),
         Column("Total", scale_for(view, "total_parameters").unit, classes="numeric first-of-group",
                help="Every parameter; the bar's solid part is active", first=True),
     ]
@@ -161,14 +160,15 @@ def _row(
     parameters, scale = model.parameters, scale_for(view, "total_parameters")
     total = parameters.total if parameters else 0
     active = parameters.active if parameters else 0
-    words = [plain(model.model, NAME_LIMIT), kind_of(model), kind_text(model), model.subject.precision, model.group or ""]
+    subject = model.subject
+    words = [model.model, kind_of(model), kind_text(model), subject.precision, subject.accelerator, model.group or ""]
     return Row(
         rank=rank_value(rank, model, view),
         name=plain(model.model, NAME_LIMIT),
         href=view.page_of[model.model],
         kind=kind_of(model),
         kind_text=kind_text(model),
-        search=" ".join(words),
+        search=plain(" ".join(words), 400),
         marks=model_marks(model),
         total=significant(total / scale.divisor) if parameters else "",
         total_order=str(total) if parameters else "",
@@ -180,7 +180,7 @@ def _row(
 
 
 def rank_value(rank: tuple[int, int] | None, model: ModelSummary, view: SuiteView) -> Value:
-    """ "1", "2–4", or why a model has no rank."""
+    """A rank, the range of ranks that a model may have, or why it has none."""
     if rank is None:
         return Value(marks=(Mark("plain", "none", _why_unranked(model, view)),))
     low, high = rank
@@ -217,9 +217,7 @@ def _cells(view: SuiteView, spec: _Spec, models: Sequence[ModelSummary]) -> list
     mixed = metric.scenario in ("serving", "memory") and len({model.subject.accelerator for model in models}) > 1
     best = None if mixed else best_of(candidates, metric.better)
     per_unit = replace(scale, divisor=scale.divisor / spec.factor)
-    return [
-        value_of(view, model, spec.key, per_unit, best=index == best) for index, model in enumerate(models)
-    ]
+    return [value_of(view, model, spec.key, per_unit, best=index == best) for index, model in enumerate(models)]
 
 
 def value_of(view: SuiteView, model: ModelSummary, key: str, scale: Scale, *, best: bool = False) -> Value:
@@ -239,7 +237,8 @@ def _absence(view: SuiteView, model: ModelSummary, key: str, gaps: list[Gap]) ->
     if metric_of(key).scenario == "architecture" or (key == "decode_flops_per_token" and model.uncounted):
         return uncounted_mark(model)
     if key == "mean_score" and not gaps:
-        return Mark("missing", "incomplete", capitalised(plain(model.no_mean_score or "not every task was measured", 400)))
+        reason = model.no_mean_score or "not every task was measured"
+        return Mark("missing", "incomplete", capitalised(plain(reason, 400)))
     if metric_of(key).scenario == "serving" and view.point is None:
         return Mark("missing", "not measured", "The suite measured no serving.")
     return absence(model, plain(metric_of(key).title, 80), gaps)
@@ -284,7 +283,9 @@ def group_rows(view: SuiteView, specs: Sequence[_Spec]) -> tuple[GroupRow, ...]:
 # What was not measured -------------------------------------------------------------------------------------------
 
 
-def failures_of(view: SuiteView, models: Iterable[ModelSummary], *, with_logs: bool = False) -> tuple[FailureRow, ...]:
+def failures_of(
+    view: SuiteView, models: Iterable[ModelSummary], *, with_logs: bool = False
+) -> tuple[FailureRow, ...]:
     """One row for every cell with a failure that stands, its repeats together."""
     rows = []
     for model in models:

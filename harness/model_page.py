@@ -28,12 +28,13 @@ from harness.pages import (
     shown,
 )
 from harness.quantities import Scale, capitalised, count_of, listed, plain, scale_of, significant
-from harness.record import MemoryScenario, QualityScenario, ServingScenario
+from harness.record import MemoryScenario, ServingScenario
 from harness.suite_view import (
     SuiteView,
     bytes_text,
     comparable,
     estimate_of,
+    gaps_of,
     hardware_text,
     kind_of,
     kind_text,
@@ -55,8 +56,7 @@ _COLOURS = {
     "routed_experts_idle": 0, "router": 4, "norm": 7, "other": 8,
 }
 _POINT_METRICS = (
-    "output_tokens_per_s", "requests_per_s", "ttft_p50_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s", "e2e_p50_s",
-    "decode_flops_per_token", "prefill_flops_per_token",
+    "output_tokens_per_s", "ttft_p50_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s", "itl_p99_s", "e2e_p50_s",
 )
 
 
@@ -93,6 +93,7 @@ class ModelPage(Page):
     marks: tuple[Mark, ...]
     facts: tuple[str, ...]
     lead: str
+    arithmetic: str
     parameters: tuple[Part, ...]
     total: str
     active: str
@@ -127,6 +128,7 @@ def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSum
         marks=model_marks(model),
         facts=_facts(model),
         lead=_lead(view, model),
+        arithmetic=_arithmetic(model),
         parameters=_parameter_parts(model, scale),
         total=f"{significant(parameters.total / scale.divisor)} {scale.unit}" if parameters else "",
         active=f"{significant(parameters.active / scale.divisor)} {scale.unit} active" if parameters else "",
@@ -195,6 +197,22 @@ def _parameter_parts(model: ModelSummary, scale: Scale) -> tuple[Part, ...]:
     )
 
 
+def _arithmetic(model: ModelSummary) -> str:
+    """FLOPs and cache of a token, counted."""
+    point = max(model.points, key=lambda one: one.concurrency, default=None)
+    parts = []
+    for key, words in (("decode_flops_per_token", "A decoded token"), ("prefill_flops_per_token", "a prompt token")):
+        estimate = point.estimates.get(key) if point else None
+        if estimate:
+            scale = scale_of("FLOPs", [estimate.value])
+            parts.append(f"{words} takes {significant(estimate.value / scale.divisor)} {scale.unit}")
+    cache = model.counts.get("kv_bytes_per_token")
+    if cache:
+        parts.append(f"the cache grows by {bytes_text(cache.value)} a token")
+    where = f" ({point_text(point.key)})" if point else ""
+    return capitalised(listed(parts)) + where + ". Counted, not measured." if parts else ""
+
+
 # Serving ---------------------------------------------------------------------------------------------------------
 
 
@@ -202,8 +220,8 @@ def _serving_note(model: ModelSummary) -> str:
     loads = dict.fromkeys(f"{plain(point.key.name, 60)} ({point_text(point.key)})" for point in model.points)
     if not loads:
         return ""
-    return (f"Closed loop with a fixed number of requests in flight: {listed(loads)}. Percentiles are over the requests "
-            "of a repeat; values are means over repeats in fresh processes with 95 % intervals.")
+    return (f"Closed loop with a fixed number of requests in flight: {listed(loads)}. Percentiles are over the "
+            "requests of a repeat; values are means over repeats in fresh processes with 95 % intervals.")
 
 
 def _points_table(view: SuiteView, model: ModelSummary) -> Table | None:
@@ -227,7 +245,10 @@ def _known(model: ModelSummary, key: str) -> list[float]:
 
 
 def _short(title: str) -> str:
-    names = {"Time to first token": "TTFT", "Time per output token": "TPOT", "End-to-end latency": "End to end"}
+    names = {
+        "Time to first token": "TTFT", "Time per output token": "TPOT", "End-to-end latency": "End to end",
+        "Inter-token latency": "ITL",
+    }
     for long, short in names.items():
         title = title.replace(long, short)
     return title.replace("Output tokens/s", "Output").replace("Requests/s", "Requests")
@@ -271,7 +292,7 @@ def _memory_table(view: SuiteView, model: ModelSummary) -> Table | None:
             continue
         missing = absence(model, metric.title, gaps)
         cell = on_own_scale(estimate, metric.unit, missing, partial_marks(gaps) if estimate else ())
-        repeats = Value(str(estimate.n)) if estimate and estimate.sources else Value("counted" if estimate else "\u2013")
+        repeats = Value("\u2013" if estimate is None else str(estimate.n) if estimate.sources else "counted")
         links = view.records.links(estimate.sources if estimate else [gap.source for gap in gaps])
         rows.append(TableRow(metric.title, (cell, repeats, Value(links=links) if links else Value("configuration"))))
     columns = (Column("Quantity", classes="text frozen"), Column("Value"), Column("Repeats"),
@@ -288,11 +309,12 @@ def _memory_parts(model: ModelSummary) -> tuple[tuple[Part, ...], str]:
         return (), ""
     rest = peak.value - weights.value - cache.value
     if rest < 0:
-        return (), "The reserved cache is larger than the resident set: its pages are taken only when they are used."
+        return (), "The reserved cache is larger than the resident set: its pages are taken when they are used."
     sizes = [("Weights", weights.value, 0), ("KV cache", cache.value, 1), ("Runtime, activations, other", rest, 5)]
     where = "devices'" if on_device else "process's resident"
     parts = tuple(
-        Part(title, bytes_text(size), f"{100 * size / peak.value:.1f}", round(size), colour) for title, size, colour in sizes
+        Part(title, bytes_text(size), f"{100 * size / peak.value:.1f}", round(size), colour)
+        for title, size, colour in sizes
     )
     return parts, f"The bar splits the {where} peak of {bytes_text(peak.value)}."
 
@@ -318,7 +340,7 @@ def _scores_table(view: SuiteView, model: ModelSummary) -> Table | None:
 
 
 def _score_row(view: SuiteView, model: ModelSummary, task: str) -> TableRow:
-    gaps = [gap for gap in model.gaps if isinstance(gap.scenario, QualityScenario) and gap.scenario.task == task]
+    gaps = gaps_of(model, f"score:{task}", None)
     score = model.scores.get(task)
     title = plain(task, 120)
     if score is None:

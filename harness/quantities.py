@@ -70,7 +70,7 @@ def grouped(value: float, decimals: int) -> str:
 def significant(value: float, digits: int = 3) -> str:
     """`value` rounded to significant digits: 12345 gives "12 300", 0.01234 gives "0.0123"."""
     if not math.isfinite(value):
-        return "\u221e" if value > 0 else f"{MINUS}\u221e" if value < 0 else "not a number"
+        return "not a number" if math.isnan(value) else f"{MINUS if value < 0 else ''}\u221e"
     if value and abs(value) < 1e-4:
         return f"{value:.{digits - 1}e}".replace("e-0", "e-").replace("-", MINUS)
     rounded = float(f"{value:.{digits - 1}e}")

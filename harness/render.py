@@ -40,7 +40,8 @@ def render_site(
     The first named suite, or the one with the newest record, becomes index.html. The folder is built beside `out` and
     swapped in, so that nothing stale stays and a failure leaves the old site as it was. The same results give the same
     bytes. `definitions` are the suite files that are known, by name: they give titles, named comparisons and the
-    leading load and score, and nothing else. Raises InputError where nothing is recorded, a suite is unknown, or `out` is a folder that is no site.
+    leading load and score, and nothing else. Raises InputError where nothing is recorded, a suite is unknown, or `out`
+    is a folder that is no site.
     """
     from harness.site import build_site
 
@@ -82,7 +83,7 @@ def script_json(value: Any) -> Markup:
     from markupsafe import Markup
 
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True)
-    return Markup(re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: S704 - escaped here
+    return Markup(re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 # What is rendered, and where to ----------------------------------------------------------------------------------

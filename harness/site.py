@@ -252,7 +252,7 @@ def _groups(view: SuiteView) -> Groups | None:
     if not view.groups:
         return None
     specs, figure = group_specs(view), seeds_figure(view)
-    note = ("Trainings of one recipe that differ in their seed. The interval is over the trainings: what another training "
+    note = ("Trainings of one recipe that differ in their seed. The interval is over the trainings: what another one "
             "would give. The models' own intervals below are over items and repeats.")
     return Groups(
         note=note,

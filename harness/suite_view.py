@@ -1,4 +1,4 @@
-"""One suite as its pages see it: summaries, groups, the operating point and the score that lead, and where pages lie."""
+"""One suite as its pages see it: summaries, groups, the leading load and score, and where its pages lie."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SuiteView:
     @property
     def score_title(self) -> str:
         """The ranking score in words."""
-        return "mean score" if self.score == "mean_score" else f"score on {plain(self.score.removeprefix('score:'), 80)}"
+        return "mean score" if self.score == "mean_score" else f"score on {plain(self.score[len('score:'):], 80)}"
 
 
 def leading_point(models: Iterable[ModelSummary], concurrency: int | None = None) -> PointKey | None:
@@ -80,7 +80,7 @@ def kind_of(summary: ModelSummary) -> str:
 
 
 def kind_text(summary: ModelSummary) -> str:
-    """The structure in a few words: "8 × top-2", "64 × top-6 + 2 shared, 1 dense layer", "dense"."""
+    """The structure in a few words: experts and how many a token uses, shared ones, dense layers; or "dense"."""
     architecture = summary.architecture
     if architecture is None:
         return "not counted"
@@ -101,7 +101,7 @@ def _experts_text(part: MoeFeedForward) -> str:
 
 
 def hardware_text(summary: ModelSummary) -> str:
-    """What measured: "2 × Example GPU 80 GB" or "Example CPU, 2 cores, 8.0 GB"."""
+    """What measured: the accelerator with its number and memory, else the processor with its cores and memory."""
     environment = summary.environment
     if environment.accelerators:
         first = environment.accelerators[0]
@@ -152,7 +152,7 @@ def gaps_of(summary: ModelSummary, key: str, point: PointKey | None) -> list[Gap
 def _concerns(gap: Gap, key: str, point: PointKey | None) -> bool:
     scenario = gap.scenario
     if isinstance(scenario, QualityScenario):
-        return key == "mean_score" or key == f"score:{scenario.task}"
+        return key in ("mean_score", f"score:{scenario.task}")
     metric = METRICS.get(key)
     if isinstance(scenario, MemoryScenario):
         return metric is not None and metric.scenario == "memory"

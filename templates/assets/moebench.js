@@ -61,7 +61,7 @@
     const DataTable = window.moebenchTables.jQuery.fn.dataTable;
     DataTable.type("measured", { className: "", order: { asc: ordered(1), desc: ordered(-1) } });
     const api = new DataTable(table, {
-      paging: false, info: false, autoWidth: false, order: [],
+      paging: false, info: false, titleRow: 1, autoWidth: false, order: [],
       layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null },
       language: { zeroRecords: "No model matches." },
       columnDefs: [
@@ -90,7 +90,7 @@
       const wanted = chip.dataset.filter;
       api.search.fixed("kind", (_text, _data, index) => !wanted || api.row(index).node().dataset.kind === wanted).draw();
     });
-    const title = (table, index) => table.column(index).header().dataset.title;
+    const title = (table, index) => table.column(index).header().dataset.label;
     const buttons = new DataTable.Buttons(api, {
       buttons: [{ extend: "colvis", text: "Columns", columns: ":not(.frozen)", columnText: title }],
     });
@@ -133,7 +133,10 @@
   function drawFigure(box) {
     const figure = embedded(box.dataset.figure);
     const layout = { ...frame(), ...coloured(figure.layout) };
-    for (const name of ["xaxis", "yaxis"]) layout[name] = axis(figure.layout[name] || {});
+    for (const name of ["xaxis", "yaxis"]) {
+      layout[name] = axis(figure.layout[name]);
+      layout[name].title = { ...layout[name].title, font: { size: 13 } };
+    }
     return window.Plotly.react(box, coloured(figure.data), layout, settings);
   }
 
@@ -149,7 +152,7 @@
       type: "scatter", mode: "markers+text", name: kind === "sparse" ? "sparse (MoE)" : "dense", cliponaxis: false,
       x: values(x).map(([value]) => value), y: values(y).map(([value]) => value),
       error_x: interval(values(x), { color: kind }), error_y: interval(values(y), { color: kind }),
-      text: points.map((point) => point.name), textposition: points.map((point) => places.get(point)),
+      text: points.map((point) => (places.get(point) ? point.name : "")), textposition: points.map((point) => places.get(point) || "top center"),
       textfont: { size: 12, color: colour("ink") },
       marker: { size: 12, symbol: kind === "sparse" ? "circle" : "square", color: colour(kind), line: { width: 1, color: colour("paper") } },
       customdata: points.map((point) => point.href),
@@ -157,42 +160,63 @@
     };
   }
 
-  // Every label takes the first of eight places where it meets no label placed before and no point.
-  function labelPlaces(points, x, y, box) {
-    const scaled = (metric, length) => {
-      const at = points.map((point) => (metric.log ? Math.log(point.values[metric.key][0]) : point.values[metric.key][0]));
-      const [low, high] = [Math.min(...at), Math.max(...at)];
-      return at.map((value) => (high > low ? ((value - low) / (high - low)) * 0.84 * length : length / 2));
+  // From the lowest to the highest end of an interval with a margin around, as plotly wants it (exponents for logs).
+  function range(points, metric) {
+    const ends = points.flatMap((point) => point.values[metric.key]).filter((value) => !metric.log || value > 0)
+      .map((value) => (metric.log ? Math.log10(value) : value));
+    const [low, high] = [Math.min(...ends), Math.max(...ends)];
+    const pad = 0.07 * (high - low) || Math.abs(high) * 0.1 || 1;
+    return [low - pad, high + pad];
+  }
+
+  // Every label takes the first of eight places where it meets no label placed before, point, interval or frontier;
+  // where there is none it is left out, and the point explains itself when pointed at.
+  function labelPlaces(points, line, x, y, box) {
+    const pixels = (metric, length) => {
+      const [low, high] = range(points, metric);
+      const at = (value) => (((metric.log ? Math.log10(value) : value) - low) / (high - low)) * length;
+      return (point) => point.values[metric.key].map(at);
     };
-    const xs = scaled(x, box.clientWidth - 90);
-    const ys = scaled(y, box.clientHeight - 95).map((value) => -value);
+    const width = box.clientWidth - 90;
+    const [across, up] = [pixels(x, width), pixels(y, box.clientHeight - 95)];
+    const xs = points.map((point) => across(point)[0]);
+    const ys = points.map((point) => -up(point)[0]);
     const taken = points.map((_, i) => [xs[i] - 8, ys[i] - 8, xs[i] + 8, ys[i] + 8]);
+    for (const point of points) {
+      const [[px, left, right], [py, low, high]] = [across(point), up(point)];
+      taken.push([left, -py - 1, right, -py + 1], [px - 1, -high, px + 1, -low]);
+    }
+    line.slice(1).forEach((next, i) => {
+      const [[ax, ay], [bx, by]] = [line[i], next].map((point) => [across(point)[0], -up(point)[0]]);
+      const [level, turn] = x.direction === "lower" ? [ay, bx] : [by, ax];
+      taken.push([ax, level - 1, bx, level + 1], [turn - 1, Math.min(ay, by), turn + 1, Math.max(ay, by)]);
+    });
     const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
     const places = new Map();
     points.forEach((point, i) => {
-      const width = point.name.length * 7;
-      const at = { right: xs[i] + 9, left: xs[i] - 9 - width, center: xs[i] - width / 2 };
+      const length = point.plain.length * 7;
+      const at = { right: xs[i] + 9, left: xs[i] - 9 - length, center: xs[i] - length / 2 };
       const level = { middle: ys[i] - 8, top: ys[i] - 25, bottom: ys[i] + 9 };
-      const order = ["top center", "bottom center", "middle right", "middle left", "top right", "top left", "bottom right", "bottom left"];
-      const inside = (area) => area[0] > -50 && area[2] < box.clientWidth - 60;
+      const order = ["middle right", "middle left", "top right", "bottom right", "top left", "bottom left", "top center", "bottom center"];
+      const inside = (area) => area[0] > 0 && area[2] < width;
       for (const place of order) {
         const [vertical, horizontal] = place.split(" ");
-        const area = [at[horizontal], level[vertical], at[horizontal] + width, level[vertical] + 16];
+        const area = [at[horizontal], level[vertical], at[horizontal] + length, level[vertical] + 16];
         if (inside(area) && !taken.some((other, j) => j !== i && meets(area, other))) {
           taken.push(area);
           places.set(point, place);
           return;
         }
       }
-      places.set(point, "top center");
+      places.set(point, null);
     });
     return places;
   }
 
-  function paretoAxis(metric) {
+  function paretoAxis(metric, points) {
     const better = metric.direction === "higher" ? "\u2191 better" : "\u2193 better";
     const title = `${metric.title}${metric.unit ? ` (${metric.unit})` : ""}, ${better}`;
-    return axis({ title: { text: title, standoff: 8 }, type: metric.log ? "log" : "linear", nticks: 7, ...(metric.log ? { dtick: "D2" } : {}) });
+    return axis({ title: { text: title, standoff: 8, font: { size: 13 } }, type: metric.log ? "log" : "linear", range: range(points, metric), nticks: 7, ...(metric.log ? { dtick: "D2" } : {}) });
   }
 
   function drawPareto(box) {
@@ -200,18 +224,18 @@
     const chosen = (name) => data.metrics.find((metric) => metric.key === document.getElementById(`pareto-${name}`).value);
     const [x, y] = [chosen("x"), chosen("y")];
     const points = data.points.filter((point) => point.values[x.key] && point.values[y.key]);
-    const missing = data.points.filter((point) => !points.includes(point)).map((point) => point.name);
-    const places = points.length ? labelPlaces(points, x, y, box) : new Map();
+    const missing = data.points.filter((point) => !points.includes(point)).map((point) => point.plain);
     const line = (data.frontiers[`${x.key}|${y.key}`] || []).map((index) => data.points[index])
       .sort((a, b) => a.values[x.key][0] - b.values[x.key][0]);
+    const places = points.length ? labelPlaces(points, line, x, y, box) : new Map();
     const frontier = {
       type: "scatter", mode: "lines", name: "frontier", hoverinfo: "skip", line: { color: colour("muted"), width: 1.5, dash: "dot", shape: x.direction === "lower" ? "hv" : "vh" },
       x: line.map((point) => point.values[x.key][0]), y: line.map((point) => point.values[y.key][0]),
     };
     const traces = ["sparse", "dense"].map((kind) => [kind, points.filter((point) => point.kind === kind)])
       .filter(([, some]) => some.length).map(([kind, some]) => paretoTrace(kind, some, x, y, places));
-    const layout = { ...frame(), xaxis: paretoAxis(x), yaxis: paretoAxis(y) };
-    document.getElementById("pareto-missing").innerText = missing.length ? `Without a value here: ${data.points.filter((p) => !points.includes(p)).map((p) => p.plain).join(", ")}.` : "";
+    const layout = { ...frame(), xaxis: paretoAxis(x, points), yaxis: paretoAxis(y, points) };
+    document.getElementById("pareto-missing").textContent = missing.length ? `Without a value here: ${missing.join(", ")}.` : "";
     const drawn = window.Plotly.react(box, [frontier, ...traces], layout, settings);
     if (!box.dataset.ready) {
       box.dataset.ready = "1";
@@ -231,7 +255,6 @@
   document.addEventListener("DOMContentLoaded", () => {
     $(".theme")?.addEventListener("click", switchTheme);
     prefersDark.addEventListener("change", applyTheme);
-    window.addEventListener("beforeprint", () => { root.dataset.printing = "1"; });
     listenForTips();
     if (window.moebenchTables) for (const table of $$("table[data-table]")) prepareTable(table);
     applyTheme();
