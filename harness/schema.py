@@ -41,7 +41,11 @@ def parse_strictly(kind: type[Value], raw: object, *, where: str) -> Value:
     Raises InputError with `where:key`, the first problem, and how many more there are.
     """
     try:
-        return kind.model_validate_json(json.dumps(raw, default=str), strict=True)
+        text = json.dumps(raw, default=str)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"holds what JSON cannot carry: {error}", where=where) from error
+    try:
+        return kind.model_validate_json(text, strict=True)
     except ValidationError as error:
         problems = sorted(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
         more = f"{len(problems) - 1} more to mend in this file" if len(problems) > 1 else ""

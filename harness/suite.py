@@ -156,6 +156,8 @@ def parse_suite(text: str, *, where: str) -> Suite:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise InputError(f"not YAML: {getattr(error, 'problem', error)}", where=where + line) from error
+    except RecursionError as error:
+        raise InputError("not YAML: nested too deeply", where=where) from error
     if not isinstance(raw, dict):
         raise InputError("a suite is a mapping of keys", where=where, hint="see suites/pocket.yaml for an example")
     return parse_strictly(Suite, raw, where=where)

@@ -1,0 +1,158 @@
+"""Suite files: what they mean, and one message with file, key and nearest known value for what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import InputError
+from harness.suite import Serving, Suite, load_suite, parse_suite
+
+VALID: dict[str, Any] = {
+    "name": "small",
+    "title": "A small suite",
+    "models": [
+        {"name": "moe", "path": "moe", "group": "sparse"},
+        {"name": "dense", "hub": "organisation/dense", "revision": "abc"},
+    ],
+    "comparisons": [{"sparse": "sparse", "dense": ["dense"]}],
+    "serving": [{"prompt_tokens": 32, "output_tokens": 16, "concurrency": [1, 8]}],
+    "quality": {"tasks": ["facts"]},
+}
+SHIPPED = sorted((Path(__file__).parents[1] / "suites").glob("*.yaml"))
+
+
+def suite_of(**changes: Any) -> Suite:
+    return parse_suite(yaml.safe_dump({**VALID, **changes}), where="suite.yaml")
+
+
+def message(**changes: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        suite_of(**changes)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def model(**changes: Any) -> dict[str, Any]:
+    return {"name": "moe", "path": "moe", **changes}
+
+
+def serving(**changes: Any) -> dict[str, Any]:
+    return {"prompt_tokens": 32, "output_tokens": 16, "concurrency": [1], **changes}
+
+
+class TestValid:
+    def test_what_is_left_out_has_a_default(self) -> None:
+        suite = suite_of()
+        assert (suite.repeats, suite.seed, suite.timeout_s) == (3, 0, 3600.0)
+        assert (suite.models[0].precision, suite.models[0].weights) == ("bfloat16", "checkpoint")
+        assert suite.serving[0].name == "serving"
+        assert suite.quality is not None
+        assert suite.quality.limit is None
+        assert suite.leaderboard.concurrency is None
+
+    def test_requests_follow_the_concurrency(self) -> None:
+        workload = Serving(prompt_tokens=1, output_tokens=2, concurrency=(1, 8))
+        assert [workload.requests(1), workload.requests(2), workload.requests(8)] == [8, 8, 32]
+
+    def test_serving_or_quality_is_enough(self) -> None:
+        assert suite_of(quality=None).quality is None
+        assert suite_of(serving=[]).serving == ()
+
+    @given(
+        st.integers(1, 100), st.integers(0, 2**31 - 1),
+        st.lists(st.integers(1, 10**8), min_size=1, max_size=4, unique=True),
+    )
+    def test_a_suite_written_out_is_the_same_suite(self, repeats: int, seed: int, loads: list[int]) -> None:
+        suite = suite_of(repeats=repeats, seed=seed, serving=[serving(concurrency=loads)])
+        assert parse_suite(yaml.safe_dump(suite.model_dump(mode="json")), where="again") == suite
+
+    @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+    def test_shipped_suites_are_valid_and_named_as_their_files(self, path: Path) -> None:
+        assert load_suite(path).name == path.stem
+
+
+class TestWrong:
+    @pytest.mark.parametrize(
+        ("changes", "start"),
+        [
+            ({"repeat": 3}, "suite.yaml:repeat: unknown key 'repeat'; did you mean 'repeats'"),
+            ({"models": [model(precison="auto")]}, "suite.yaml:models[0].precison: unknown key 'precison'; did you"),
+            ({"serving": [serving(prompt=3)]}, "suite.yaml:serving[0].prompt: unknown key 'prompt'"),
+            ({"quality": {"taks": []}}, "suite.yaml:quality.taks: unknown key 'taks'; did you mean 'tasks'"),
+        ],
+    )
+    def test_an_unknown_key(self, changes: dict[str, Any], start: str) -> None:
+        assert message(**changes).startswith(start)
+
+    @pytest.mark.parametrize(
+        ("changes", "place"),
+        [
+            ({"repeats": -1}, "repeats"), ({"repeats": "3"}, "repeats"), ({"repeats": 101}, "repeats"),
+            ({"seed": -1}, "seed"), ({"timeout_s": 0}, "timeout_s"), ({"timeout_s": float("inf")}, "timeout_s"),
+            ({"name": "No Spaces"}, "name"), ({"name": "../up"}, "name"), ({"title": ""}, "title"),
+            ({"models": []}, "models"), ({"models": [model(precision="int3")]}, "models[0].precision"),
+            ({"models": [model(tensor_parallel=0)]}, "models[0].tensor_parallel"),
+            ({"models": [model(expert_parallel="yes")]}, "models[0].expert_parallel"),
+            ({"serving": [serving(prompt_tokens=0)]}, "serving[0].prompt_tokens"),
+            ({"serving": [serving(output_tokens=1)]}, "serving[0].output_tokens"),
+            ({"serving": [serving(concurrency=[])]}, "serving[0].concurrency"),
+            ({"serving": [serving(concurrency=[4, -4])]}, "serving[0].concurrency[1]"),
+            ({"serving": [serving(concurrency=[4, 4])]}, "serving[0].concurrency"),
+            ({"serving": [serving(concurrency=[2.5])]}, "serving[0].concurrency[0]"),
+            ({"quality": {"tasks": []}}, "quality.tasks"),
+            ({"quality": {"tasks": ["a"], "limit": 0}}, "quality.limit"),
+            ({"comparisons": [{"sparse": "moe", "dense": []}]}, "comparisons[0].dense"),
+        ],
+    )
+    def test_a_wrong_value_is_placed(self, changes: dict[str, Any], place: str) -> None:
+        assert message(**changes).startswith(f"suite.yaml:{place}: ")
+
+    @pytest.mark.parametrize(
+        ("changes", "text"),
+        [
+            ({"repeats": "3"}, "(given: '3')"), ({"repeats": -1}, "(given: -1)"),
+            ({"serving": [], "quality": None}, "nothing to measure: give serving, quality or both"),
+            ({"models": [model(), model()]}, "the name 'moe' is given twice"),
+            ({"models": [model(hub="a/b")]}, "give exactly one of path, hub, catalog (given: path, hub)"),
+            ({"models": [{"name": "moe"}]}, "give exactly one of path, hub, catalog (given: none)"),
+            ({"comparisons": [{"sparse": "moa", "dense": ["dense"]}]}, "unknown model 'moa'; did you mean 'moe'?"),
+            ({"comparisons": [{"sparse": "moe", "dense": ["dnse"]}]}, "unknown model 'dnse'; did you mean 'dense'?"),
+            ({"serving": [serving(concurrency=[4, 4])]}, "a concurrency is given twice"),
+        ],
+    )
+    def test_a_message_says_what_is_wrong(self, changes: dict[str, Any], text: str) -> None:
+        assert text in message(**changes)
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("", "suite.yaml: a suite is a mapping of keys"),
+            ("- a\n- b\n", "suite.yaml: a suite is a mapping of keys"),
+            ("name: a: b", "suite.yaml:1: not YAML: "), ("name: x\nmodels: [\n", "suite.yaml:3: not YAML: "),
+            ("name: \x01", "suite.yaml: not YAML: "), ("a: !!python/object:os.system x", "suite.yaml:1: not YAML: "),
+            ("a: &a [*a]", "suite.yaml: holds what JSON cannot carry: Circular"),
+            ("2026-01-05: x", "suite.yaml: holds what JSON cannot carry: keys must be"),
+            ("[" * 5000, "suite.yaml: not YAML: nested too deeply"),
+        ],
+        ids=["empty", "list", "colons", "open", "control", "object", "circular", "date", "deep"],
+    )
+    def test_text_that_is_no_suite(self, text: str, expected: str) -> None:
+        with pytest.raises(InputError) as caught:
+            parse_suite(text, where="suite.yaml")
+        assert str(caught.value).startswith(expected)
+
+    def test_files_that_cannot_be_read(self, tmp_path: Path) -> None:
+        latin = tmp_path / "latin.yaml"
+        latin.write_bytes("title: Größe".encode("latin-1"))
+        for path, text in (
+            (tmp_path / "absent.yaml", "No such file"), (tmp_path, "directory"), (latin, "not UTF-8"),
+        ):
+            with pytest.raises(InputError, match=text) as caught:
+                load_suite(path)
+            assert caught.value.where == str(path)
