@@ -19,7 +19,7 @@ from harness.stats import (
     paired_difference,
     ratio_of_means,
 )
-from harness.summary import ModelSummary, PointKey, TaskScore
+from harness.summary import ModelSummary, OperatingPoint, PointKey, TaskScore
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -119,8 +119,9 @@ def compare(a: ModelSummary, b: ModelSummary, *, seed: int = 0) -> Comparison:
 
     Speed and memory are ratios of means over repeats; scores are differences, paired on the same items where one
     model's items include the other's. An effect is better or worse only where its 95 % interval excludes equality and
-    Holm's p over all tested effects is below 0.05. Timings on different accelerators are not compared. `seed` is that
-    of the bootstrap. Models or groups of trainings can be given; a group's spread is over its trainings.
+    Holm's p over all tested effects is below 0.05. Not compared are timings on different accelerators, flagged points,
+    and scores of dummy weights. `seed` is that of the bootstrap. Models or groups of trainings can be given; a group's
+    spread is over its trainings.
     """
     missing: list[str] = []
     effects = _counted_effects(a, b)
@@ -184,9 +185,9 @@ def _speed_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list
     effects = []
     for key in sorted({point.key for point in (*a.points, *b.points)}):
         at_a, at_b = a.point(key), b.point(key)
-        if at_a is None or at_b is None:
-            lacking = a.model if at_a is None else b.model
-            missing.append(f"{key.name} at {key.concurrency} concurrent requests: {lacking} was not measured")
+        if at_a is None or at_b is None or at_a.flags or at_b.flags:
+            reason = _why_no_speed(a.model, at_a) or _why_no_speed(b.model, at_b)
+            missing.append(f"{key.name} at {key.concurrency} concurrent requests: {reason}")
             continue
         for metric in _SPEED:
             one, other = at_a.estimates.get(metric), at_b.estimates.get(metric)
@@ -196,9 +197,19 @@ def _speed_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list
     return effects
 
 
+def _why_no_speed(model: str, point: OperatingPoint | None) -> str:
+    """Why a point's timings cannot be compared; empty where they can. A spoiled measurement compares other work."""
+    if point is None:
+        return f"{model} was not measured"
+    return f"{model}: {'; '.join(point.flags)}" if point.flags else ""
+
+
 def _score_effects(a: ModelSummary, b: ModelSummary, missing: list[str], seed: int) -> list[Effect]:
     """One effect a shared task, and the mean score where both have one."""
-    effects = []
+    effects: list[Effect] = []
+    if "dummy" in (a.subject.weights, b.subject.weights):
+        missing.append("scores: dummy weights know nothing")
+        return effects
     for task in dict.fromkeys((*a.scores, *b.scores)):
         one, other = a.scores.get(task), b.scores.get(task)
         if one is None or other is None:
@@ -276,11 +287,8 @@ def _caveats(a: ModelSummary, b: ModelSummary) -> list[str]:
     ):
         if of_a != of_b:
             caveats.append(f"{name} differs: {of_a or 'none'} and {of_b or 'none'}")
-    for summary in (a, b):
-        if summary.subject.weights == "dummy":
-            caveats.append(f"{summary.model} has dummy weights, which route unevenly")
-        caveats += [f"{summary.model} at {p.concurrency}: {flag}" for p in summary.points for flag in p.flags]
-    return caveats
+    dummies = [summary.model for summary in (a, b) if summary.subject.weights == "dummy"]
+    return [*caveats, *(f"{model} has dummy weights, which route unevenly" for model in dummies)]
 
 
 def pareto_frontier(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -5,9 +5,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal
 
-from harness.record import MemoryMeasurement, RequestTiming, ServingMeasurement, ServingScenario
+from harness.record import (
+    MemoryMeasurement,
+    QualityMeasurement,
+    RequestTiming,
+    ServingMeasurement,
+    ServingScenario,
+)
 from harness.schema import Frozen
 from harness.stats import percentile
 
@@ -194,3 +201,16 @@ def serving_flags(scenario: ServingScenario, measurement: ServingMeasurement) ->
     if measurement.duration_s <= 0:
         flags.append("the cell's duration is not positive")
     return flags
+
+
+def item_scores(measurement: QualityMeasurement, metric: str) -> dict[str, float]:
+    """Each sample's score on `metric` by subtask and hash; an item that occurs again has its occurrence appended."""
+    scores: dict[str, float] = {}
+    seen: Counter[str] = Counter()
+    for sample in measurement.samples:
+        score = sample.scores.get(metric, sample.scores.get(metric.split(",", 1)[0]))
+        key = f"{sample.subtask}/{sample.hash}" if sample.subtask else sample.hash
+        seen[key] += 1
+        if score is not None:
+            scores[key if seen[key] == 1 else f"{key}#{seen[key]}"] = score
+    return scores

@@ -7,7 +7,6 @@ of the cells that fill one place (a workload at a load, a task, memory) the one 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from harness.accounting import (
 from harness.architecture import Architecture
 from harness.errors import MoebenchError
 from harness.hf_config import architecture_from_config
-from harness.metrics import COUNTED, memory_values, serving_flags, serving_values
+from harness.metrics import COUNTED, item_scores, memory_values, serving_flags, serving_values
 from harness.record import (
     Completed,
     Failed,
@@ -350,19 +349,6 @@ def _score(scenario: QualityScenario, entries: tuple[_Entry, ...]) -> TaskScore 
         chance=newest.chance,
         items=items,
     )
-
-
-def item_scores(measurement: QualityMeasurement, metric: str) -> dict[str, float]:
-    """Each sample's score on `metric` by subtask and hash; an item that occurs again has its occurrence appended."""
-    scores: dict[str, float] = {}
-    seen: Counter[str] = Counter()
-    for sample in measurement.samples:
-        score = sample.scores.get(metric, sample.scores.get(metric.split(",", 1)[0]))
-        key = f"{sample.subtask}/{sample.hash}" if sample.subtask else sample.hash
-        seen[key] += 1
-        if score is not None:
-            scores[key if seen[key] == 1 else f"{key}#{seen[key]}"] = score
-    return scores
 
 
 def _mean_score(scores: Mapping[str, TaskScore], tasks: tuple[str, ...]) -> tuple[Estimate | None, str]:

@@ -107,7 +107,8 @@ def _why_no_score(comparison: Comparison) -> str:
         for summary in (comparison.a, comparison.b)
         if summary.no_mean_score
     ]
-    return "; ".join(reasons) or "the two share no task"
+    scores = [reason for reason in comparison.missing if reason.startswith("scores: ")]
+    return "; ".join(scores + reasons) or "the two share no task"
 
 
 def terminal_table(comparison: Comparison) -> Table:

@@ -8,11 +8,14 @@ import re
 import pytest
 from builders import (
     CONFIGS,
+    closed_loop,
     failed_record,
     memory_record,
     quality_record,
     quality_scenario,
+    record,
     serving_record,
+    serving_scenario,
     small_suite_records,
     subject,
     with_paths,
@@ -22,7 +25,7 @@ from hypothesis import strategies as st
 
 from harness.compare import Comparison, Effect, compare, comparison_table, match, pareto_frontier, sentence
 from harness.groups import group_summaries
-from harness.record import Record
+from harness.record import Completed, Record
 from harness.summarise import summarise
 from harness.summary import ModelSummary, PointKey
 from harness.wording import significant
@@ -221,6 +224,22 @@ class TestConditions:
         assert found.caveats == (
             "precision differs: bfloat16 and float32", "weights differs: checkpoint and dummy",
             "dense-active has dummy weights, which route unevenly",
+        )
+
+    def test_scores_of_dummy_weights_are_not_compared(self) -> None:
+        dummy = subject(B, weights="dummy")
+        found = compared(quality_record(model=A), quality_record(model=B, subject=dummy))
+        assert found.missing == ("scores: dummy weights know nothing",)
+        assert found.effect("mean_score") is None
+        assert "Quality could not be compared" in sentence(found)
+
+    def test_spoiled_points_are_not_compared(self) -> None:
+        short = serving_scenario(8)
+        spoiled = closed_loop(short.model_copy(update={"output_tokens": 4}))
+        found = compared(*speeds(A, 1, 2), record(short, Completed(measurement=spoiled), model=B))
+        assert found.effect("output_tokens_per_s") is None
+        assert found.missing == (
+            "chat at 8 concurrent requests: dense-active: 32 of 32 requests did not give 16 output tokens",
         )
 
     def test_a_failed_side_is_missing(self) -> None:

@@ -167,6 +167,15 @@ class TestRepeats:
         assert (point.requests, point.estimates["output_tokens_per_s"].n) == (64, 1)
         assert "2 measurements of earlier settings are left aside" in summary.notes
 
+    def test_a_time_without_a_zone_is_utc(self) -> None:
+        old, new = serving_record(tokens_per_s=500.0), serving_record(tokens_per_s=1000.0, minutes=1)
+        naive = new.model_copy(update={"started_at": new.started_at.replace(tzinfo=None)})
+        summary = summary_of(old, naive)
+        estimate = summary.estimate("output_tokens_per_s", POINT)
+        assert estimate is not None
+        assert estimate.value == pytest.approx(1000.0)
+        assert summary.started_at == new.started_at
+
     def test_other_versions_of_the_engine_are_noted(self) -> None:
         newer = ENVIRONMENT.model_copy(update={"versions": {**ENVIRONMENT.versions, "vllm": "0.33.0"}})
         summary = summary_of(serving_record(), serving_record(repeat=1, minutes=1, environment=newer))
