@@ -44,12 +44,6 @@ class Card:
     missing: str
 
 
-def subjects_of(models: Sequence[ModelSummary], groups: Sequence[ModelSummary]) -> tuple[ModelSummary, ...]:
-    """What is compared: recipes where there are several trainings, and the models that belong to none of those."""
-    grouped = {member.model for group in groups for member in group.members}
-    return (*groups, *(model for model in models if model.model not in grouped))
-
-
 def pairs_of(
     subjects: Sequence[ModelSummary], named: Iterable[tuple[str, str]] = ()
 ) -> tuple[Comparison, ...]:

@@ -6,12 +6,11 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.cards import subjects_of
 from harness.compare import pareto_frontier
 from harness.pages import Figure, shown
 from harness.quantities import Scale, plain
 from harness.stats import Estimate
-from harness.suite_view import SuiteView, comparable, kind_of, metric_of, point_text, scale_for
+from harness.suite_view import SuiteView, comparable, kind_of, metric_of, point_text, scale_for, subjects_of
 from harness.summary import ModelSummary, PointKey
 
 _PARETO_METRICS = (

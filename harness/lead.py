@@ -52,7 +52,8 @@ def lead_of(view: SuiteView) -> str:
     """What leads, by how much, what is tied, what was not measured: generated from the numbers."""
     recipes = [group for group in view.groups if comparable(group, view.score, view.point)]
     subjects = recipes if len(recipes) > 1 else list(view.models)
-    sentences = [_score_sentence(view, subjects, "recipe" if subjects is recipes else "model")]
+    noun = "recipe" if subjects is recipes else "model"
+    sentences = [_score_sentence(view, subjects, noun) if view.tasks else ""]
     sentences.append(_speed_sentence(view, subjects))
     gaps = {(gap.model, gap.what) for model in view.models for gap in model.gaps if not gap.measured_before}
     if gaps:

@@ -99,7 +99,13 @@ def column_specs(view: SuiteView) -> list[_Spec]:
         _Spec("kv_bytes_per_token", "KV per 1k", "Compute and memory", 1000.0),
         _Spec("device_peak_bytes" if on_device else "resident_peak_bytes", "Memory peak", "Compute and memory"),
     ]
-    return specs + [_Spec(f"score:{task}", plain(task, 60), "Tasks") for task in view.tasks]
+    specs += [_Spec(f"score:{task}", plain(task, 60), "Tasks") for task in view.tasks]
+    return [spec for spec in specs if any(_is_known(view, model, spec.key) for model in view.models)]
+
+
+def _is_known(view: SuiteView, model: ModelSummary, key: str) -> bool:
+    """Whether there is anything to say of a metric: a value, or a cell that failed."""
+    return estimate_of(model, key, view.point) is not None or bool(gaps_of(model, key, view.point))
 
 
 def columns_of(view: SuiteView, specs: Sequence[_Spec]) -> tuple[Column, ...]:
@@ -239,8 +245,6 @@ def _absence(view: SuiteView, model: ModelSummary, key: str, gaps: list[Gap]) ->
     if key == "mean_score" and not gaps:
         reason = model.no_mean_score or "not every task was measured"
         return Mark("missing", "incomplete", capitalised(plain(reason, 400)))
-    if metric_of(key).scenario == "serving" and view.point is None:
-        return Mark("missing", "not measured", "The suite measured no serving.")
     return absence(model, plain(metric_of(key).title, 80), gaps)
 
 

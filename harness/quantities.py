@@ -100,13 +100,13 @@ def _side(width: float, value: float) -> str:
 
 
 def count_of(number: int, thing: str, plural: str = "") -> str:
-    """ "1 model", "3 models", "no models"."""
+    """A number with its thing: 1 model, 3 models, no models."""
     many = plural or f"{thing}s"
     return f"{number or 'no'} {thing if number == 1 else many}"
 
 
 def listed(items: Iterable[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
+    """Names as in a sentence: a, b and c."""
     names = list(items)
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else ""
 

@@ -79,11 +79,12 @@ def jinja_environment(templates_dir: Path) -> Environment:
 
 
 def script_json(value: Any) -> Markup:
-    """`value` as JSON that cannot leave a script element: <, >, & and line separators as \\u escapes."""
+    """`value` as JSON that cannot leave a script element: <, >, & and line separators are escaped."""
     from markupsafe import Markup
 
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True)
-    return Markup(re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text))
+    escaped = re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    return Markup(escaped)  # noqa: S704 - nothing in it can end the script element
 
 
 # What is rendered, and where to ----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from harness.cards import Card, card_of, pairs_of, partners_of, subjects_of, unmatched_note
+from harness.cards import Card, card_of, pairs_of, partners_of, unmatched_note
 from harness.errors import InputError, StoreError
 from harness.figures import pareto_data, seeds_figure
 from harness.groups import group_summaries
@@ -33,7 +33,7 @@ from harness.quantities import capitalised, count_of, listed, plain
 from harness.record import QualityScenario, Record, ServingScenario
 from harness.store import Store
 from harness.suite import Suite
-from harness.suite_view import SuiteView, all_tasks, leading_point
+from harness.suite_view import SuiteView, all_tasks, leading_point, subjects_of
 from harness.summarise import summarise
 from harness.summary import ModelSummary
 
@@ -282,8 +282,11 @@ def _footer(view: SuiteView) -> tuple[str, ...]:
     }
     measured = ", ".join(f"{name} {listed(found)}" for name, found in engines.items() if found)
     used = len({path for model in view.models for path in model.records})
-    lines = [f"Written by moebench {_own_version()} from {count_of(used, 'record')}, the newest of "
-             f"{view.newest:%Y-%m-%d %H:%M} UTC. Measured with {plain(measured, 300) or 'unknown versions'}."]
+    newest = f"{view.newest:%Y-%m-%d %H:%M} UTC"
+    lines = [
+        f"Written by moebench {_own_version()} from {count_of(used, 'record')}, the newest of {newest}.",
+        f"Measured with {plain(measured, 300) or 'unknown versions'}.",
+    ]
     if view.problems:
         shown = plain("; ".join(view.problems[:5]), 1_000)
         lines.append(capitalised(f"{count_of(len(view.problems), 'record file')} could not be read: {shown}."))

@@ -56,8 +56,14 @@ class SuiteView:
 
 
 def leading_point(models: Iterable[ModelSummary], concurrency: int | None = None) -> PointKey | None:
-    """The point that most models were measured at (of `concurrency` where given), the most concurrent of those."""
-    keys = Counter(point.key for model in models for point in model.points)
+    """The point that most models were measured at (of `concurrency` where given), the most concurrent of those.
+
+    Where nothing was served, the point that most models failed at.
+    """
+    known = list(models)
+    keys = Counter(point.key for model in known for point in model.points) or Counter(
+        point_of(gap.scenario) for model in known for gap in model.gaps if isinstance(gap.scenario, ServingScenario)
+    )
     wanted = {key: n for key, n in keys.items() if key.concurrency == concurrency} or dict(keys)
     return max(wanted, key=lambda key: (wanted[key], key.concurrency, key), default=None)
 
@@ -69,6 +75,12 @@ def all_tasks(models: Iterable[ModelSummary]) -> tuple[str, ...]:
         found |= dict.fromkeys(model.scores)
         found |= {gap.scenario.task: None for gap in model.gaps if isinstance(gap.scenario, QualityScenario)}
     return tuple(found)
+
+
+def subjects_of(models: Sequence[ModelSummary], groups: Sequence[ModelSummary]) -> tuple[ModelSummary, ...]:
+    """What is compared: recipes where there are several trainings, and the models that belong to none of those."""
+    grouped = {member.model for group in groups for member in group.members}
+    return (*groups, *(model for model in models if model.model not in grouped))
 
 
 # What a model is -------------------------------------------------------------------------------------------------
