@@ -39,5 +39,5 @@ fidelity: setup ## compare with vLLM's own benchmark and the lm_eval command
 	@$(BIN)/python -m harness.fidelity
 
 clean: ## remove the page, caches and the environment; results stay
-	@rm -rf site dist .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
+	@rm -rf site dist .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .grimp_cache .hypothesis .benchmarks
 	@find harness tests -name __pycache__ -type d -prune -exec rm -rf {} +
