@@ -27,9 +27,9 @@ def facts_of(view: SuiteView) -> tuple[str, ...]:
 def conditions_of(view: SuiteView) -> str:
     """What is compared under which conditions, in a line."""
     parts = [view.description] if view.description else []
-    if view.point:
-        repeats = sorted({one.n for model in view.models for one in model.memory.values()} | _repeats(view))
-        span = str(repeats[0]) if repeats[:1] == repeats[-1:] else f"{repeats[0]} to {repeats[-1]}"
+    repeats = sorted(_repeats(view))
+    if view.point and repeats:
+        span = str(repeats[0]) if repeats[0] == repeats[-1] else f"{repeats[0]} to {repeats[-1]}"
         point = view.point
         parts.append(
             f"Speed: closed loop of {point.concurrency} concurrent requests, {point.prompt_tokens} prompt and "

@@ -141,11 +141,20 @@ def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSum
         memory_note=note,
         scores=_scores_table(view, model),
         failures=failures_of(view, [model], with_logs=True),
-        command=f"moebench run {shlex.quote(f'suites/{view.name}.yaml')} --model {shlex.quote(model.model)}",
+        command=f"moebench run {shell_word(f'suites/{view.name}.yaml')} --model {shell_word(model.model)}",
         provenance=tuple(_provenance(model)),
         engine=plain(json.dumps(dict(model.subject.engine), indent=2, sort_keys=True, ensure_ascii=False)),
         records=_record_rows(view.records, model),
     )
+
+
+def shell_word(text: str) -> str:
+    """`text` as one word of a shell; characters that cannot be seen are written as escapes."""
+    if plain(text) == text and text.isprintable():
+        return shlex.quote(text)
+    escapes = {"'": "\\'", "\\": "\\\\"}
+    visible = (escapes.get(c, c) if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
+    return f"$'{''.join(visible)}'"
 
 
 def _facts(model: ModelSummary) -> tuple[str, ...]:

@@ -121,13 +121,9 @@ def build_site(
     suites = [_suite_pages(view, slugs, first=view is views[0]) for view in views]
     pages: list[Page] = []
     for suite in suites:
-        pages += _pages_of(suite, views, known.get(suite.view.name))
-    first = suites[0]
-    method = MethodPage(
-        path="method.html", template="method.html", title="Method", metrics=tuple(METRICS.values()),
-        **_frame(first, "method.html"),
-    )
-    return Site((*pages, method), tuple(suites))
+        method = _method_page() if suite is suites[0] else None
+        pages += _pages_of(suite, views, known.get(suite.view.name), method)
+    return Site(tuple(pages), tuple(suites))
 
 
 # From files to a view --------------------------------------------------------------------------------------------
@@ -200,16 +196,23 @@ def _suite_pages(view: SuiteView, slugs: Slugs, *, first: bool) -> SuitePages:
     return SuitePages(view, f"{stem}.csv", f"{stem}.json")
 
 
-def _pages_of(suite: SuitePages, views: Sequence[SuiteView], definition: Suite | None) -> list[Page]:
+def _pages_of(
+    suite: SuitePages, views: Sequence[SuiteView], definition: Suite | None, method: MethodPage | None
+) -> list[Page]:
+    """The pages of a suite in their common frame; the method page goes with the first suite."""
     view = suite.view
     subjects = subjects_of(view.models, view.groups)
     named = [(one.sparse, dense) for one in definition.comparisons for dense in one.dense] if definition else []
     pairs = pairs_of(subjects, named)
     cards = tuple(card_of(view, pair) for pair in pairs)
     index = _index_page(suite, views, cards, unmatched_note(subjects, pairs), _not_run(view, definition))
-    frame = _frame(suite, "")
     models = [model_page(view, model, partners_of(model, pairs)) for model in view.models]
-    return [index, *(replace(page, **frame) for page in models)]
+    pages: list[Page] = [index, *models, *([method] if method else [])]
+    return [replace(page, **_frame(suite, index, page.path)) for page in pages]
+
+
+def _method_page() -> MethodPage:
+    return MethodPage(path="method.html", template="method.html", title="Method", metrics=tuple(METRICS.values()))
 
 
 def _not_run(view: SuiteView, definition: Suite | None) -> tuple[FailureRow, ...]:
@@ -244,7 +247,6 @@ def _index_page(
         cards=cards,
         cards_note=" ".join(word for word in words if word),
         failures=(*failures_of(view, view.models), *not_run),
-        **_frame(suite, view.path),
     )
 
 
@@ -263,11 +265,18 @@ def _groups(view: SuiteView) -> Groups | None:
     )
 
 
-def _frame(suite: SuitePages, path: str) -> dict[str, Any]:
+def _frame(suite: SuitePages, index: IndexPage, path: str) -> dict[str, Any]:
     """Navigation and footer, which the pages of a suite share; `path` is the page that they are on."""
     view = suite.view
-    sections = [("", "Leaderboard"), ("#pareto", "Pareto"), ("#pairs", "Sparse vs dense")]
-    links = [NavigationLink(view.path + anchor, text, path == view.path and not anchor) for anchor, text in sections]
+    sections = [
+        ("", "Leaderboard", True), ("#recipes", "Recipes", index.groups), ("#pareto", "Pareto", index.pareto),
+        ("#pairs", "Sparse vs dense", index.cards), ("#failures", "Not measured", index.failures),
+    ]
+    links = [
+        NavigationLink(view.path + anchor, text, path == view.path and not anchor)
+        for anchor, text, there in sections
+        if there
+    ]
     return {
         "navigation": (*links, NavigationLink("method.html", "Method", path == "method.html")),
         "footer": _footer(view),
