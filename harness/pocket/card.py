@@ -10,6 +10,7 @@ from harness.errors import InputError
 from harness.pocket import search
 from harness.pocket.recipe import RATES, SHAPES
 from harness.schema import Frozen
+from harness.stats import t_quantile
 
 BEGIN, FINISH = "<!-- tables: written by `moebench pocket card` -->", "<!-- end of tables -->"
 FAMILIES = {
@@ -60,9 +61,7 @@ def save(scores: Scores, path: Path) -> None:
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """The 95 % Student t interval of the mean over seeds."""
-    from scipy.stats import t
-
-    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
+    half = t_quantile(len(values) - 1) * stdev(values) / len(values) ** 0.5
     return mean(values) - half, mean(values) + half
 
 

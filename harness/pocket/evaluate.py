@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     Logits = Callable[[Tensor], Tensor]
 
 ENDED = ("sort", "common")
-FACTS_TUNED_ON = 4000
 
 
 def of_checkpoint(folder: Path, name: str) -> dict[str, float]:
@@ -57,7 +56,7 @@ def of_network(network: Network, name: str) -> dict[str, float]:
         found: Tensor = network(tokens)
         return found
 
-    scores = {"facts": exact_match(logits, "facts", world.fact_items(name, FACTS_TUNED_ON))}
+    scores = {"facts": exact_match(logits, "facts", world.fact_items(name, world.FACTS_TUNED_ON))}
     for family in world.COMPUTED:
         scores[family] = exact_match(logits, family, world.computed_items(family, world.ITEMS[family]))
     return scores

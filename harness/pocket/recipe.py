@@ -57,7 +57,7 @@ SEEDS = {1: "a", 2: "a", 3: "a", 4: "b", 5: "b"}
 class Training(Frozen):
     """How every kind is trained. Learning rates are those of the matrices; tables and norms have their own."""
 
-    steps: int = 1200
+    steps: int = 1400
     warmup: int = 50
     decay: float = 0.6
     table_rate: float = 0.004
@@ -67,7 +67,7 @@ class Training(Frozen):
 
 
 TRAINING = Training()
-RATES = {"dense-active": 0.01, "moe-8x2": 0.01, "moe-fine": 0.01, "dense-total": 0.01}
+RATES = {"dense-active": 0.01, "moe-8x2": 0.005, "moe-fine": 0.005, "dense-total": 0.01}
 SEARCH = (0.0025, 0.005, 0.01, 0.02)
 SEARCH_SEED = 99
 SEARCH_STEPS = 700

@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 from harness.pocket.recipe import SEARCH, SEARCH_SEED, SEARCH_STEPS, TRAINING, Run
+from harness.pocket.world import FACTS_TUNED_ON
 from harness.schema import Frozen
 
 
 class Trial(Frozen):
-    """One run of the search. `score` is the share of facts kept; the computed tasks were looked at, not chosen on."""
+    """One run of the search. `score` is the share of facts kept, `computed` the exact match of the other families."""
 
     kind: str
     lr: float
@@ -23,15 +24,21 @@ class Trial(Frozen):
 
 
 class Search(Frozen):
-    """What was tried, and what each kind trains with for it."""
+    """What was tried; `questions` is the number of facts asked, in float32 after the last step."""
 
-    chosen_on: str = "exact match on 4000 facts, float32, after the last step"
+    questions: int = FACTS_TUNED_ON
     trials: list[Trial]
 
     def best(self) -> dict[str, float]:
-        """Each kind's rate with the highest score."""
-        ranked = sorted(self.trials, key=lambda trial: trial.score)
-        return {trial.kind: trial.lr for trial in ranked}
+        """Each kind's rate: of those within one standard error of the most facts kept, the best at computing."""
+        chosen = {}
+        for kind in sorted({trial.kind for trial in self.trials}):
+            trials = [trial for trial in self.trials if trial.kind == kind]
+            most = max(trial.score for trial in trials)
+            error = (most * (1 - most) / self.questions) ** 0.5
+            tied = [trial for trial in trials if trial.score >= most - error]
+            chosen[kind] = max(tied, key=lambda trial: sum(trial.computed.values())).lr
+        return chosen
 
 
 def try_rates(kind: str, rates: tuple[float, ...] = SEARCH) -> list[Trial]:

@@ -105,6 +105,7 @@ def some(source: random.Random, number: int) -> list[str]:
     return found
 
 
+FACTS_TUNED_ON = 4000
 COMPUTED = {"sort": sort_item, "count": count_item, "common": common_item}
 ITEMS = {"facts": 1000, "sort": 500, "count": 500, "common": 500}
 

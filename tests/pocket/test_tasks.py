@@ -20,7 +20,7 @@ class Loader(yaml.SafeLoader):
     """Reads `!function` as its text."""
 
 
-Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))
+Loader.add_constructor("!function", lambda _loader, node: str(node.value))
 
 
 def read(path: Path) -> dict[str, Any]:

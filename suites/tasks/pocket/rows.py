@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - lm-eval loads this file by its path; it belongs to no package
 """Reads the data files that lie beside the task files, from any working directory."""
 
 import json
