@@ -25,7 +25,7 @@ test: setup lint ## lint, types, import rules and every test
 
 # What a change of ordinary code needs, in under a minute: no engine, no browser, no torch.
 test-fast: setup ## the tests without engine, browser and torch
-	@$(PYTEST) --benchmark-disable -m "not engine and not browser and not torch"
+	@$(PYTEST) --benchmark-disable -n auto --maxprocesses 4 -m "not engine and not browser and not torch"
 
 lint: setup ## ruff, mypy --strict and the import rules
 	@$(BIN)/ruff check harness tests

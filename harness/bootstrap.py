@@ -28,7 +28,7 @@ HINTS = (
     (("no space left",), "free some disk space (an environment takes 4 GB, with CUDA about 12 GB), then: make setup"),
     (("certificate",), "name your certificate bundle, then: SSL_CERT_FILE=/path/to/bundle.pem make setup"),
     (
-        ("dns error", "error sending request", "failed to fetch", "timed out", "connection"),
+        ("dns error", "error sending request", "failed to fetch", "timed out", "connection", "from versions: none"),
         (
             "check the network; behind a mirror: pip config set global.index-url URL; without PyTorch's index: "
             "pip config set global.find-links FOLDER-WITH-A-TORCH-WHEEL; then: make setup"

@@ -137,6 +137,7 @@ class TestSettings:
             ("error: No space left on device (os error 28)", "disk space"),
             ("invalid peer certificate: UnknownIssuer", "SSL_CERT_FILE"),
             ("cause: dns error", "check the network"),
+            ("that satisfies the requirement uv>=0.5 (from versions: none)", "check the network"),
             ("error: No solution found when resolving", "another Python"),
             ("something new", "what the lines above say"),
         ],
