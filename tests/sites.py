@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import builders
 
 from harness.record import Completed, QualityScenario, Record
 from harness.render import render_site
 from harness.store import Store
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    Visit = Callable[..., Page]
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 HOSTILE = "</script><script>alert(1)</script>\u202e{{ 7*7 }}'\"&<img src=x onerror=alert(1)>"
@@ -50,8 +56,23 @@ def awkward_records() -> list[Record]:
             repeat=1, minutes=502,
         ),
         builders.failed_record(model=HOSTILE, scenario=at_16, message=HOSTILE, minutes=503),
-        builders.quality_record(model="tasked", task=HOSTILE, minutes=504),
     ]
+
+
+def hostile_records() -> list[Record]:
+    """A suite whose models, recipe, task, workload and messages are all hostile."""
+    names = [f"{HOSTILE} {number}" for number in range(3)]
+    scenario = builders.serving_scenario(4, name=HOSTILE)
+    records = [
+        record
+        for name in names[:2]
+        for record in (
+            builders.quality_record(model=name, task=HOSTILE, group=HOSTILE, metric=HOSTILE),
+            builders.serving_record(model=name, scenario=scenario, group=HOSTILE),
+        )
+    ]
+    records.append(builders.failed_record(model=names[2], scenario=scenario, error=HOSTILE, message=HOSTILE))
+    return [record.model_copy(update={"suite": "hostile"}) for record in records]
 
 
 def seed_records(seeds: int = 3, *, suite: str = "seeds") -> list[Record]:

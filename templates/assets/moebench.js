@@ -5,6 +5,7 @@
   const root = document.documentElement;
   const $ = (selector, from = document) => from.querySelector(selector);
   const $$ = (selector, from = document) => [...from.querySelectorAll(selector)];
+  const escaped = (text) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
   const embedded = (id) => JSON.parse(document.getElementById(id).textContent);
 
   // Theme -----------------------------------------------------------------------------------------------------------
@@ -38,15 +39,17 @@
   }
 
   function listenForTips() {
-    const hide = () => { $("#tip").hidden = true; };
+    let shown = null;
+    const hide = () => { shown = null; $("#tip").hidden = true; };
     const show = (event) => {
       const mark = event.target instanceof Element && event.target.closest("[data-tip]");
-      if (mark) placeTip(mark); else hide();
+      if (mark) { shown = mark; placeTip(mark); } else if (shown !== document.activeElement) hide();
     };
+    const follow = () => { if (shown && shown === document.activeElement) placeTip(shown); else hide(); };
     for (const type of ["mouseover", "focusin", "click"]) document.addEventListener(type, show);
     document.addEventListener("focusout", hide);
     document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-    window.addEventListener("scroll", hide, { passive: true, capture: true });
+    window.addEventListener("scroll", follow, { passive: true, capture: true });
   }
 
   // Tables ----------------------------------------------------------------------------------------------------------
@@ -90,7 +93,7 @@
       const wanted = chip.dataset.filter;
       api.search.fixed("kind", (_text, _data, index) => !wanted || api.row(index).node().dataset.kind === wanted).draw();
     });
-    const title = (table, index) => table.column(index).header().dataset.label;
+    const title = (table, index) => escaped(table.column(index).header().dataset.label); // DataTables takes it for HTML
     const buttons = new DataTable.Buttons(api, {
       buttons: [{ extend: "colvis", text: "Columns", columns: ":not(.frozen)", columnText: title }],
     });

@@ -1,0 +1,247 @@
+"""The site as a reader uses it, in headless Chromium, opened from disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+    from sites import Visit
+
+pytestmark = pytest.mark.browser
+
+PAGES = (
+    "index.html", "suite-seeds.html", "suite-hostile.html", "method.html", "models/small/moe-8x2.html",
+    "models/small/broken.html",
+)
+
+# Text whose contrast with the colour behind it is below 4.5 (3 for large text), as "text: ratio".
+POOR_CONTRAST = """() => {
+  const parse = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = (rgb) => rgb.slice(0, 3).map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = parse(getComputedStyle(at).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const element = node.parentElement;
+    if (!node.textContent.trim() || !element.checkVisibility() || element.closest("svg, script, .unseen")) continue;
+    const style = getComputedStyle(element);
+    const [a, b] = [light(parse(style.color)), light(behind(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const large = parseFloat(style.fontSize) >= 24;
+    if (ratio < (large ? 3 : 4.5)) poor.push(`${node.textContent.trim().slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""
+
+
+def _column(page: Page, title: str) -> list[str]:
+    """The sort values of a column, in the order of the shown rows."""
+    values: list[str] = page.evaluate(
+        """(title) => {
+          const heads = [...document.querySelectorAll("#leaderboard-table thead tr:last-child th")];
+          const index = heads.findIndex((head) => head.dataset.label === title);
+          const rows = [...document.querySelectorAll("#leaderboard-table tbody tr")];
+          return rows.map((row) => row.children[index].dataset.order);
+        }""",
+        title,
+    )
+    return values
+
+
+def _names(page: Page) -> list[str]:
+    return page.locator("#leaderboard-table tbody .name").all_inner_texts()
+
+
+def _sort(page: Page, title: str, direction: str) -> None:
+    head = f'#leaderboard-table th[data-label="{title}"]'
+    page.locator(f"{head} .dt-column-title").click()
+    page.wait_for_selector(f'{head}[aria-sort="{direction}"]')
+
+
+def _is_sorted(values: list[str], *, falling: bool) -> bool:
+    """Numbers in order, cells without one at the end."""
+    known = [float(value) for value in values if value]
+    return values[: len(known)] == [value for value in values if value] and known == sorted(known, reverse=falling)
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_open_and_their_text_can_be_read(visit: Visit, path: str, scheme: str) -> None:
+    page = visit(path, color_scheme=scheme)
+    assert page.title().endswith("moebench")
+    assert page.locator("h1").count() == 1
+    assert page.evaluate(POOR_CONTRAST) == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_nothing_overflows_on_a_phone(visit: Visit, path: str) -> None:
+    page = visit(path, viewport={"width": 360, "height": 740})
+    page.wait_for_timeout(200)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    wide = page.evaluate(
+        """() => [...document.querySelectorAll("main *")]
+          .filter((element) => !element.closest(".box, pre, .chart, .unseen"))
+          .filter((element) => element.getBoundingClientRect().right > 361)
+          .map((element) => element.className || element.tagName)"""
+    )
+    assert wide == []
+
+
+def test_a_numeric_column_sorts_by_value_with_missing_ones_last(visit: Visit) -> None:
+    page = visit()
+    _sort(page, "Output", "descending")
+    falling = _column(page, "Output")
+    assert _is_sorted(falling, falling=True)
+    assert falling[-1] == ""
+    assert _names(page)[0] == "dummy-moe"
+    _sort(page, "Output", "ascending")
+    rising = _column(page, "Output")
+    assert _is_sorted(rising, falling=False)
+    assert rising[-1] == ""
+    _sort(page, "TTFT p50", "ascending")
+    assert _is_sorted(_column(page, "TTFT p50"), falling=False)
+
+
+def test_sorting_works_from_the_keyboard(visit: Visit) -> None:
+    page = visit()
+    control = page.locator('#leaderboard-table th[data-label="Total"] .dt-column-order')
+    control.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector('#leaderboard-table th[data-label="Total"][aria-sort="ascending"]')
+    assert _is_sorted(_column(page, "Total"), falling=False)
+    assert (control.get_attribute("aria-label") or "").startswith("Total")
+
+
+def test_filters_by_kind(visit: Visit) -> None:
+    page = visit()
+    page.get_by_role("button", name="Dense", exact=True).click()
+    assert sorted(_names(page)) == ["dense-active", "dense-total"]
+    assert page.locator("#leaderboard-tools .count").inner_text() == "2 of 8 models"
+    page.get_by_role("button", name="Sparse", exact=True).click()
+    assert "moe-8x2" in _names(page)
+    assert "dense-total" not in _names(page)
+    page.get_by_role("button", name="All", exact=True).click()
+    assert len(_names(page)) == 8
+
+
+def test_searches_names_and_kinds(visit: Visit) -> None:
+    page = visit()
+    box = page.get_by_role("searchbox", name="Search models")
+    box.fill("top-3")
+    assert _names(page) == ["moe-fine"]
+    box.fill("nothing like this")
+    assert page.get_by_text("No model matches.").is_visible()
+    box.fill("")
+    assert len(_names(page)) == 8
+
+
+def test_columns_can_be_hidden_and_shown(visit: Visit) -> None:
+    page = visit()
+    head = page.locator('#leaderboard-table th[data-label="TTFT p50"]')
+    page.get_by_role("button", name="Columns").click()
+    page.locator(".dt-button-collection").get_by_text("TTFT p50", exact=True).click()
+    assert head.count() == 0
+    page.locator(".dt-button-collection").get_by_text("TTFT p50", exact=True).click()
+    assert head.is_visible()
+
+
+def test_the_theme_switches_and_is_remembered(visit: Visit) -> None:
+    page = visit(color_scheme="light")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    label = """document.querySelector("#pareto .xtitle").style.fill"""
+    before, label_before = page.evaluate(ground), page.evaluate(label)
+    page.get_by_role("button", name="Dark theme").click()
+    page.wait_for_function(f"({label}) !== {json.dumps(label_before)}")
+    assert page.evaluate(ground) != before
+    page.locator("#leaderboard-table .name").first.click()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert page.evaluate(ground) != before
+    assert page.get_by_role("button", name="Light theme").is_visible()
+
+
+def test_a_mark_explains_itself_on_focus(visit: Visit) -> None:
+    page = visit()
+    tip = page.locator("#tip")
+    assert not tip.is_visible()
+    page.locator("tr", has_text="broken").locator("td .mark.failed").first.focus()
+    assert tip.is_visible()
+    assert "needed more than there is" in tip.inner_text()
+    page.keyboard.press("Escape")
+    assert not tip.is_visible()
+
+
+def test_the_axes_of_the_scatter_plot_can_be_chosen(visit: Visit) -> None:
+    page = visit()
+    title = page.locator("#pareto .xtitle")
+    assert "FLOPs" in (title.text_content() or "")
+    page.get_by_label("Horizontal").select_option("output_tokens_per_s")
+    page.wait_for_function("""document.querySelector("#pareto .xtitle").textContent.includes("Output tokens/s")""")
+    assert page.locator("#pareto .scatterlayer .trace").count() >= 3
+
+
+def test_one_axis_twice_is_no_error(visit: Visit) -> None:
+    page = visit()
+    page.get_by_label("Horizontal").select_option("mean_score")
+    page.wait_for_function("""document.querySelector("#pareto .xtitle").textContent.includes("Mean score")""")
+
+
+def test_a_model_page_leads_to_its_records(visit: Visit, site: Path) -> None:
+    page = visit()
+    page.get_by_role("link", name="moe-8x2", exact=True).first.click()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert page.locator("h1").inner_text() == "moe-8x2"
+    assert page.locator(".chart .main-svg").count() >= 2
+    page.locator("#scores").get_by_role("link", name="r0").first.click()
+    page.wait_for_load_state()
+    assert json.loads(page.locator("pre").inner_text())["schema_version"] == 1
+    assert page.url.startswith((site / "records").as_uri())
+
+
+def test_recipes_open_to_their_trainings(visit: Visit) -> None:
+    page = visit("suite-seeds.html")
+    summary = page.locator("#recipes summary").first
+    summary.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#recipes details[open] a").count() == 3
+    assert page.locator("#recipes .chart .main-svg").count() >= 1
+
+
+def test_hostile_names_are_text_in_tables_and_charts(visit: Visit) -> None:
+    page = visit("suite-hostile.html")
+    assert all(name.startswith("</script>") for name in _names(page))
+    page.get_by_role("button", name="Columns").click()
+    assert page.locator(".dt-button-collection").get_by_text("</script>").count() == 1
+    page.keyboard.press("Escape")
+    page.get_by_role("searchbox").fill("onerror")
+    assert len(_names(page)) == 3
+    assert page.locator("img").count() == 0
+    page.locator("#leaderboard-table .name", has_text="</script>").first.click()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert "{{ 7*7 }}" in page.locator("h1").inner_text()
+
+
+def test_the_table_can_be_read_without_scripts(visit: Visit) -> None:
+    page = visit(java_script_enabled=False)
+    assert page.locator("#leaderboard-table tbody tr").count() == 8
+    assert page.locator("#leaderboard-table tbody tr").first.is_visible()
+
+
+def test_print_leaves_the_controls_out(visit: Visit) -> None:
+    page = visit(color_scheme="dark")
+    page.emulate_media(media="print")
+    assert not page.locator("#leaderboard-tools").is_visible()
+    assert page.locator("#leaderboard-table").is_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
