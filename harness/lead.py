@@ -79,7 +79,8 @@ def _score_sentence(view: SuiteView, subjects: Sequence[ModelSummary], noun: str
         return (f"{plain(first, 80)} leads with a {title} of {in_words(found[first], scale)}, "
                 f"{significant(abs(gap))} {unit}ahead of {plain(ordered[1], 80)}.")
     values = sorted(found[name].value / scale.divisor for name in top)
-    span = f"{significant(values[0])} to {significant(values[-1])}{' ' + scale.unit if scale.unit else ''}"
+    ends = dict.fromkeys([significant(values[0]), significant(values[-1])])
+    span = " to ".join(ends) + (f" {scale.unit}" if scale.unit else "")
     everyone = len(top) == len(ordered)
     others = len(ordered) - len(top)
     rest = "" if everyone else f"; the other {noun} ranks" if others == 1 else f"; the other {others} {noun}s rank"

@@ -232,7 +232,7 @@ def value_of(view: SuiteView, model: ModelSummary, key: str, scale: Scale, *, be
     gaps = gaps_of(model, key, view.point)
     if estimate is None:
         return Value(marks=(_absence(view, model, key, gaps),))
-    marks = list(partial_marks(gaps)) if key != "mean_score" else []
+    marks = list(partial_marks(gaps)) if key not in ("mean_score", "decode_flops_per_token") else []
     at = model.point(view.point) if view.point else None
     if at and at.flags and metric_of(key).scenario == "serving" and key != "decode_flops_per_token":
         marks.append(Mark("note", "flagged", capitalised(plain("; ".join(at.flags), 400)) + "."))

@@ -48,6 +48,8 @@ def scale_of(unit: str, values: Iterable[float]) -> Scale:
 
 
 def _pick(prefixes: tuple[tuple[str, float], ...], size: float, base: str) -> Scale:
+    if not size:
+        return Scale(next(prefix for prefix, divisor in prefixes if divisor == 1.0) + base, 1.0)
     fitting = [entry for entry in prefixes if size >= 0.9995 * entry[1]] or [prefixes[0]]
     prefix, divisor = fitting[-1]
     return Scale(f"{prefix}{base}", divisor)

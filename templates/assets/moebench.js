@@ -95,7 +95,7 @@
     });
     const title = (table, index) => escaped(table.column(index).header().dataset.label); // DataTables takes it for HTML
     const buttons = new DataTable.Buttons(api, {
-      buttons: [{ extend: "colvis", text: "Columns", columns: ":not(.frozen)", columnText: title }],
+      buttons: [{ extend: "colvis", text: "Columns", fade: 0, columns: ":not(.frozen)", columnText: title }],
     });
     $(".slot", toolbar).append(buttons.container()[0]);
     report();

@@ -86,6 +86,18 @@ def test_pages_open_and_their_text_can_be_read(visit: Visit, path: str, scheme: 
     assert page.evaluate(POOR_CONTRAST) == []
 
 
+def test_the_model_stays_in_sight_while_the_table_scrolls(visit: Visit) -> None:
+    page = visit(viewport={"width": 1000, "height": 800})
+    box = page.locator("#leaderboard .box")
+    box.evaluate("box => { box.scrollLeft = box.scrollWidth }")
+    page.wait_for_timeout(100)
+    ends = [
+        page.locator(f"#leaderboard-table {place}").first.bounding_box()
+        for place in ("tbody .name", 'th[data-label="sort"]')
+    ]
+    assert all(end and 0 <= end["x"] and end["x"] + end["width"] <= 1000 for end in ends)
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_nothing_overflows_on_a_phone(visit: Visit, path: str) -> None:
     page = visit(path, viewport={"width": 360, "height": 740})
