@@ -48,10 +48,11 @@ def pareto_data(view: SuiteView) -> dict[str, Any] | None:
     costs = [key for key in ("decode_flops_per_token", "active_parameters", "resident_peak_bytes") if key in columns]
     if not scores or not costs:
         return None
-    metrics = [_axis(view, key, columns[key]) for key in columns]
+    scales = {key: scale_for(view, key) for key in columns}
+    metrics = [_axis(view, key, columns[key], scales[key]) for key in columns]
     return {
         "metrics": metrics,
-        "points": [_point(view, model, index, columns) for index, model in enumerate(subjects)],
+        "points": [_point(view, model, _known(columns, scales, index)) for index, model in enumerate(subjects)],
         "frontiers": {
             f"{x['key']}|{y['key']}": _frontier(columns[x["key"]], columns[y["key"]], x["direction"], y["direction"])
             for x in metrics for y in metrics if x is not y
@@ -61,10 +62,9 @@ def pareto_data(view: SuiteView) -> dict[str, Any] | None:
     }
 
 
-def _axis(view: SuiteView, key: str, found: Sequence[Estimate | None]) -> dict[str, Any]:
+def _axis(view: SuiteView, key: str, found: Sequence[Estimate | None], scale: Scale) -> dict[str, Any]:
     metric = metric_of(key)
     sizes = [one.value for one in found if one is not None]
-    scale = scale_for(view, key)
     title = metric.title
     if metric.scenario == "serving" and view.point and key != "decode_flops_per_token":
         title += f" at {view.point.concurrency} concurrent"
@@ -78,10 +78,14 @@ def _axis(view: SuiteView, key: str, found: Sequence[Estimate | None]) -> dict[s
     }
 
 
-def _point(
-    view: SuiteView, model: ModelSummary, index: int, columns: Mapping[str, Sequence[Estimate | None]]
-) -> dict[str, Any]:
-    known = {key: (one, scale_for(view, key)) for key, found in columns.items() if (one := found[index]) is not None}
+def _known(
+    columns: Mapping[str, Sequence[Estimate | None]], scales: Mapping[str, Scale], index: int
+) -> dict[str, tuple[Estimate, Scale]]:
+    """What is known of one model, by metric, with the scale of its axis."""
+    return {key: (one, scales[key]) for key, found in columns.items() if (one := found[index]) is not None}
+
+
+def _point(view: SuiteView, model: ModelSummary, known: Mapping[str, tuple[Estimate, Scale]]) -> dict[str, Any]:
     return {
         "name": plotly_text(model.model),
         "plain": plain(model.model, 80),

@@ -115,7 +115,8 @@ def legend_of(view: SuiteView) -> str:
     """How to read the table."""
     return (
         f"Rank by {view.score_title}; models whose intervals overlap share ranks. \u00b1 is the 95 % interval, over "
-        "repeats in fresh processes for speed and memory, over items for scores; what is counted has none. Bold is the "
-        "best of a column where it can be told from the second. \u2191 higher is better, \u2193 lower is better. The "
-        "bar shows active parameters within the total. Marks explain themselves on focus."
+        "repeats in fresh processes for speed and memory, over items for scores; what is counted has none, and n = 1 "
+        "stands where there are too few repeats for one. Bold is the best of a column where it can be told from the "
+        "second. \u2191 higher is better, \u2193 lower is better. The bar shows active parameters within the total. "
+        "Marks explain themselves on focus."
     )

@@ -143,7 +143,7 @@ def column_groups(specs: Sequence[_Spec]) -> tuple[ColumnGroup, ...]:
 
 def rows_of(view: SuiteView, specs: Sequence[_Spec]) -> tuple[Row, ...]:
     """Every model, ranked ones first."""
-    ranks = ranking(view.models, view)
+    ranks = view.ranks
     columns = [_cells(view, spec, view.models) for spec in specs]
     largest = max((model.parameters.total for model in view.models if model.parameters), default=1)
     rows = [

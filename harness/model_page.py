@@ -40,7 +40,6 @@ from harness.suite_view import (
     kind_text,
     point_of,
     point_text,
-    ranking,
     scale_for,
 )
 from harness.summary import ModelSummary, PointKey, TaskScore
@@ -170,7 +169,7 @@ def _facts(model: ModelSummary) -> tuple[str, ...]:
 def _lead(view: SuiteView, model: ModelSummary) -> str:
     """Rank, score and speed in two sentences."""
     sentences = []
-    ranks, score = ranking(view.models, view), comparable(model, view.score, view.point)
+    ranks, score = view.ranks, comparable(model, view.score, view.point)
     if model.model in ranks and score:
         low, high = ranks[model.model]
         place = f"rank {low}" if low == high else f"rank {low} to {high}"

@@ -139,11 +139,11 @@ class Slugs:
 
 
 def shown(estimate: Estimate, scale: Scale, *, best: bool = False, marks: Sequence[Mark] = ()) -> Value:
-    """An estimate on a scale; what has no spread has no margin, what has no interval says so on its mark."""
+    """An estimate on a scale; what has no spread has no margin, what has no interval shows its n instead."""
     value = estimate.value / scale.divisor
     text, around = significant(value), ""
     if estimate.low is None or estimate.high is None:
-        marks = (*marks, Mark("plain", f"n = {estimate.n}", f"No interval: {plain(estimate.basis)}."))
+        around = f"n = {estimate.n}"
     elif estimate.low < estimate.high:
         around = margin(value, estimate.low / scale.divisor, estimate.high / scale.divisor)
     return Value(text, around, repr(estimate.value), best, tuple(marks))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from harness.accounting import flops_per_token
 from harness.architecture import Architecture, MoeFeedForward
@@ -48,6 +49,11 @@ class SuiteView:
     def link(self, summary: ModelSummary) -> Link:
         """A model by name with its page; a group has none of its own."""
         return Link(self.page_of.get(summary.model, "") if not summary.members else "", plain(summary.model, 120))
+
+    @cached_property
+    def ranks(self) -> dict[str, tuple[int, int]]:
+        """The range of ranks of every model that may be ranked."""
+        return ranking(self.models, self)
 
     @property
     def score_title(self) -> str:

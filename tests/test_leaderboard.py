@@ -345,3 +345,9 @@ def test_slugs_are_safe_unique_and_stable() -> None:
     assert len(set(given)) == len(names)
     assert max(map(len, given)) <= 62
     assert [slugs.of(name, name) for name in names] == given
+
+
+def test_a_single_repeat_has_no_interval_and_says_so(tmp_path: Path) -> None:
+    index = _page(_site(tmp_path, builders.small_suite_records(repeats=1, items=50)), IndexPage)
+    assert {_cell(index, row.name, "Output").margin for row in index.rows} == {"n = 1"}
+    assert not any(_cell(index, row.name, "Output").best for row in index.rows)

@@ -172,8 +172,8 @@
     return [low - pad, high + pad];
   }
 
-  // Every label takes the first of eight places where it meets no label placed before, point, interval or frontier;
-  // where there is none it is left out, and the point explains itself when pointed at.
+  // Every label, those on the frontier first, takes the first of eight places where it meets no label placed before,
+  // point, interval or frontier; where there is none it is left out, and the point explains itself when pointed at.
   function labelPlaces(points, line, x, y, box) {
     const pixels = (metric, length) => {
       const [low, high] = range(points, metric);
@@ -196,7 +196,10 @@
     });
     const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
     const places = new Map();
-    points.forEach((point, i) => {
+    const first = (point) => Number(!line.includes(point));
+    const turns = points.map((_, i) => i).sort((a, b) => first(points[a]) - first(points[b]) || a - b);
+    turns.forEach((i) => {
+      const point = points[i];
       const length = point.plain.length * 7;
       const at = { right: xs[i] + 9, left: xs[i] - 9 - length, center: xs[i] - length / 2 };
       const level = { middle: ys[i] - 8, top: ys[i] - 25, bottom: ys[i] + 9 };
