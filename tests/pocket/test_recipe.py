@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.pocket import recipe, search
+from harness.pocket import export, recipe, search
 from harness.pocket.recipe import SHAPES, Training
 from harness.pocket.train import schedule
 
@@ -70,3 +70,8 @@ def test_importing_needs_no_torch() -> None:
         "assert not {'torch', 'transformers', 'safetensors'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_configs_allow_long_prompts() -> None:
+    for shape in SHAPES.values():
+        assert export.config(shape)["max_position_embeddings"] == recipe.POSITIONS >= 512
