@@ -55,6 +55,12 @@ def train_one(run: Run, folder: Path) -> None:
     typer.echo(f"{folder.name}: written to {folder}")
 
 
+def need_file(path: Path) -> None:
+    """Raises InputError where a file of the suite is missing."""
+    if not path.is_file():
+        raise InputError("the file is missing", where=str(path), hint="name the suite's folder with --suite")
+
+
 @app.command()
 def data(out: Out = Path("suites/tasks/pocket")) -> None:
     """Write the tasks' data files again: the same bytes every time."""
@@ -80,6 +86,7 @@ def score(suite: Suite = Path("suites/pocket")) -> None:
     from harness.pocket.train import need_torch
 
     need_torch()
+    need_file(suite / "models" / "moe-8x2-s1" / "config.json")
     scores = []
     for kind in SHAPES:
         for seed, name in SEEDS.items():
@@ -94,5 +101,7 @@ def write_card(suite: Suite = Path("suites/pocket")) -> None:
     """Write the tables of the model card again from scores.json and tuning.json."""
     from harness.pocket import card
 
+    for name in ("README.md", "scores.json", "tuning.json"):
+        need_file(suite / name)
     card.rewrite(suite)
     typer.echo(str(suite / "README.md"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,14 +84,13 @@ def exact_match(logits: Logits, family: str, items: Sequence[Item]) -> float:
     return round(right / len(items), 4)
 
 
-def choice_accuracy(logits: Logits, rows: Iterable[dict[str, object]]) -> float:
+def choice_accuracy(logits: Logits, rows: Sequence[tasks.Row]) -> float:
     """The share of questions whose true value gets the highest probability of the four."""
     import torch
 
-    listed = list(rows)
-    tokens = torch.tensor([[ID[word] for word in str(row["prompt"]).split()] for row in listed])
-    options = torch.tensor([[ID[word] for word in json.loads(json.dumps(row["choices"]))] for row in listed])
-    labels = torch.tensor([int(str(row["label"])) for row in listed])
+    tokens = torch.tensor([[ID[word] for word in row["prompt"].split()] for row in rows])
+    options = torch.tensor([[ID[word] for word in row["choices"]] for row in rows])
+    labels = torch.tensor([row["label"] for row in rows])
     with torch.no_grad():
         last = logits(tokens)[:, -1]
     return round((last.gather(1, options).argmax(1) == labels).float().mean().item(), 4)

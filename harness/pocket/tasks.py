@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from harness.pocket import world
 from harness.pocket.world import Item
+
+Row = dict[str, Any]
 
 CHOICES = 4
 CHOICE_ITEMS = 300
 
 
-def tables() -> dict[str, list[dict[str, object]]]:
+def tables() -> dict[str, list[Row]]:
     """Every data file's name and rows."""
-    found: dict[str, list[dict[str, object]]] = {}
+    found: dict[str, list[Row]] = {}
     for name in world.WORLDS:
         facts = world.fact_items(name, world.ITEMS["facts"])
         found[f"facts_{name}.jsonl"] = [item.model_dump() for item in facts]
@@ -25,7 +28,7 @@ def tables() -> dict[str, list[dict[str, object]]]:
     return found
 
 
-def choice(name: str, item: Item) -> dict[str, object]:
+def choice(name: str, item: Item) -> Row:
     """A fact with three wrong values of the same relation beside the true one."""
     source = world.stream("choice", name, item.prompt)
     options = [item.answer]
@@ -37,7 +40,7 @@ def choice(name: str, item: Item) -> dict[str, object]:
     return {"prompt": item.prompt, "choices": options, "label": place}
 
 
-def text(rows: list[dict[str, object]]) -> str:
+def text(rows: list[Row]) -> str:
     """JSON Lines."""
     return "".join(json.dumps(row) + "\n" for row in rows)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -21,12 +23,20 @@ def need_torch() -> None:
         raise InputError("training a pocket model needs torch", hint="install the engine: make setup") from None
 
 
+def need_compiler() -> None:
+    """Raises InputError where torch would find no C++ compiler to make the training step fast with."""
+    if not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++")):
+        raise InputError("training a pocket model needs a C++ compiler", hint="install g++, or name one in CXX")
+
+
 def train(run: Run, tell: Callable[[int, float], None] | None = None) -> Network:
     """Trains on one thread and returns the network; `tell` hears every loss.
 
-    Raises InputError where torch is missing.
+    Raises InputError where torch or, for a compiled run, a C++ compiler is missing.
     """
     need_torch()
+    if run.compiled:
+        need_compiler()
     import torch
 
     from harness.pocket.network import Network

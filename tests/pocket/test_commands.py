@@ -33,6 +33,12 @@ def test_wrong_arguments_are_explained(arguments: list[str], message: str) -> No
     assert message in str(found.exception)
 
 
+def test_a_missing_suite_is_explained(tmp_path: Path) -> None:
+    found = RUNNER.invoke(commands.app, ["card", "--suite", str(tmp_path)])
+    assert isinstance(found.exception, InputError)
+    assert "--suite" in str(found.exception)
+
+
 @pytest.mark.torch
 def test_train_writes_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")

@@ -63,6 +63,12 @@ def test_orthogonal_updates_have_one_scale() -> None:
         assert 0.08 < size < 0.16
 
 
+def test_without_a_compiler_the_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    with pytest.raises(InputError, match="CXX"):
+        training.need_compiler()
+
+
 def test_without_torch_the_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = builtins.__import__
 
