@@ -27,7 +27,7 @@ ID = {word: place for place, word in enumerate(w.words())}
 PAD = ID[w.PAD]
 ABSENT = len(ID)
 COUNTS_ASKED = 7
-LETTER, NUMBER, SYLLABLE = ID[w.LETTERS[0]], ID[w.NUMBERS[0]], ID[w.SYLLABLES[0]]
+LETTER, NUMBER = ID[w.LETTERS[0]], ID[w.NUMBERS[0]]
 
 
 class Mix(Frozen):
@@ -170,7 +170,7 @@ def held_out() -> frozenset[bytes]:
             body = item.prompt.split()[1:]
             if family == "count":
                 body = body[: w.COUNT_DIGITS]
-            base = LETTER if family == "sort" else NUMBER
+            base = NUMBER if family == "count" else LETTER
             found.add(np.array([ID[word] - base for word in body if word not in w.MARKS], dtype=np.int64).tobytes())
     return frozenset(found)
 
