@@ -99,7 +99,7 @@ class Catalog:
 
 def _read(path: Path) -> CatalogModel:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader, see below
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"cannot be read as YAML: {' '.join(str(error).split())}", where=str(path)) from None
     model = parse_strictly(CatalogModel, values, where=str(path))

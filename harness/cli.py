@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import InputError, MoebenchError, nearest
+from harness.pocket import commands as pocket
 
 if TYPE_CHECKING:
+    from harness.errors import StoreError
     from harness.plan import Plan
     from harness.record import Environment
     from harness.suite import Suite
+    from harness.summary import ModelSummary
 
 app = typer.Typer(
     name="moebench",
@@ -25,8 +28,12 @@ app = typer.Typer(
 
 SuiteArgument = Annotated[str, typer.Argument(help="A suite file, or the name of a shipped one such as `pocket`.")]
 ResultsOption = Annotated[Path, typer.Option("--results", help="The folder of the records.")]
+app.add_typer(pocket.app, name="pocket")
+
 ModelOption = Annotated[list[str] | None, typer.Option("--model", help="Only this model; may be given again.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+SuiteOption = Annotated[str | None, typer.Option("--suite", help="The suite: its name, or its file.")]
 
 FAILED_CELLS = 3
 INTERRUPTED = 130
@@ -60,11 +67,11 @@ def run(suite: SuiteArgument, model: ModelOption = None, results: ResultsOption 
     _require_engine()
     console, store = Console(stderr=True), Store(results)
     logs = results / loaded.name / "logs"
-    this_run = new_run(loaded.name)
+    this_run = new_run(loaded.name, environment)
     remaining = planned.without(store.completed(loaded.name))
     try:
         with ProgressDisplay(remaining, console) as display:
-            tally = run_plan(planned, store, LocalExecutor(logs), this_run, environment, display.listen)
+            tally = run_plan(planned, store, LocalExecutor(logs), this_run, display.listen)
     except KeyboardInterrupt:
         console.print("stopped; what was measured is kept: the same command goes on from here")
         raise typer.Exit(INTERRUPTED) from None
@@ -85,8 +92,125 @@ def report(
     from harness.resources import templates_dir
     from harness.store import Store
 
-    index = render_site(Store(results), out, suites=suite, templates_dir=templates_dir())
+    definitions = _known_suites(suite or [])
+    names = [next((n for n, (path, _) in definitions.items() if path == given), given) for given in suite or []]
+    index = render_site(
+        Store(results), out, names or None, templates_dir=templates_dir(),
+        definitions={name: definition for name, (_, definition) in definitions.items()},
+    )
     typer.echo(index)
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="A model (or a group of trainings) that has results.")],
+    b: Annotated[str, typer.Argument(help="The one to hold it against.")],
+    suite: SuiteOption = None,
+    results: ResultsOption = Path("results"),
+) -> None:
+    """Hold one model against another: ratios and differences with intervals, verdicts, and a sentence."""
+    from rich.console import Console
+
+    from harness.compare import compare as compare_models
+    from harness.compare import comparison_table, sentence
+
+    comparison = compare_models(*_two_summaries(a, b, suite, results))
+    console = Console()
+    console.print(comparison_table(comparison))
+    console.print(sentence(comparison), markup=False, highlight=False)
+    for remark in (*comparison.missing, *comparison.caveats):
+        console.print(f"- {remark}", markup=False, highlight=False)
+
+
+@app.command()
+def export(
+    form: Annotated[str, typer.Option("--format", help="csv, json or markdown.")] = "csv",
+    suite: SuiteOption = None,
+    results: ResultsOption = Path("results"),
+    out: Annotated[Path | None, typer.Option("--out", help="A file; standard output when left out.")] = None,
+) -> None:
+    """Write the figures of the leaderboard for other programs, with units in the names of the columns."""
+    from harness.export import export_rows, headline, to_csv, to_json, to_markdown
+
+    forms = {"csv": to_csv, "json": to_json, "markdown": to_markdown}
+    if form not in forms:
+        raise InputError(f"unknown format {form!r}", where="--format", hint=nearest(form, forms))
+    rows = export_rows(_summaries(_one_suite(suite, results), results))
+    text = forms[form](headline(rows) if form == "markdown" else rows)
+    if out is None:
+        typer.echo(text, nl=not text.endswith("\n"))
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write: {error.strerror}", where=str(out)) from error
+
+
+@app.command()
+def doctor(results: ResultsOption = Path("results"), as_json: JsonOption = False) -> None:
+    """Say what this machine has for measuring, what is missing, and the command that mends it."""
+    from rich.console import Console
+
+    from harness.doctor import diagnose, render
+
+    found = diagnose(results)
+    if as_json:
+        typer.echo(found.to_json())
+    else:
+        render(found, Console())
+    raise typer.Exit(found.exit_code)
+
+
+def _known_suites(given: list[str]) -> dict[str, tuple[str, Suite]]:
+    """The suite files that are shipped or given by path, by their own name, each with the argument that named it."""
+    from harness.resources import suites_dir
+    from harness.suite import load_suite
+
+    paths = {str(path): path for path in sorted(suites_dir().glob("*.yaml"))}
+    paths |= {argument: Path(argument) for argument in given if Path(argument).is_file()}
+    loaded = {argument: load_suite(path) for argument, path in paths.items()}
+    return {suite.name: (argument, suite) for argument, suite in loaded.items()}
+
+
+def _one_suite(argument: str | None, results: Path) -> str:
+    """The name of the suite to read: the one asked for, or the only one that has records."""
+    from harness.store import Store
+    from harness.suite import load_suite
+
+    known = Store(results).suites()
+    name = load_suite(Path(argument)).name if argument and Path(argument).is_file() else argument
+    if name is None and len(known) == 1:
+        return known[0]
+    if not known:
+        raise InputError("no records here", where=str(results), hint="run `moebench run pocket` first")
+    if name is None:
+        raise InputError("several suites have records", where="--suite", hint=f"choose one: {', '.join(known)}")
+    if name not in known:
+        raise InputError(f"no records of a suite {name!r}", where=str(results), hint=nearest(name, known))
+    return name
+
+
+def _summaries(suite: str, results: Path) -> tuple[ModelSummary, ...]:
+    from harness.store import Store
+    from harness.summarise import summarise
+
+    problems: list[StoreError] = []
+    summaries = summarise(list(Store(results).read(suite, problems)))
+    for problem in problems:
+        typer.echo(f"moebench: left out: {problem}", err=True)
+    return summaries
+
+
+def _two_summaries(a: str, b: str, suite: str | None, results: Path) -> list[ModelSummary]:
+    from harness.groups import group_summaries
+
+    name = _one_suite(suite, results)
+    models = _summaries(name, results)
+    found = {model.model: model for model in (*group_summaries(models), *models)}
+    for wanted in (a, b):
+        if wanted not in found:
+            raise InputError(f"no model {wanted!r} in suite {name!r}", where=str(results), hint=nearest(wanted, found))
+    return [found[a], found[b]]
 
 
 def _plan(argument: str, only: list[str] | None) -> tuple[Plan, Suite, Environment]:

@@ -164,8 +164,8 @@ class Planner:
         local = tasks[run]
         return QualityScenario(
             task=task, lm_eval_task=run, task_fingerprint=None if local is None else local.fingerprint(),
-            num_fewshot=quality.num_fewshot, limit=quality.limit, apply_chat_template=quality.apply_chat_template,
-            metric=quality.metrics.get(task),
+            num_fewshot=quality.num_fewshot.get(task), limit=quality.limit,
+            apply_chat_template=quality.apply_chat_template, metric=quality.metrics.get(task),
         )
 
     def _tasks(self) -> dict[str, LocalTask | None]:
@@ -188,7 +188,9 @@ class Planner:
         assert self.suite.quality is not None
         columns, models = self.suite.quality.tasks, list(enumerate(self.suite.models))
         named = [(f"models[{i}].tasks_as", task) for i, model in models for task in model.tasks_as]
-        for place, task in [*named, *(("quality.metrics", task) for task in self.suite.quality.metrics)]:
+        named += [("quality.metrics", task) for task in self.suite.quality.metrics]
+        named += [("quality.num_fewshot", task) for task in self.suite.quality.num_fewshot]
+        for place, task in named:
             if task not in columns:
                 raise self._error(f"task {task!r} is not among quality.tasks", place, nearest(task, columns))
         # a column that every model measures as another task needs no task file of its own

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from harness.plan import Plan
-from harness.record import QualityScenario, ServingScenario
+from harness.record import Cell, QualityScenario, ServingScenario
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,17 +31,24 @@ def plan_table(plan: Plan) -> Iterator[Table | str]:
         count = f"{subject.tensor_parallel} x " if subject.tensor_parallel > 1 else ""
         jobs.add_row(
             escape(model), escape(subject.source), escape(count + subject.accelerator), str(len(runs)),
-            ", ".join(map(str, serving)), escape(", ".join(dict.fromkeys(tasks))),
+            ", ".join(map(str, serving)), str(len(set(tasks))),
         )
     yield jobs
     if plan.refusals:
         refused = Table(title=f"refused: {len(plan.refusals)} cells", title_justify="left")
         for heading in ("model", "cells", "reason"):
             refused.add_column(heading)
-        rows: dict[tuple[str, str], int] = {}
+        rows: dict[tuple[str, str], list[str]] = {}
         for refusal in plan.refusals:
-            key = (refusal.cell.subject.model, refusal.reason)
-            rows[key] = rows.get(key, 0) + 1
+            rows.setdefault((refusal.cell.subject.model, refusal.reason), []).append(cell_text(refusal.cell))
         for (model, reason), cells in rows.items():
-            refused.add_row(escape(model), str(cells), escape(reason))
+            refused.add_row(escape(model), escape(cells[0] if len(cells) == 1 else f"{len(cells)}"), escape(reason))
         yield refused
+
+
+def cell_text(cell: Cell) -> str:
+    """A cell in a few words: `chat, concurrency 8`."""
+    scenario = cell.scenario
+    if isinstance(scenario, ServingScenario):
+        return f"{scenario.name}, concurrency {scenario.concurrency}"
+    return scenario.task if isinstance(scenario, QualityScenario) else scenario.kind

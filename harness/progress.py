@@ -7,21 +7,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from harness.plan import Job, Plan
-from harness.record import Cell, Failed, QualityScenario, Record, ServingScenario
+from harness.plan_table import cell_text
+from harness.record import Failed, Record
 from harness.worker import CellStarted, Event
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def cell_text(cell: Cell | None) -> str:
-    """A cell in a few words: `chat, concurrency 8`."""
-    if cell is None:
-        return "loading"
-    scenario = cell.scenario
-    if isinstance(scenario, ServingScenario):
-        return f"{scenario.name}, concurrency {scenario.concurrency}"
-    return scenario.task if isinstance(scenario, QualityScenario) else scenario.kind
+def step_text(event: CellStarted) -> str:
+    """What the worker begins."""
+    return "loading" if event.cell is None else cell_text(event.cell)
 
 
 class Estimator:
@@ -81,7 +77,7 @@ class ProgressDisplay:
         if isinstance(event, CellStarted):
             if event.cell is not None and self._step == "loading":
                 self._finish_step()
-            self._step = cell_text(event.cell)
+            self._step = step_text(event)
             self._since = time.monotonic()
         else:
             self._record(job, event)

@@ -43,14 +43,12 @@ class Tally:
         return "cells: " + (", ".join(parts) or "none")
 
 
-def new_run(suite: str) -> Run:
-    """A run of a suite with an id that sorts by time."""
-    return Run(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}", suite)
+def new_run(suite: str, environment: Environment) -> Run:
+    """A run of a suite on this machine, with an id that sorts by time."""
+    return Run(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}", suite, environment)
 
 
-def run_plan(
-    plan: Plan, store: Store, executor: Executor, run: Run, environment: Environment, listen: Listener
-) -> Tally:
+def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Listener) -> Tally:
     """Runs what the store does not have yet, and returns how it went.
 
     Stopping it at any moment loses at most the cell in flight. Raises StoreError where a record cannot be written.
@@ -61,7 +59,7 @@ def run_plan(
     known = {(r.cell.id, r.outcome.reason) for _, r in store.read(plan.suite, []) if isinstance(r.outcome, Refused)}
     for refusal in plan.refusals:
         if (refusal.cell.id, refusal.reason) not in known:
-            scribe = Scribe(run, environment, 0, refusal.group, refusal.config)
+            scribe = Scribe(run, 0, refusal.group, refusal.config)
             store.append(scribe.record(refusal.cell, Refused(reason=refusal.reason)))
         tally.outcomes["refused"] += 1
     unloadable: set[str] = set()

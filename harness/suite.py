@@ -84,7 +84,8 @@ class Quality(Frozen):
     tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
     limit: PositiveInt | None = None
     """At most this many items a task; None takes all."""
-    num_fewshot: Annotated[int, Field(ge=0, le=100)] | None = None
+    num_fewshot: dict[str, Annotated[int, Field(ge=0, le=100)]] = {}
+    """By task, how many solved examples precede each item; a task that is not named keeps its own number."""
     apply_chat_template: bool = False
     metrics: dict[str, Name] = {}
     """By task, which of its metrics the page shows (`hellaswag: acc_norm`); None takes the first that it lists."""

@@ -17,7 +17,6 @@ from harness.backends.base import Backend, Engine
 from harness.checkpoint import Weights, count_weights
 from harness.errors import MoebenchError
 from harness.hf_config import architecture_from_config
-from harness.machine import detect_environment
 from harness.measurements.memory import MemoryProbe
 from harness.measurements.quality import measure_quality
 from harness.measurements.serving import measure_serving
@@ -42,6 +41,7 @@ class Run:
 
     id: str
     suite: str
+    environment: Environment
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,6 @@ class Scribe:
     """Makes the records of one job, each with the time since `begin`."""
 
     run: Run
-    environment: Environment
     repeat: int
     group: str | None
     config: dict[str, Any]
@@ -128,8 +127,8 @@ class Scribe:
 
     @classmethod
     def of(cls, job: Job, run: Run) -> Scribe:
-        """The scribe of a job on this machine."""
-        return cls(run, detect_environment(threads=job.subject.threads), job.repeat, job.group, job.config)
+        """The scribe of a job."""
+        return cls(run, job.repeat, job.group, job.config)
 
     def begin(self) -> None:
         """Marks the start of a cell."""
@@ -148,6 +147,6 @@ class Scribe:
             duration_s=round(time.perf_counter() - self._began, 6),
             group=self.group,
             config=self.config,
-            environment=self.environment,
+            environment=self.run.environment,
             outcome=outcome,
         )

@@ -45,7 +45,7 @@ class Engine(Protocol):
         """The key-value cache as allocated."""
 
     def language_model(self) -> Any:
-        """This engine as an lm-eval model (`lm_eval.api.model.LM`)."""
+        """The engine as an lm-eval model (`lm_eval.api.model.LM`)."""
 
     def config(self) -> dict[str, Any]:
         """The model's config.json as the engine read it."""

@@ -6,9 +6,9 @@ another distribution name, so they would fail. Where `vllm` itself is installed 
 
 from __future__ import annotations
 
-import importlib.metadata as metadata
 import sys
 from collections.abc import Iterable
+from importlib import metadata
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any

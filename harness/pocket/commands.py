@@ -1,15 +1,19 @@
-"""`moebench pocket`: make the pocket models, their task data and their card again."""
+"""`moebench pocket`: make the pocket models, their task data and their card again.
+
+The recipe is imported when a command runs: numpy and pydantic would double the start of `moebench --help`.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.errors import InputError, nearest
-from harness.pocket import tasks, world
-from harness.pocket.recipe import SEEDS, SHAPES, Run, run_of
+
+if TYPE_CHECKING:
+    from harness.pocket.recipe import Run
 
 app = typer.Typer(help="Tiny models that the project trains itself, and the data of their tasks.", no_args_is_help=True)
 
@@ -27,6 +31,8 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; the recipe's number when left out.")] = None,
 ) -> None:
     """Train models and write a checkpoint folder each: the same bytes every time on the same machine."""
+    from harness.pocket import world
+    from harness.pocket.recipe import SEEDS, SHAPES, run_of
     from harness.pocket.train import need_torch
 
     if kind is not None and kind not in SHAPES:
@@ -64,6 +70,8 @@ def need_file(path: Path) -> None:
 @app.command()
 def data(out: Out = Path("suites/tasks/pocket")) -> None:
     """Write the tasks' data files again: the same bytes every time."""
+    from harness.pocket import tasks
+
     for path in tasks.write(out):
         typer.echo(str(path))
 
@@ -72,6 +80,7 @@ def data(out: Out = Path("suites/tasks/pocket")) -> None:
 def tune(out: Out = Path("suites/pocket")) -> None:
     """Search the learning rate of every kind again and write tuning.json."""
     from harness.pocket import search
+    from harness.pocket.recipe import SHAPES
     from harness.pocket.train import need_torch
 
     need_torch()
@@ -83,6 +92,7 @@ def tune(out: Out = Path("suites/pocket")) -> None:
 def score(suite: Suite = Path("suites/pocket")) -> None:
     """Score every shipped checkpoint on the full tasks and write scores.json."""
     from harness.pocket import card, evaluate
+    from harness.pocket.recipe import SEEDS, SHAPES
     from harness.pocket.train import need_torch
 
     need_torch()
