@@ -53,7 +53,8 @@ class MemoryProbe:
             kv_cache_tokens=cache.kv_cache_tokens,
             resident_before_load_bytes=self._resident_before,
             resident_after_load_bytes=self._resident_after,
-            resident_peak_bytes=peak_resident_bytes(),
+            # the kernel's peak can lag behind its present count by some pages
+            resident_peak_bytes=max(self._resident_before, self._resident_after, peak_resident_bytes()),
             devices=self._device_memory(),
         )
 
