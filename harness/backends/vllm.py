@@ -61,7 +61,7 @@ class VllmBackend:
         try:
             llm = LLM(**arguments)
         except Exception as error:  # vLLM raises every kind; the worker needs one with a reason
-            raise EngineError(_reason(error), kind=_kind(error), where=location) from error
+            raise EngineError(_reason(error), kind=_kind(error, "load"), where=location) from error
         return VllmEngine(llm, arguments, load_s=time.perf_counter() - start)
 
 
@@ -84,7 +84,7 @@ class VllmEngine:
 
     def __init__(self, llm: Any, arguments: dict[str, Any], load_s: float) -> None:
         self.load_s = load_s
-        self._llm = llm
+        self.llm = llm
         self._engine = llm.llm_engine
         self._arguments = arguments
         self._sampling: dict[int, Any] = {}
@@ -113,7 +113,7 @@ class VllmEngine:
         try:
             outputs = self._engine.step()
         except Exception as error:  # as in load
-            raise EngineError(_reason(error), kind=_kind(error)) from error
+            raise EngineError(_reason(error), kind=_kind(error, "engine")) from error
         return [
             StepOutput(
                 output.request_id,
@@ -140,7 +140,7 @@ class VllmEngine:
         from lm_eval.models import vllm_causallms
 
         if self._language_model is None:
-            with _engine_for(vllm_causallms, self._llm):
+            with _engine_for(vllm_causallms, self.llm):
                 self._language_model = vllm_causallms.VLLM(
                     pretrained=self._arguments["model"], batch_size="auto", **self.arguments()
                 )
@@ -160,7 +160,7 @@ class VllmEngine:
         from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
 
         self._engine.engine_core.shutdown()
-        del self._engine, self._llm, self._language_model
+        del self._engine, self.llm, self._language_model
         cleanup_dist_env_and_memory()
         gc.collect()
 
@@ -196,13 +196,21 @@ def _ask_for_amx() -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost message, on one line: vLLM wraps the cause in 'Engine core initialization failed'."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    """The innermost message, on one line."""
+    error = _innermost(error)
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:600]}" if text else type(error).__name__
 
 
-def _kind(error: BaseException) -> str:
+def _kind(error: BaseException, otherwise: str) -> str:
+    error = _innermost(error)
     text = f"{type(error).__name__} {error}".lower()
-    return "out-of-memory" if "out of memory" in text or "outofmemory" in text or "memoryerror" in text else "load"
+    without_memory = "out of memory" in text or "outofmemory" in text or "memoryerror" in text
+    return "out-of-memory" if without_memory else otherwise
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The cause: vLLM wraps it in 'Engine core initialization failed'."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
