@@ -1,0 +1,140 @@
+"""What the vLLM backend decides without an engine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from builders import subject
+
+from harness.backends import vllm
+from harness.backends.vllm import VllmEngine, engine_arguments, prepare_environment
+from harness.errors import EngineError
+
+
+def test_importing_the_backend_imports_no_engine() -> None:
+    code = (
+        "import sys, harness.backends.vllm, harness.executors\n"
+        "print([m for m in ('vllm', 'torch', 'transformers', 'lm_eval') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+class TestArguments:
+    def test_a_local_checkpoint(self) -> None:
+        given = subject(engine={"max_model_len": 256, "seed": 3})
+        assert engine_arguments(given, "/models/moe") == {
+            "model": "/models/moe", "dtype": "bfloat16", "max_model_len": 256, "seed": 3,
+        }
+
+    def test_a_hub_model_is_pinned_and_a_local_fingerprint_is_not_passed_on(self) -> None:
+        hub = engine_arguments(subject(source="hub:a/b", revision="abc"), "a/b")
+        assert hub["revision"] == "abc"
+        assert "revision" not in engine_arguments(subject(source="hub:a/b", revision=None), "a/b")
+        assert "revision" not in engine_arguments(subject(revision="sha256:0"), "/models/moe")
+
+    def test_parallelism_and_quantization_only_where_asked_for(self) -> None:
+        plain = engine_arguments(subject(), "m")
+        assert not {"tensor_parallel_size", "enable_expert_parallel", "quantization"} & set(plain)
+        asked = engine_arguments(subject(tensor_parallel=4, expert_parallel=True, quantization="fp8"), "m")
+        assert asked["tensor_parallel_size"] == 4
+        assert (asked["enable_expert_parallel"], asked["quantization"]) == (True, "fp8")
+
+
+class TestReason:
+    def test_the_innermost_cause_on_one_line(self) -> None:
+        error = RuntimeError("Engine core initialization failed")
+        error.__cause__ = ValueError("Model architectures\n  ['X']   are not supported")
+        assert vllm._reason(error) == "ValueError: Model architectures ['X'] are not supported"
+
+    def test_an_error_without_text_gives_its_type(self) -> None:
+        assert vllm._reason(MemoryError()) == "MemoryError"
+
+    def test_a_long_text_is_cut(self) -> None:
+        assert len(vllm._reason(ValueError("x" * 5000))) == len("ValueError: ") + 600
+
+    @pytest.mark.parametrize(("error", "kind"), [
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out-of-memory"),
+        (MemoryError("cannot allocate"), "out-of-memory"),
+        (ValueError("not supported"), "load"),
+    ])
+    def test_memory_has_a_kind_of_its_own(self, error: Exception, kind: str) -> None:
+        assert vllm._kind(error, "load") == kind
+
+    def test_memory_is_seen_inside_what_wraps_it(self) -> None:
+        error = RuntimeError("Engine core initialization failed")
+        error.__cause__ = MemoryError("cannot allocate")
+        assert vllm._kind(error, "load") == "out-of-memory"
+
+
+def test_the_environment_asks_for_an_engine_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK", "TOKENIZERS_PARALLELISM")
+    for name in names:
+        monkeypatch.setenv(name, "before")
+    monkeypatch.setattr(vllm.vllm_alias, "install", lambda: None)
+    prepare_environment()
+    assert [os.environ[name] for name in names] == ["0", "1", "1", "false"]
+
+
+class Inner:
+    """The part of `vllm.LLM` that a loaded engine is asked for."""
+
+    def __init__(self, outputs: list[Any] | Exception) -> None:
+        self.outputs = outputs
+        self.model_config = SimpleNamespace(get_vocab_size=lambda: 386, max_model_len=256)
+        groups = [
+            SimpleNamespace(layer_names=["a", "b"], kv_cache_spec=SimpleNamespace(page_size_bytes=1000)),
+            SimpleNamespace(layer_names=["c"], kv_cache_spec=SimpleNamespace(page_size_bytes=1500)),
+        ]
+        scheduler = SimpleNamespace(kv_cache_config=SimpleNamespace(kv_cache_groups=groups))
+        self.engine_core = SimpleNamespace(engine_core=SimpleNamespace(scheduler=scheduler))
+        self.vllm_config = SimpleNamespace(cache_config=SimpleNamespace(num_gpu_blocks=10, block_size=16))
+
+    def step(self) -> list[Any]:
+        if isinstance(self.outputs, Exception):
+            raise self.outputs
+        return self.outputs
+
+
+def engine(outputs: list[Any] | Exception) -> VllmEngine:
+    return VllmEngine(SimpleNamespace(llm_engine=Inner(outputs)), {"model": "/m", "dtype": "bfloat16"}, load_s=2.0)
+
+
+class TestLoaded:
+    def test_a_step_is_told_in_the_seams_words(self) -> None:
+        completion = SimpleNamespace(token_ids=[4, 5], finish_reason="length")
+        outputs = [
+            SimpleNamespace(
+                request_id="7", outputs=[completion], finished=True, prompt_token_ids=[1, 2, 3], num_cached_tokens=None,
+            ),
+            SimpleNamespace(
+                request_id="8", outputs=[SimpleNamespace(token_ids=[], finish_reason=None)], finished=False,
+                prompt_token_ids=None, num_cached_tokens=16,
+            ),
+        ]
+        assert [tuple(output) for output in engine(outputs).step()] == [
+            ("7", 2, True, "length", 3, 0), ("8", 0, False, None, 0, 16),
+        ]
+
+    def test_a_step_that_breaks_has_a_reason(self) -> None:
+        with pytest.raises(EngineError, match="RuntimeError: out of memory") as caught:
+            engine(RuntimeError("out of memory")).step()
+        assert caught.value.kind == "out-of-memory"
+
+    def test_an_engine_that_breaks_in_a_step_had_loaded(self) -> None:
+        with pytest.raises(EngineError, match="KeyError: 'layer'") as caught:
+            engine(KeyError("layer")).step()
+        assert caught.value.kind == "engine"
+
+    def test_the_cache_is_laid_out_for_the_widest_group_of_layers(self) -> None:
+        assert tuple(engine([]).memory()) == (10 * 2000, 160)
+
+    def test_it_says_what_it_was_started_with(self) -> None:
+        loaded = engine([])
+        assert loaded.arguments() == {"dtype": "bfloat16"}
+        assert (loaded.load_s, loaded.vocabulary_size, loaded.max_model_len) == (2.0, 386, 256)
