@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from harness.errors import InputError, nearest
 from harness.schema import Frozen, parse_strictly
@@ -14,6 +14,31 @@ from harness.schema import Frozen, parse_strictly
 Name = Annotated[str, Field(min_length=1, max_length=120)]
 PositiveInt = Annotated[int, Field(gt=0, le=100_000_000)]
 Precision = Literal["bfloat16", "float16", "float32", "auto"]
+
+_SAID_ELSEWHERE = {
+    "model": "path, hub or catalog", "dtype": "precision", "revision": "revision", "quantization": "quantization",
+    "tensor_parallel_size": "tensor_parallel", "enable_expert_parallel": "expert_parallel",
+}
+"""Arguments of the engine that a key of the model gives."""
+_COUNTS = ("max_model_len", "max_num_seqs", "kv_cache_memory_bytes")
+
+
+def _checked_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Refuses what a key of the model gives already, and what the plan cannot reckon with."""
+    for name, key in _SAID_ELSEWHERE.items():
+        if name in arguments:
+            raise ValueError(f"{name!r} is no argument to give here: use the model's {key}")
+    for name in _COUNTS:
+        value = arguments.get(name, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} is a whole number above 0 (given: {value!r})")
+    share = arguments.get("gpu_memory_utilization", 1.0)
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share <= 1:
+        raise ValueError(f"gpu_memory_utilization is above 0 and at most 1 (given: {share!r})")
+    return arguments
+
+
+EngineArguments = Annotated[dict[str, Any], AfterValidator(_checked_arguments)]
 
 
 class Model(Frozen):
@@ -32,7 +57,7 @@ class Model(Frozen):
     quantization: str | None = None
     tensor_parallel: PositiveInt = 1
     expert_parallel: bool = False
-    engine: dict[str, Any] = {}
+    engine: EngineArguments = {}
     """Further arguments of the engine, over those of the suite."""
     tasks_as: dict[str, str] = {}
     """Which lm-eval task measures a suite's task for this model, where the two differ."""
@@ -108,7 +133,7 @@ class Suite(Frozen):
     description: str = ""
     models: Annotated[tuple[Model, ...], Field(min_length=1)]
     comparisons: tuple[Comparison, ...] = ()
-    engine: dict[str, Any] = {}
+    engine: EngineArguments = {}
     serving: tuple[Serving, ...] = ()
     quality: Quality | None = None
     repeats: Annotated[int, Field(ge=1, le=100)] = 3

@@ -156,3 +156,26 @@ class TestWrong:
             with pytest.raises(InputError, match=text) as caught:
                 load_suite(path)
             assert caught.value.where == str(path)
+
+
+class TestEngine:
+    @pytest.mark.parametrize(("argument", "value"), [
+        ("max_model_len", -5), ("max_model_len", None), ("max_num_seqs", 0), ("max_num_seqs", "many"),
+        ("kv_cache_memory_bytes", 1.5), ("kv_cache_memory_bytes", True), ("gpu_memory_utilization", 1.1),
+        ("gpu_memory_utilization", -0.5), ("gpu_memory_utilization", "all"),
+    ])
+    def test_a_number_that_the_plan_cannot_reckon_with(self, argument: str, value: Any) -> None:
+        said = message(engine={argument: value})
+        assert said.startswith(f"suite.yaml:engine: {argument} is ") and repr(value) in said
+        of_a_model = message(models=[model(engine={argument: value})], comparisons=[])
+        assert of_a_model.startswith("suite.yaml:models[0].engine: ")
+
+    def test_what_a_key_of_the_model_says_is_not_said_twice(self) -> None:
+        assert message(engine={"dtype": "float16"}) == (
+            "suite.yaml:engine: 'dtype' is no argument to give here: use the model's precision"
+        )
+        assert "use the model's path, hub or catalog" in message(engine={"model": "other"})
+
+    def test_other_arguments_pass(self) -> None:
+        given = {"max_model_len": 64, "gpu_memory_utilization": 0.5, "max_num_batched_tokens": 2048}
+        assert suite_of(engine=given).engine == given
