@@ -293,7 +293,7 @@ class Planner:
         """The cache of one sequence of the engine's whole context: without it vLLM does not start."""
         if item.architecture is None:
             return 0.0
-        return kv_bytes(item.architecture, float(item.subject.engine["max_model_len"]))
+        return _cache_bytes(item, item.architecture, item.subject.engine["max_model_len"])
 
     def _too_long(self, item: Resolved, scenario: ServingScenario) -> str | None:
         engine = item.subject.engine
@@ -304,7 +304,7 @@ class Planner:
             return f"concurrency {scenario.concurrency} exceeds the engine's max_num_seqs of {engine['max_num_seqs']}"
         cache = engine.get("kv_cache_memory_bytes")
         if cache and item.architecture is not None:
-            load = scenario.concurrency * kv_bytes(item.architecture, float(length))
+            load = scenario.concurrency * _cache_bytes(item, item.architecture, length)
             if load > cache:
                 return f"the load needs {_gigabytes(load)} of KV cache; the engine has {_gigabytes(cache)}"
         return None
@@ -328,6 +328,11 @@ def _known_architecture(config: dict[str, Any], where: str) -> Architecture | No
         return architecture_from_config(config, where)
     except UnknownStructureError:
         return None
+
+
+def _cache_bytes(item: Resolved, architecture: Architecture, tokens: int) -> float:
+    """The cache of one sequence, in the precision in which the model runs."""
+    return kv_bytes(architecture, float(tokens), PRECISIONS[item.subject.precision].bytes_per_cache_element)
 
 
 def _stored_precision(config: dict[str, Any]) -> str:
