@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.errors import InputError
+from harness.errors import InputError, nearest
 
 _ELEMENT_BITS = {
     "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U8": 8, "U16": 16,
@@ -30,17 +30,28 @@ def count_weights(folder: Path) -> Weights:
     """Parameters and bytes of all safetensors files of a folder, from their headers alone.
 
     Elements are counted as stored: a tensor of packed 4-bit values counts its storage elements. Raises InputError for
-    a folder without safetensors files and for a damaged header.
+    a folder without safetensors files, a damaged header and a type that is not known.
     """
     parameters = total = 0
     for path in weight_files(folder):
         for name, tensor in _header(path).items():
             if name == "__metadata__":
                 continue
-            elements = math.prod(tensor["shape"])
+            elements, bits = _size(tensor, path)
             parameters += elements
-            total += elements * _ELEMENT_BITS[tensor["dtype"]] // 8
+            total += elements * bits // 8
     return Weights(parameters, total)
+
+
+def _size(tensor: Any, path: Path) -> tuple[int, int]:
+    """A tensor's elements and the bits of each."""
+    try:
+        elements, dtype = math.prod(tensor["shape"]), tensor["dtype"]
+    except (TypeError, KeyError):
+        raise _damaged(path) from None
+    if dtype not in _ELEMENT_BITS:
+        raise InputError(f"unknown tensor type {dtype!r}", where=str(path), hint=nearest(str(dtype), _ELEMENT_BITS))
+    return elements, _ELEMENT_BITS[dtype]
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -81,5 +92,9 @@ def _header(path: Path) -> dict[str, Any]:
         except (struct.error, ValueError):
             header = None
     if not isinstance(header, dict):
-        raise InputError("damaged safetensors header", where=str(path), hint="fetch the checkpoint again")
+        raise _damaged(path)
     return header
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError("damaged safetensors header", where=str(path), hint="fetch the checkpoint again")
