@@ -1,0 +1,84 @@
+"""A plan on the terminal."""
+
+from __future__ import annotations
+
+import io
+
+from builders import quality_scenario, serving_scenario, subject
+from rich.console import Console
+
+from harness.plan import Job, Plan, Refusal
+from harness.plan_table import cell_text, plan_table
+from harness.record import Cell, MemoryScenario, Scenario
+
+HOSTILE = "[red]moe[/red] [link=file:///etc]x[/link] [/]"
+
+
+def cell(scenario: Scenario, model: str = "moe", **changes: object) -> Cell:
+    return Cell(subject=subject(model, **changes), scenario=scenario, seed=0)
+
+
+def job(*scenarios: Scenario, model: str = "moe", repeat: int = 0, **changes: object) -> Job:
+    return Job(
+        subject=subject(model, **changes), repeat=repeat, cells=tuple(cell(s, model, **changes) for s in scenarios),
+        group=None, location="/m", config={}, tasks_folder="/t", timeout_s=60.0,
+    )
+
+
+def printed(plan: Plan, width: int = 200) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=width, color_system=None)
+    for part in plan_table(plan):
+        console.print(part)
+    return out.getvalue()
+
+
+def rows(plan: Plan) -> list[list[str]]:
+    lines = [line for line in printed(plan).splitlines() if line.startswith("│")]
+    return [[field.strip() for field in line.strip("│").split("│")] for line in lines]
+
+
+def test_one_row_a_model_over_all_repeats() -> None:
+    serving = (serving_scenario(16), serving_scenario(2))
+    jobs = (
+        job(*serving, MemoryScenario(), quality_scenario("facts"), quality_scenario("sort")),
+        job(*serving, model="dense", accelerator="Example GPU", tensor_parallel=2),
+        job(*serving, model="dense", repeat=1, accelerator="Example GPU", tensor_parallel=2),
+        job(*serving, repeat=1),
+    )
+    plan = Plan(suite="small", jobs=jobs, refusals=())
+    assert printed(plan).startswith("small: 4 jobs")
+    assert rows(plan) == [
+        ["dense", "path:pocket/dense", "2 x Example GPU", "2", "2, 16", "0"],
+        ["moe", "path:pocket/moe", "Example CPU", "2", "2, 16", "2"],
+    ]
+
+
+def test_refusals_are_gathered_by_model_and_reason() -> None:
+    asked = [
+        (serving_scenario(1), "moe", "too large"), (serving_scenario(2), "moe", "too large"),
+        (quality_scenario("sort"), "moe", "no quality"), (serving_scenario(8), "dense", "too large"),
+    ]
+    refusals = tuple(Refusal(cell=cell(s, model), group=None, config={}, reason=r) for s, model, r in asked)
+    plan = Plan(suite="small", jobs=(), refusals=refusals)
+    assert "refused: 4 cells" in printed(plan)
+    assert rows(plan) == [
+        ["moe", "2", "too large"], ["moe", "sort", "no quality"], ["dense", "chat, concurrency 8", "too large"],
+    ]
+
+
+def test_no_table_of_refusals_without_any() -> None:
+    assert len(list(plan_table(Plan(suite="small", jobs=(job(serving_scenario()),), refusals=())))) == 1
+
+
+def test_names_are_printed_as_text() -> None:
+    refusal = Refusal(cell=cell(serving_scenario(), HOSTILE), group=None, config={}, reason=HOSTILE)
+    plan = Plan(suite="small", jobs=(job(serving_scenario(), model=HOSTILE),), refusals=(refusal,))
+    assert rows(plan)[0][0] == HOSTILE
+    assert rows(plan)[1] == [HOSTILE, "chat, concurrency 8", HOSTILE]
+
+
+def test_a_cell_in_a_few_words() -> None:
+    assert cell_text(cell(serving_scenario(8))) == "chat, concurrency 8"
+    assert cell_text(cell(quality_scenario("sort"))) == "sort"
+    assert cell_text(cell(MemoryScenario())) == "memory"
