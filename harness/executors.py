@@ -17,6 +17,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.backends.base import Backend
+from harness.backends.vllm import PRELOAD, VllmBackend
 from harness.machine import device_kind
 from harness.plan import Job
 from harness.record import Failed, Record
@@ -41,8 +43,10 @@ class LocalExecutor:
     take most of a small model's start); with one they are spawned, since CUDA does not survive a fork.
     """
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, backend: type[Backend] = VllmBackend, preload: tuple[str, ...] = PRELOAD) -> None:
         self._logs = logs
+        self._backend = backend
+        self._preload = preload
         self._context: Any = None
 
     def run(self, job: Job, run: Run) -> Iterator[Event]:
@@ -52,7 +56,7 @@ class LocalExecutor:
         log_file.touch()
         context = self._start(job)
         receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_child, args=(job, run, sender, str(log_file)), daemon=False)
+        process = context.Process(target=_child, args=(job, run, self._backend, sender, str(log_file)))
         process.start()
         sender.close()
         try:
@@ -74,16 +78,10 @@ class LocalExecutor:
                 self._context = multiprocessing.get_context("spawn")
             else:
                 self._context = multiprocessing.get_context("forkserver")
-                self._context.set_forkserver_preload(list(_preload()))
+                self._context.set_forkserver_preload(list(self._preload))
                 with _output_to(self._logs / "fork-server.log"):
                     multiprocessing.forkserver.ensure_running()
         return self._context
-
-
-def _preload() -> tuple[str, ...]:
-    from harness.backends.vllm import PRELOAD
-
-    return PRELOAD
 
 
 def _follow(job: Job, run: Run, process: BaseProcess, receiver: Connection, log_file: Path) -> Iterator[Event]:
@@ -115,12 +113,10 @@ def _follow(job: Job, run: Run, process: BaseProcess, receiver: Connection, log_
         yield scribe.record(cell, Failed(error=error, message=message, log_tail=_tail(log_file)))
 
 
-def _child(job: Job, run: Run, sender: Connection, log_file: str) -> None:
+def _child(job: Job, run: Run, backend: type[Backend], sender: Connection, log_file: str) -> None:
     """The body of a job's process."""
     _become_job(log_file)
-    from harness.backends.vllm import VllmBackend
-
-    for event in run_job(job, run, VllmBackend()):
+    for event in run_job(job, run, backend()):
         sender.send(event)
     sender.close()
     sys.stdout.flush()

@@ -6,6 +6,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,26 +63,27 @@ def run_job(job: Job, run: Run, backend: Backend) -> Iterator[Event]:
     scribe = Scribe.of(job, run)
     yield CellStarted(None)
     with TemporaryDirectory(prefix="moebench-") as scratch:
-        probe = MemoryProbe()
         try:
+            probe = MemoryProbe()
             engine = backend.load(job.subject, job.location, job.config, Path(scratch))
+            probe.loaded()
+            scribe.config = scribe.config or engine.config()
         except Exception as error:  # noqa: BLE001 - the worker is where any failure becomes a record
             for cell in job.cells:
                 yield scribe.record(cell, _failed(error, "load"))
             return
-        probe.loaded()
-        scribe.config = scribe.config or engine.config()
         for cell in job.cells:
             yield CellStarted(cell)
             scribe.begin()
             try:
                 measurement = _measure(cell, engine, probe, job)
+                probe.sample()
             except Exception as error:  # noqa: BLE001 - as above
                 yield scribe.record(cell, _failed(error, "internal"))
             else:
                 yield scribe.record(cell, Completed(measurement=measurement))
-            probe.sample()
-        engine.close()
+        with suppress(Exception):  # every cell has its record: what happens now spoils none
+            engine.close()
 
 
 def _measure(cell: Cell, engine: Engine, probe: MemoryProbe, job: Job) -> Measurement:
