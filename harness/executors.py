@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from harness.worker import CellStarted, Event, Run, Scribe, run_job
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.2
+_CLOSE_S = 60.0
+"""What a process may take to end once every cell has its record."""
 _LOG_TAIL_CHARACTERS = 4000
 
 
@@ -98,10 +101,12 @@ def _follow(job: Job, run: Run, process: BaseProcess, receiver: Connection, log_
             continue
         try:
             event = receiver.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # an OSError where it died in the middle of a message
             break
         if isinstance(event, Record):
             left.pop(event.cell.id, None)
+            if not left:
+                deadline = min(deadline, time.monotonic() + _CLOSE_S)
         if isinstance(event, CellStarted):
             scribe.begin()
         yield event
@@ -130,10 +135,20 @@ def _become_job(log_file: str) -> None:
     os.setsid()
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # a forked job's parent in the kernel's eyes is the fork server, which lives as long as any job does
+    threading.Thread(target=_die_with_the_command, name="parent", daemon=True).start()
     descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+
+
+def _die_with_the_command() -> None:
+    """Waits for the process that asked for the job to end, then ends the job's whole group."""
+    command = multiprocessing.parent_process()
+    assert command is not None
+    command.join()
+    os.killpg(0, signal.SIGKILL)
 
 
 def _kill(process: BaseProcess) -> None:
@@ -167,7 +182,8 @@ def _output_to(path: Path) -> Iterator[None]:
 
 def _exit_text(code: int | None) -> str:
     if code is not None and code < 0:
-        name = signal.Signals(-code).name
+        known = {number.value: number.name for number in signal.Signals}
+        name = known.get(-code, f"signal {-code}")
         return f"{name}: out of memory, most likely" if name == "SIGKILL" else name
     return f"exit code {code}"
 
