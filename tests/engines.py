@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from builders import serving_scenario, subject
+
 from harness.backends.base import EngineMemory, StepOutput
 from harness.errors import EngineError
-from harness.record import Subject
+from harness.plan import Job
+from harness.record import Cell, Scenario, Subject
 
 RECORDINGS = Path(__file__).resolve().parent / "recordings"
 
@@ -138,7 +141,7 @@ def act(action: str) -> None:
     """Does what an engine may do to its process: `raise`, `engine-error`, `sigkill`, `exit 3`, `hang`; else nothing."""
     if not action:
         return
-    print(f"the engine is about to {action}", flush=True)
+    print(f"process {os.getpid()} is about to {action}", flush=True)
     match action.split():
         case ["raise"]:
             raise RuntimeError("a\ndefect")
@@ -158,3 +161,15 @@ def recorded(name: str) -> dict[str, Any]:
     """A recording by name."""
     content: dict[str, Any] = json.loads((RECORDINGS / f"{name}.json").read_text(encoding="utf-8"))
     return content
+
+
+def toy_job(
+    scenarios: Sequence[Scenario | int] = (10, 20, 30), actions: dict[str, str] | None = None, *,
+    model: str = "moe", repeat: int = 0, **changes: Any,
+) -> Job:
+    """A job for `ToyBackend`; a number among the scenarios is a serving cell with prompts of that many tokens."""
+    asked = subject(model, engine={"max_model_len": 256, "toy": actions or {}}, threads=1)
+    given = [serving_scenario(2, prompt_tokens=one) if isinstance(one, int) else one for one in scenarios]
+    cells = [Cell(subject=asked, scenario=scenario, seed=0) for scenario in given]
+    fields = {"group": None, "location": "/nowhere", "config": {}, "tasks_folder": "/tasks", "timeout_s": 60.0}
+    return Job(subject=asked, repeat=repeat, cells=tuple(cells), **{**fields, **changes})

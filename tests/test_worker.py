@@ -1,0 +1,202 @@
+"""The worker on engines without a model: every cell ends in one record, whatever breaks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import CONFIGS, ENVIRONMENT, quality_record, quality_scenario, subject
+from engines import ToyBackend, ToyEngine, toy_job
+from safetensors.numpy import save_file
+
+from harness import worker
+from harness.errors import EngineError
+from harness.measurements import memory
+from harness.plan import Job
+from harness.record import (
+    Completed,
+    Failed,
+    MemoryMeasurement,
+    MemoryScenario,
+    Record,
+    ServingMeasurement,
+    Subject,
+)
+from harness.worker import CellStarted, Event, Run, Scribe, run_job
+
+RUN = Run("run-7", "small", ENVIRONMENT)
+
+
+@pytest.fixture(autouse=True)
+def _no_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "device_use", list)
+
+
+def events(job: Job, backend: ToyBackend | None = None) -> list[Event]:
+    return list(run_job(job, RUN, backend or ToyBackend()))
+
+
+def records(job: Job, backend: ToyBackend | None = None) -> list[Record]:
+    return [event for event in events(job, backend) if isinstance(event, Record)]
+
+
+def failure(record: Record) -> Failed:
+    assert isinstance(record.outcome, Failed)
+    return record.outcome
+
+
+class Using(ToyBackend):
+    """Loads this engine."""
+
+    def __init__(self, engine: ToyEngine) -> None:
+        self.engine = engine
+
+    def load(self, subject: Subject, location: str, config: dict[str, Any], scratch: Path) -> ToyEngine:
+        return self.engine
+
+
+class TestSound:
+    def test_each_cell_is_announced_before_its_record(self) -> None:
+        job = toy_job()
+        seen = events(job)
+        assert seen[0] == CellStarted(None)
+        for cell, announced, record in zip(job.cells, seen[1::2], seen[2::2], strict=True):
+            assert announced == CellStarted(cell)
+            assert isinstance(record, Record) and record.cell == cell
+
+    def test_a_record_says_whose_it_is(self) -> None:
+        began = datetime.now(UTC)
+        job = toy_job(repeat=2, group="sparse", config=CONFIGS["moe-8x2"])
+        found = records(job)
+        for record in found:
+            assert (record.run_id, record.suite, record.environment) == ("run-7", "small", ENVIRONMENT)
+            assert (record.repeat, record.group, record.config) == (2, "sparse", CONFIGS["moe-8x2"])
+            assert began <= record.started_at <= datetime.now(UTC) and record.duration_s >= 0
+            assert isinstance(record.outcome, Completed)
+            assert isinstance(record.outcome.measurement, ServingMeasurement)
+        assert len({record.id for record in found}) == 3
+
+    def test_the_engine_is_asked_for_a_config_that_the_plan_does_not_know(self) -> None:
+        assert [record.config for record in records(toy_job([10]))] == [{"model_type": "toy"}]
+
+    def test_the_engine_is_closed_at_the_end_alone(self) -> None:
+        engine = ToyEngine()
+        for event in run_job(toy_job(), RUN, Using(engine)):
+            assert not (isinstance(event, Record) and engine.closed)
+        assert engine.closed
+
+    def test_an_engine_that_does_not_close_spoils_nothing(self) -> None:
+        class Stuck(ToyEngine):
+            def close(self) -> None:
+                raise RuntimeError("device lost")
+
+        assert [record.outcome.status for record in records(toy_job(), Using(Stuck()))] == ["completed"] * 3
+
+    def test_quality_goes_to_lm_eval_with_the_folder_of_tasks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = quality_record().outcome
+        assert isinstance(made, Completed)
+        asked: list[Any] = []
+        monkeypatch.setattr(worker, "measure_quality", lambda *given: asked.append(given) or made.measurement)
+        engine, scenario = ToyEngine(), quality_scenario()
+        assert records(toy_job([scenario]), Using(engine))[0].outcome == made
+        assert asked == [(engine, scenario, Path("/tasks"))]
+
+
+class TestMemory:
+    def measured(self, job: Job) -> MemoryMeasurement:
+        outcome = records(job)[-1].outcome
+        assert isinstance(outcome, Completed) and isinstance(outcome.measurement, MemoryMeasurement)
+        return outcome.measurement
+
+    def test_weights_are_counted_in_the_checkpoint(self, tmp_path: Path) -> None:
+        save_file({"x": np.zeros((3, 5), np.float16)}, tmp_path / "model.safetensors")
+        found = self.measured(toy_job([10, MemoryScenario()], location=str(tmp_path)))
+        assert (found.parameters, found.weights_bytes, found.kv_cache_bytes) == (15, 30, 4096)
+
+    def test_dummy_weights_are_counted_from_the_structure(self) -> None:
+        job = toy_job([MemoryScenario()], config=CONFIGS["dense-active"])
+        job = job.model_copy(update={"subject": subject("moe", weights="dummy", precision="float32")})
+        found = self.measured(job)
+        # two tables of 96 * 48, four layers of attention, feed-forward and norms, and the last norm
+        layer = 48 * (48 + 2 * 16) + 48 * 48 + 3 * 48 * 128 + 2 * 48
+        assert found.parameters == 2 * 96 * 48 + 4 * layer + 48
+        assert found.weights_bytes == 4 * found.parameters
+
+    def test_a_checkpoint_that_went_away_fails_its_cell_alone(self) -> None:
+        first, second = records(toy_job([MemoryScenario(), 10]))
+        assert failure(first).message.startswith("/nowhere: no .safetensors file")
+        assert second.outcome.status == "completed"
+
+
+class TestBroken:
+    def test_a_model_that_does_not_load_fails_every_cell_with_its_reason(self) -> None:
+        job = toy_job(actions={"load": "engine-error"})
+        seen = events(job)
+        assert seen[0] == CellStarted(None)
+        assert [event.cell for event in seen[1:] if isinstance(event, Record)] == list(job.cells)
+        for record in seen[1:]:
+            assert isinstance(record, Record)
+            assert failure(record) == Failed(error="load", message="toy: no such architecture\n  choose another")
+
+    def test_a_defect_in_loading_keeps_its_traceback(self) -> None:
+        for record in records(toy_job(actions={"load": "raise"})):
+            outcome = failure(record)
+            assert (outcome.error, outcome.message) == ("load", "RuntimeError: a\ndefect")
+            assert "Traceback" in outcome.log_tail and outcome.log_tail.endswith("RuntimeError: a\ndefect\n")
+
+    def test_a_broken_cell_fails_alone(self) -> None:
+        found = records(toy_job(actions={"20": "engine-error"}))
+        assert [record.outcome.status for record in found] == ["completed", "failed", "completed"]
+        assert failure(found[1]).error == "load"
+
+    def test_an_unexpected_exception_is_internal_with_the_end_of_its_traceback(self) -> None:
+        found = records(toy_job(actions={"20": "raise"}))
+        assert [record.outcome.status for record in found] == ["completed", "failed", "completed"]
+        outcome = failure(found[1])
+        assert (outcome.error, outcome.message) == ("internal", "RuntimeError: a\ndefect")
+        assert outcome.log_tail.endswith("RuntimeError: a\ndefect\n") and len(outcome.log_tail) <= 4000
+
+    def test_a_request_that_does_not_fit_names_its_kind(self) -> None:
+        (record,) = records(toy_job([250]))
+        assert failure(record).error == "context"
+
+    @pytest.mark.parametrize("moment", ["before", "after", "config"])
+    def test_what_breaks_around_the_load_is_a_record_too(self, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+        class NoConfig(ToyEngine):
+            def config(self) -> dict[str, Any]:
+                raise EngineError("no config", kind="load")
+
+        backend = Using(NoConfig() if moment == "config" else ToyEngine())
+        if moment != "config":
+            monkeypatch.setattr(memory, "device_use", _breaks_at(1 if moment == "before" else 2))
+        assert [failure(record).error for record in records(toy_job(), backend)] == ["load"] * 3
+
+    def test_a_driver_that_breaks_after_a_cell(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(memory, "device_use", _breaks_at(5))
+        found = records(toy_job())
+        assert [record.outcome.status for record in found] == ["completed", "failed", "completed"]
+
+
+def _breaks_at(call: int) -> Callable[[], list[memory.DeviceUse]]:
+    calls = iter(range(1, 100))
+
+    def device_use() -> list[memory.DeviceUse]:
+        if next(calls) == call:
+            raise RuntimeError("the driver is gone")
+        return []
+    return device_use
+
+
+def test_a_scribe_takes_time_from_begin() -> None:
+    job = toy_job([10])
+    scribe = Scribe.of(job, RUN)
+    first = scribe.record(job.cells[0], Failed(error="load", message="x"))
+    scribe.begin()
+    second = scribe.record(job.cells[0], Failed(error="load", message="x"))
+    assert second.started_at >= first.started_at
+    assert json.loads(second.model_dump_json())["outcome"]["message"] == "x"
