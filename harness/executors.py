@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -35,8 +35,11 @@ _LOG_TAIL_CHARACTERS = 4000
 class Executor(Protocol):
     """Runs jobs."""
 
-    def run(self, job: Job, run: Run) -> Iterator[Event]:
-        """Yields what happens; every cell of the job ends in exactly one record, whatever becomes of the process."""
+    def run(self, job: Job, run: Run) -> Generator[Event, None, None]:
+        """Yields what happens; every cell of the job ends in exactly one record, whatever becomes of the process.
+
+        Closing the generator ends the process.
+        """
 
 
 class LocalExecutor:
@@ -52,7 +55,7 @@ class LocalExecutor:
         self._preload = preload
         self._context: Any = None
 
-    def run(self, job: Job, run: Run) -> Iterator[Event]:
+    def run(self, job: Job, run: Run) -> Generator[Event, None, None]:
         """See `Executor.run`."""
         log_file = self.log_file(job, run)
         log_file.parent.mkdir(parents=True, exist_ok=True)

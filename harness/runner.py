@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -33,7 +34,6 @@ class Tally:
         self.outcomes[record.outcome.status] += 1
         if isinstance(record.outcome, Failed):
             self.failures.append(record)
-
 
     def sentence(self) -> str:
         """How it went, in one line."""
@@ -67,12 +67,13 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
         if job.subject.model in unloadable:
             continue
         loaded = False
-        for event in executor.run(job, run):
-            if isinstance(event, Record):
-                store.append(event)
-                tally.add(event)
-                loaded |= not isinstance(event.outcome, Failed) or event.outcome.error in CELL_ERRORS
-            listen(job, event)
+        with closing(executor.run(job, run)) as events:  # an interrupt here ends the job's process too
+            for event in events:
+                if isinstance(event, Record):
+                    store.append(event)
+                    tally.add(event)
+                    loaded |= not isinstance(event.outcome, Failed) or event.outcome.error in CELL_ERRORS
+                listen(job, event)
         if not loaded:
             # its other repeats would fail the same way; the failed row stands for them
             unloadable.add(job.subject.model)

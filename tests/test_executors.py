@@ -147,7 +147,7 @@ class TestProcess:
             if isinstance(event, Record):
                 break
         pid = pid_in(executor.log_file(job, RUN))
-        events.close()  # type: ignore[attr-defined]  # a generator, as every listener may leave one
+        events.close()
         assert wait_until_gone(pid)
 
 
