@@ -33,6 +33,10 @@ class Estimator:
     def finished(self, step: str, seconds: float) -> None:
         """One step is done."""
         self._took.setdefault(step, []).append(seconds)
+        self.dropped(step)
+
+    def dropped(self, step: str) -> None:
+        """One step failed or will not be taken: it is left no longer, and says nothing about the others."""
         if step in self._left:
             self._left.remove(step)
 
@@ -89,10 +93,16 @@ class ProgressDisplay:
 
     def _record(self, job: Job, record: Record) -> None:
         self._done += 1
-        self._finish_step()
+        if isinstance(record.outcome, Failed):
+            self._estimator.dropped(cell_text(record.cell))
+            if self._step == "loading":
+                self._estimator.dropped(self._step)
+                self._step = "failed to load"
+        else:
+            self._finish_step()
         label = f"{_plain(job.subject.model)} [{job.repeat + 1}] {_plain(cell_text(record.cell))}"
         if isinstance(record.outcome, Failed):
-            reason = record.outcome.message.splitlines()[0]
+            reason = record.outcome.message.partition("\n")[0]
             self._console.print(f"[red]failed[/red] {label}: {_plain(reason)}", soft_wrap=True, highlight=False)
         elif not self._console.is_terminal:
             left = self._estimator.left_s()
