@@ -22,7 +22,7 @@ import numpy as np
 
 from harness.backends.vllm import VllmBackend, VllmEngine
 from harness.backends.vllm_bench import lm_eval_command, throughput_of_vllm, vllm_command
-from harness.errors import EngineError
+from harness.errors import EngineError, MoebenchError
 from harness.machine import detect_environment
 from harness.measurements.serving import ClosedLoop
 from harness.plan import Job, Planner
@@ -107,8 +107,8 @@ def check_commands() -> bool:
     with tempfile.TemporaryDirectory(prefix="moebench-fidelity-") as name:
         folder = Path(name)
         own_s, own_scores = _run_moebench(folder)
-        throughput_s = _timed(vllm_command("throughput", job.location, job.subject.engine, *_THROUGHPUT))
-        latency_s = _timed(vllm_command("latency", job.location, job.subject.engine, *_LATENCY))
+        throughput_s = _timed(vllm_command("throughput", job, *_THROUGHPUT))
+        latency_s = _timed(vllm_command("latency", job, *_LATENCY))
         arguments = {"dtype": job.subject.precision, **job.subject.engine}
         folders = (Path(job.tasks_folder), folder / "lm-eval")
         lm_eval_s = _timed(lm_eval_command(job.location, arguments, TASKS, folders))
@@ -175,10 +175,13 @@ def _verdict(figure: str, holds: bool, target: str) -> bool:
 
 
 def main() -> None:
-    """Exit code 0 where every check holds, 1 otherwise."""
+    """Exit code 0 where every check holds, 1 otherwise or where one could not be made."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
-    held = [check_commands(), check_throughput()]
+    try:
+        held = [check_commands(), check_throughput()]
+    except MoebenchError as error:
+        sys.exit(f"fidelity: {error}")
     sys.exit(0 if all(held) else 1)
 
 

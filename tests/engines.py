@@ -12,7 +12,7 @@ from typing import Any
 
 from builders import serving_scenario, subject
 
-from harness.backends.base import EngineMemory, StepOutput
+from harness.backends.base import EngineMemory, Finish, StepResult
 from harness.errors import EngineError
 from harness.plan import Job
 from harness.record import Cell, Scenario, Subject
@@ -60,6 +60,14 @@ class _Engine:
         self.closed = True
 
 
+def step_result(outputs: Sequence[Sequence[Any]]) -> StepResult:
+    """From (request, tokens made, whether finished, finish reason, prompt tokens, cached tokens) for each request."""
+    return StepResult(
+        [request_id for request_id, made, *_ in outputs for _ in range(made)],
+        [Finish(request_id, *rest) for request_id, _, finished, *rest in outputs if finished],
+    )
+
+
 class ReplayEngine(_Engine):
     """Answers as the recorded engine did, in the recorded time, and only where it is asked the same."""
 
@@ -76,12 +84,12 @@ class ReplayEngine(_Engine):
     def submit(self, request_id: str, prompt: list[int], output_tokens: int) -> None:
         self._submitted.append([request_id, prompt, output_tokens])
 
-    def step(self) -> list[StepOutput]:
+    def step(self) -> StepResult:
         recorded = self._steps.pop(0)
         assert self._submitted == recorded["submitted"], "the engine was not asked what the recording was"
         self._submitted = []
         self._clock.advance(recorded["seconds"])
-        return [StepOutput(*output) for output in recorded["outputs"]]
+        return step_result(recorded["outputs"])
 
 
 class ToyEngine(_Engine):
@@ -111,7 +119,7 @@ class ToyEngine(_Engine):
         self.submitted.append((request_id, len(prompt), output_tokens))
         self.most_in_flight = max(self.most_in_flight, len(self._left))
 
-    def step(self) -> list[StepOutput]:
+    def step(self) -> StepResult:
         assert self._left, "stepped with nothing in flight"
         self.clock.advance(self._step_s)
         outputs = []
@@ -123,8 +131,8 @@ class ToyEngine(_Engine):
             done = made == left
             if done:
                 del self._left[request_id]
-            outputs.append(StepOutput(request_id, made, done, "length" if done else None, prompt, 0))
-        return outputs
+            outputs.append((request_id, made, done, "length" if done else None, prompt, 0))
+        return step_result(outputs)
 
 
 class ToyBackend:
@@ -171,5 +179,5 @@ def toy_job(
     asked = subject(model, engine={"max_model_len": 256, "toy": actions or {}}, threads=1)
     given = [serving_scenario(2, prompt_tokens=one) if isinstance(one, int) else one for one in scenarios]
     cells = [Cell(subject=asked, scenario=scenario, seed=0) for scenario in given]
-    fields = {"group": None, "location": "/nowhere", "config": {}, "tasks_folder": "/tasks", "timeout_s": 60.0}
+    fields: dict[str, Any] = {"group": None, "location": "/nowhere", "config": {}, "tasks_folder": "/tasks", "timeout_s": 60.0}
     return Job(subject=asked, repeat=repeat, cells=tuple(cells), **{**fields, **changes})

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from harness.record import Subject
 
 
-class StepOutput(NamedTuple):
-    """What one engine step made for one request."""
+class Finish(NamedTuple):
+    """A request that ended in a step."""
 
     request_id: str
-    tokens: int
-    """Output tokens made in this step."""
-    finished: bool
-    finish_reason: str | None
+    reason: str | None
     prompt_tokens: int
+    """As the engine counted them."""
     cached_tokens: int
+
+
+class StepResult(NamedTuple):
+    """What one engine step made. Kept this bare since it is made in the timed loop."""
+
+    tokens: Sequence[str]
+    """The request of each output token."""
+    finished: Sequence[Finish]
 
 
 class EngineMemory(NamedTuple):
@@ -38,8 +45,8 @@ class Engine(Protocol):
     def submit(self, request_id: str, prompt: list[int], output_tokens: int) -> None:
         """Hands over a request for exactly `output_tokens` sampled tokens, no stop."""
 
-    def step(self) -> list[StepOutput]:
-        """Advances every running request; empty where the step finished no token."""
+    def step(self) -> StepResult:
+        """Advances every running request; without tokens where the step finished none."""
 
     def memory(self) -> EngineMemory:
         """The key-value cache as allocated."""

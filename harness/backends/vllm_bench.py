@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.vllm import VllmEngine
+from harness.plan import Job
 
 _START = "from harness.backends.vllm import prepare_environment; prepare_environment(); "
 # the processor build of vLLM answers to another name, so each program starts behind the alias
 _VLLM = _START + "from vllm.entrypoints.cli.main import main; main()"
+# `vllm bench latency` draws token ids below 10,000 whatever the vocabulary; a pocket model's is smaller
+_SMALLER_IDS = (
+    "import numpy; draw = numpy.random.randint; "
+    "numpy.random.randint = lambda high, **options: draw(min(high, {vocabulary}), **options); "
+)
 _LM_EVAL = _START + "from lm_eval.__main__ import cli_evaluate; cli_evaluate()"
 
 
@@ -34,9 +40,11 @@ def throughput_of_vllm(engine: VllmEngine, prompts: Sequence[list[int]], output_
     return len(requests) * output_tokens / float(seconds)
 
 
-def vllm_command(benchmark: str, model: str, engine: dict[str, Any], *workload: str) -> list[str]:
-    """`vllm bench BENCHMARK` with the same engine arguments."""
-    arguments = [sys.executable, "-c", _VLLM, "bench", benchmark, "--model", model, "--dtype", "bfloat16"]
+def vllm_command(benchmark: str, job: Job, *workload: str) -> list[str]:
+    """`vllm bench BENCHMARK` with a job's model and engine arguments."""
+    program = _SMALLER_IDS.format(vocabulary=job.config["vocab_size"]) + _VLLM
+    arguments = [sys.executable, "-c", program, "bench", benchmark]
+    engine = {"model": job.location, "dtype": job.subject.precision, **job.subject.engine}
     for key, value in engine.items():
         flag = key.replace("_", "-")
         if isinstance(value, bool):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.backends.base import Engine, StepOutput
+from harness.backends.base import Engine, Finish
 from harness.errors import EngineError
 from harness.record import RequestTiming, ServingMeasurement, ServingScenario
 
@@ -56,51 +56,50 @@ class ClosedLoop:
         self._engine = engine
         self._clock = clock
         self._arrivals: list[float] = []
-        self._token_times: list[list[float]] = []
-        self._ends: dict[int, StepOutput] = {}
+        self._token_times: dict[str, list[float]] = {}
+        self._ends: dict[str, Finish] = {}
         self.duration_s = 0.0
         self.step_s = 0.0
         self.submit_s = 0.0
 
     def run(self, prompts: list[list[int]], output_tokens: int, concurrency: int) -> None:
         """Keeps `concurrency` requests in flight until every prompt has had its `output_tokens`."""
-        waiting = deque(enumerate(prompts))
-        self._token_times = [[] for _ in prompts]
+        waiting = deque((str(index), prompt) for index, prompt in enumerate(prompts))
+        self._token_times = {request_id: [] for request_id, _ in waiting}
         running = 0
         start = now = self._clock()
         while waiting or running:
             while waiting and running < concurrency:
-                index, prompt = waiting.popleft()
+                request_id, prompt = waiting.popleft()
                 self._arrivals.append(now - start)
-                self._engine.submit(str(index), prompt, output_tokens)
+                self._engine.submit(request_id, prompt, output_tokens)
                 running += 1
                 then, now = now, self._clock()
                 self.submit_s += now - then
             began = self._clock()
-            outputs = self._engine.step()
+            tokens, finished = self._engine.step()
             now = self._clock()
             self.step_s += now - began
             stamp = now - start
-            for output in outputs:
-                index = int(output.request_id)
-                self._token_times[index].extend([stamp] * output.tokens)
-                if output.finished:
-                    self._ends[index] = output
-                    running -= 1
+            for request_id in tokens:
+                self._token_times[request_id].append(stamp)
+            for end in finished:
+                self._ends[end.request_id] = end
+            running -= len(finished)
         self.duration_s = now - start
 
     def timings(self, scenario: ServingScenario) -> tuple[RequestTiming, ...]:
         """The requests in the order in which they were sent. Raises EngineError for a wrong token count."""
         timings = []
-        for index, (arrival, times) in enumerate(zip(self._arrivals, self._token_times, strict=True)):
-            end = self._ends[index]
+        for arrival, (request_id, times) in zip(self._arrivals, self._token_times.items(), strict=True):
+            end = self._ends[request_id]
             if len(times) != scenario.output_tokens or end.prompt_tokens != scenario.prompt_tokens:
                 raise EngineError(
-                    f"request {index} asked for {scenario.prompt_tokens} + {scenario.output_tokens} tokens and got "
-                    f"{end.prompt_tokens} + {len(times)} ({end.finish_reason})", kind="engine",
+                    f"request {request_id} asked for {scenario.prompt_tokens} + {scenario.output_tokens} tokens "
+                    f"and got {end.prompt_tokens} + {len(times)} ({end.reason})", kind="engine",
                 )
             timings.append(RequestTiming(
                 arrival_s=round(arrival, 6), token_times_s=tuple(round(t, 6) for t in times),
-                prompt_tokens=end.prompt_tokens, finish_reason=end.finish_reason, cached_tokens=end.cached_tokens,
+                prompt_tokens=end.prompt_tokens, finish_reason=end.reason, cached_tokens=end.cached_tokens,
             ))
         return tuple(timings)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from builders import subject
 
-from harness.backends import vllm
+from harness.backends import vllm, vllm_alias
+from harness.backends.base import Finish
 from harness.backends.vllm import VllmEngine, engine_arguments, prepare_environment
 from harness.errors import EngineError
 
@@ -76,50 +77,72 @@ def test_the_environment_asks_for_an_engine_in_this_process(monkeypatch: pytest.
     names = ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK", "TOKENIZERS_PARALLELISM")
     for name in names:
         monkeypatch.setenv(name, "before")
-    monkeypatch.setattr(vllm.vllm_alias, "install", lambda: None)
+    monkeypatch.setattr(vllm_alias, "install", lambda: None)
     prepare_environment()
     assert [os.environ[name] for name in names] == ["0", "1", "1", "false"]
 
 
 class Inner:
-    """The part of `vllm.LLM` that a loaded engine is asked for."""
+    """The part of `vllm.LLM` that a loaded engine is asked for. Each step makes what `made` and `ended` hold."""
 
-    def __init__(self, outputs: list[Any] | Exception) -> None:
-        self.outputs = outputs
+    def __init__(self, made: list[Any], ended: list[Any] | Exception, *, own_ids: bool = True) -> None:
+        self.made, self.ended, self.own_ids = made, ended, own_ids
+        self.asked: list[Any] = []
         self.model_config = SimpleNamespace(get_vocab_size=lambda: 386, max_model_len=256)
         groups = [
             SimpleNamespace(layer_names=["a", "b"], kv_cache_spec=SimpleNamespace(page_size_bytes=1000)),
             SimpleNamespace(layer_names=["c"], kv_cache_spec=SimpleNamespace(page_size_bytes=1500)),
         ]
         scheduler = SimpleNamespace(kv_cache_config=SimpleNamespace(kv_cache_groups=groups))
-        self.engine_core = SimpleNamespace(engine_core=SimpleNamespace(scheduler=scheduler))
+        self.engine_core = SimpleNamespace(
+            engine_core=SimpleNamespace(scheduler=scheduler), get_output=lambda: SimpleNamespace(outputs=self.made),
+        )
         self.vllm_config = SimpleNamespace(cache_config=SimpleNamespace(num_gpu_blocks=10, block_size=16))
 
+    def add_request(self, request_id: str, prompt: Any, sampling: Any) -> str | None:
+        self.asked.append((request_id, prompt, sampling))
+        return f"{request_id}-core" if self.own_ids else None
+
     def step(self) -> list[Any]:
-        if isinstance(self.outputs, Exception):
-            raise self.outputs
-        return self.outputs
+        if isinstance(self.ended, Exception):
+            raise self.ended
+        self.engine_core.get_output()
+        return self.ended
 
 
-def engine(outputs: list[Any] | Exception) -> VllmEngine:
-    return VllmEngine(SimpleNamespace(llm_engine=Inner(outputs)), {"model": "/m", "dtype": "bfloat16"}, load_s=2.0)
+def engine(ended: list[Any] | Exception, made: list[Any] | None = None, *, own_ids: bool = True) -> VllmEngine:
+    inner = SimpleNamespace(llm_engine=Inner(made or [], ended, own_ids=own_ids))
+    loaded = VllmEngine(inner, {"model": "/m", "dtype": "bfloat16"}, load_s=2.0)
+    loaded._sampling[6] = "as asked"
+    return loaded
 
 
 class TestLoaded:
-    def test_a_step_is_told_in_the_seams_words(self) -> None:
-        completion = SimpleNamespace(token_ids=[4, 5], finish_reason="length")
-        outputs = [
+    @pytest.mark.parametrize("own_ids", [True, False])
+    def test_a_step_is_told_in_the_seams_words(self, own_ids: bool) -> None:
+        suffix = "-core" if own_ids else ""
+        made = [
+            SimpleNamespace(request_id=f"7{suffix}", new_token_ids=[4, 5]),
+            SimpleNamespace(request_id=f"8{suffix}", new_token_ids=[]),
+            SimpleNamespace(request_id=f"9{suffix}", new_token_ids=[6]),
+        ]
+        ended = [
             SimpleNamespace(
-                request_id="7", outputs=[completion], finished=True, prompt_token_ids=[1, 2, 3], num_cached_tokens=None,
+                request_id="7", outputs=[SimpleNamespace(finish_reason="length")], finished=True,
+                prompt_token_ids=[1, 2, 3], num_cached_tokens=None,
             ),
             SimpleNamespace(
-                request_id="8", outputs=[SimpleNamespace(token_ids=[], finish_reason=None)], finished=False,
+                request_id="9", outputs=[SimpleNamespace(finish_reason="stop")], finished=True,
                 prompt_token_ids=None, num_cached_tokens=16,
             ),
         ]
-        assert [tuple(output) for output in engine(outputs).step()] == [
-            ("7", 2, True, "length", 3, 0), ("8", 0, False, None, 0, 16),
-        ]
+        loaded = engine(ended, made, own_ids=own_ids)
+        for request_id in ("7", "8", "9"):
+            loaded.submit(request_id, [1, 2, 3], 6)
+        assert loaded._engine.asked[0] == ("7", {"prompt_token_ids": [1, 2, 3]}, "as asked")
+        result = loaded.step()
+        assert list(result.tokens) == ["7", "7", "9"]
+        assert list(result.finished) == [Finish("7", "length", 3, 0), Finish("9", "stop", 0, 16)]
 
     def test_a_step_that_breaks_has_a_reason(self) -> None:
         with pytest.raises(EngineError, match="RuntimeError: out of memory") as caught:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from harness.backends.base import Engine, StepOutput
+from harness.backends.base import Engine, Finish, StepResult
 from harness.backends.vllm import VllmBackend
 from harness.measurements.serving import measure_serving
 from harness.record import ServingScenario, Subject
@@ -41,13 +41,21 @@ class Recorder:
         self._submitted.append([request_id, prompt, output_tokens])
         self.engine.submit(request_id, prompt, output_tokens)
 
-    def step(self) -> list[StepOutput]:
+    def step(self) -> StepResult:
         began = time.perf_counter()
-        outputs = self.engine.step()
+        result = self.engine.step()
         seconds = round(time.perf_counter() - began, 6)
-        self.log.append({"submitted": self._submitted, "seconds": seconds, "outputs": [list(o) for o in outputs]})
+        ends = {end.request_id: end for end in result.finished}
+        outputs = [
+            [request_id, result.tokens.count(request_id), request_id in ends, *self._end(ends.get(request_id))]
+            for request_id in dict.fromkeys(result.tokens)
+        ]
+        self.log.append({"submitted": self._submitted, "seconds": seconds, "outputs": outputs})
         self._submitted = []
-        return outputs
+        return result
+
+    def _end(self, end: Finish | None) -> tuple[str | None, int, int]:
+        return (None, 0, 0) if end is None else (end.reason, end.prompt_tokens, end.cached_tokens)
 
 
 def steps(engine: Engine) -> dict[str, Any]:
