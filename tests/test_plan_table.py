@@ -55,7 +55,7 @@ def test_one_row_a_model_over_all_repeats() -> None:
 
 
 def test_refusals_are_gathered_by_model_and_reason() -> None:
-    asked = [
+    asked: list[tuple[Scenario, str, str]] = [
         (serving_scenario(1), "moe", "too large"), (serving_scenario(2), "moe", "too large"),
         (quality_scenario("sort"), "moe", "no quality"), (serving_scenario(8), "dense", "too large"),
     ]

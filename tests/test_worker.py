@@ -21,6 +21,7 @@ from harness.plan import Job
 from harness.record import (
     Completed,
     Failed,
+    Measurement,
     MemoryMeasurement,
     MemoryScenario,
     Record,
@@ -101,7 +102,12 @@ class TestSound:
         made = quality_record().outcome
         assert isinstance(made, Completed)
         asked: list[Any] = []
-        monkeypatch.setattr(worker, "measure_quality", lambda *given: asked.append(given) or made.measurement)
+
+        def measure_quality(*given: Any) -> Measurement:
+            asked.append(given)
+            return made.measurement
+
+        monkeypatch.setattr(worker, "measure_quality", measure_quality)
         engine, scenario = ToyEngine(), quality_scenario()
         assert records(toy_job([scenario]), Using(engine))[0].outcome == made
         assert asked == [(engine, scenario, Path("/tasks"))]
