@@ -179,5 +179,7 @@ def toy_job(
     asked = subject(model, engine={"max_model_len": 256, "toy": actions or {}}, threads=1)
     given = [serving_scenario(2, prompt_tokens=one) if isinstance(one, int) else one for one in scenarios]
     cells = [Cell(subject=asked, scenario=scenario, seed=0) for scenario in given]
-    fields: dict[str, Any] = {"group": None, "location": "/nowhere", "config": {}, "tasks_folder": "/tasks", "timeout_s": 60.0}
+    fields: dict[str, Any] = {
+        "group": None, "location": "/nowhere", "config": {}, "tasks_folder": "/tasks", "timeout_s": 60.0,
+    }
     return Job(subject=asked, repeat=repeat, cells=tuple(cells), **{**fields, **changes})
