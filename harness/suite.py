@@ -147,9 +147,12 @@ class Suite(Frozen):
     @model_validator(mode="after")
     def _names_agree(self) -> Suite:
         names = [model.name for model in self.models]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"models: the name {name!r} is given twice")
+        # two workloads or tasks of one name would be one row of the page, measured twice
+        tasks = self.quality.tasks if self.quality is not None else ()
+        for key, given in (("models", names), ("serving", [s.name for s in self.serving]), ("quality.tasks", tasks)):
+            for name in given:
+                if given.count(name) > 1:
+                    raise ValueError(f"{key}: the name {name!r} is given twice")
         known = {*names, *(model.group for model in self.models if model.group)}
         for index, comparison in enumerate(self.comparisons):
             for name in (comparison.sparse, *comparison.dense):

@@ -179,3 +179,11 @@ class TestEngine:
     def test_other_arguments_pass(self) -> None:
         given = {"max_model_len": 64, "gpu_memory_utilization": 0.5, "max_num_batched_tokens": 2048}
         assert suite_of(engine=given).engine == given
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"serving": [serving(), serving(output_tokens=8)]}, "serving: the name 'serving' is given twice"),
+    ({"quality": {"tasks": ["facts", "sort", "facts"]}}, "quality.tasks: the name 'facts' is given twice"),
+])
+def test_two_things_of_one_name_are_not_told_apart(changes: dict[str, Any], said: str) -> None:
+    assert message(**changes) == f"suite.yaml: {said}"
