@@ -31,7 +31,7 @@ from harness.resources import suites_dir
 from harness.store import Store
 from harness.suite import parse_suite
 
-PAIRS = 11
+PAIRS = 21
 REQUESTS, PROMPT_TOKENS, OUTPUT_TOKENS = 256, 64, 128
 LATENCY_BATCH, LATENCY_ROUNDS = 8, 8
 TASKS = ("pocket_facts_a", "pocket_sort", "pocket_count", "pocket_common")
