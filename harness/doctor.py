@@ -212,7 +212,7 @@ def _package(name: str, distribution: str, kind: str) -> Finding:
 def _ray() -> Finding:
     version = machine.version_of("ray")
     if version is None:
-        return Finding("ray", "note", "not installed; only runs spread over a cluster need it",
+        return Finding("ray", "note", "not installed; nothing needs it yet",
                        f"{sys.executable} -m pip install 'ray>=2.40'")
     return Finding("ray", "good", version)
 

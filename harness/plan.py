@@ -120,7 +120,7 @@ class Planner:
                     cells.append(cell)
                 else:
                     refusals.append(Refusal(cell=cell, group=item.model.group, config=item.config, reason=reason))
-            if any(not isinstance(cell.scenario, MemoryScenario) for cell in cells):
+            if cells:
                 allowed.append((item, cells))
         return Plan(suite=self.suite.name, jobs=tuple(self._jobs(allowed)), refusals=tuple(refusals))
 
