@@ -33,7 +33,7 @@ lint: setup ## ruff, mypy --strict and the import rules
 	@$(BIN)/lint-imports
 
 bench: setup ## the benchmarks of moebench's own code
-	@$(PYTEST) --benchmark-only -p no:randomly tests
+	@$(PYTEST) --benchmark-only -p no:randomly tests/benchmarks
 
 fidelity: setup ## compare with vLLM's own benchmark and the lm_eval command
 	@$(BIN)/python -m harness.fidelity

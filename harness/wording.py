@@ -112,25 +112,27 @@ def _why_no_score(comparison: Comparison) -> str:
 
 
 def terminal_table(comparison: Comparison) -> Table:
-    """One row an effect: metric with its unit, both values, ratio or difference, 95 % interval, verdict of a."""
+    """One row an effect: metric with its unit, both values, ratio or difference with its interval, verdict of a."""
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
     a, b = escape(comparison.a.model), escape(comparison.b.model)
     heading = f"{comparison.matching.label}: {comparison.matching.mismatch}"
-    table = Table(title=f"{a} against {b}", caption=escape(heading))
-    table.add_column("metric")
-    for column in (a, b, "a / b or a - b", "95 % interval"):
-        table.add_column(column, justify="right")
-    table.add_column(f"{a} is")
+    table = Table(title=f"{a} against {b}", caption=escape(heading), box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("metric", overflow="fold")
+    for column in (a, b):
+        table.add_column(column, justify="right", overflow="fold")
+    table.add_column("a / b or a - b, 95 % interval", justify="right")
+    table.add_column(f"{a} is", no_wrap=True)
     colours = {"better": "green", "worse": "red"}
     for effect in comparison.effects:
         table.add_row(
             escape(_row_title(effect)),
             _value(effect.a),
             _value(effect.b),
-            ("x " if effect.kind == "ratio" else "") + _size(effect, effect.contrast.value),
-            "exact" if effect.exact else interval(effect),
+            ("x " if effect.kind == "ratio" else "") + _size(effect, effect.contrast.value)
+            + (", exact" if effect.exact else f" ({interval(effect)})"),
             effect.verdict,
             style=colours.get(effect.verdict),
         )
@@ -141,7 +143,12 @@ def _row_title(effect: Effect) -> str:
     unit = METRICS[effect.metric.split(":", 1)[0]].unit
     arrow = {"higher": " ↑", "lower": " ↓", "none": ""}[effect.better]
     at = f" at {effect.point.concurrency}" if effect.point and not effect.exact else ""
-    return f"{effect.title}{at}{'' if unit == '1' else f', {unit}'}{arrow}"
+    known = unit == "1" or unit in _UNITS_IN_TITLES
+    return f"{effect.title}{at}{'' if known else f', {_SHORT_UNITS.get(unit, unit)}'}{arrow}"
+
+
+_SHORT_UNITS = {"seconds": "s", "bytes": "B"}
+_UNITS_IN_TITLES = ("tokens per second", "FLOPs")
 
 
 def _value(estimate: Estimate) -> str:
