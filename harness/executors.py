@@ -97,15 +97,15 @@ def _follow(job: Job, run: Run, process: BaseProcess, receiver: Connection, log_
     scribe = Scribe.of(job, run)
     error, message = "killed", ""
     while True:
-        if not receiver.poll(_POLL_S):
+        try:
+            event = _next_event(process, receiver)
+        except (EOFError, OSError):  # an OSError where it died in the middle of a message
+            break
+        if event is None:
             if time.monotonic() > deadline:
                 error, message = "timeout", f"not done after {job.timeout_s:g} s"
                 break
             continue
-        try:
-            event = receiver.recv()
-        except (EOFError, OSError):  # an OSError where it died in the middle of a message
-            break
         if isinstance(event, Record):
             left.pop(event.cell.id, None)
             if not left:
@@ -119,6 +119,17 @@ def _follow(job: Job, run: Run, process: BaseProcess, receiver: Connection, log_
     message = message or f"the process ended early ({_exit_text(process.exitcode)})"
     for cell in left.values():
         yield scribe.record(cell, Failed(error=error, message=message, log_tail=_tail(log_file)))
+
+
+def _next_event(process: BaseProcess, receiver: Connection) -> Event | None:
+    """What the job says next, None where it says nothing for a moment. Raises EOFError once it has ended."""
+    if receiver.poll(_POLL_S):
+        event: Event = receiver.recv()
+        return event
+    # a helper that outlives the job may hold the pipe open
+    if not process.is_alive() and not receiver.poll(0):
+        raise EOFError
+    return None
 
 
 def _child(job: Job, run: Run, backend: type[Backend], sender: Connection, log_file: str) -> None:
@@ -155,8 +166,8 @@ def _die_with_the_command() -> None:
 
 
 def _kill(process: BaseProcess) -> None:
-    """Ends a job's whole process group; a process that is gone is no error."""
-    if process.is_alive() and process.pid is not None:
+    """Ends a job's whole process group, also where its leader is gone already; nothing left is no error."""
+    if process.pid is not None:
         try:
             os.killpg(process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):

@@ -163,8 +163,8 @@ def list_accelerators() -> tuple[tuple[Accelerator, ...], str | None]:
     except ImportError:
         return (), None
     try:
-        with _nvml(pynvml):
-            handles = _visible_handles(pynvml, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        with nvml_session(pynvml):
+            handles = visible_handles(pynvml, os.environ.get("CUDA_VISIBLE_DEVICES"))
             devices = tuple(
                 Accelerator(
                     name=_decoded(pynvml.nvmlDeviceGetName(handle)),
@@ -178,7 +178,8 @@ def list_accelerators() -> tuple[tuple[Accelerator, ...], str | None]:
 
 
 @contextmanager
-def _nvml(pynvml: Any) -> Iterator[None]:
+def nvml_session(pynvml: Any) -> Iterator[None]:
+    """NVML, open while this holds."""
     pynvml.nvmlInit()
     try:
         yield
@@ -186,7 +187,7 @@ def _nvml(pynvml: Any) -> Iterator[None]:
         pynvml.nvmlShutdown()
 
 
-def _visible_handles(pynvml: Any, visible: str | None) -> list[Any]:
+def visible_handles(pynvml: Any, visible: str | None) -> list[Any]:
     """NVML's handles of the devices in CUDA_VISIBLE_DEVICES (numbers, UUIDs, MIG slices); of all where it is unset.
 
     CUDA stops reading at the first entry that is no device, and so does this. Raises NVMLError for an unknown slice.

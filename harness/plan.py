@@ -279,7 +279,14 @@ class Planner:
             available = share * min(a.memory_bytes for a in accelerators) * item.model.tensor_parallel
         else:
             available = float(self.environment.memory_bytes)
-        cache = float(engine.get("kv_cache_memory_bytes") or self._least_cache(item))
+        least = self._least_cache(item)
+        reserved = float(engine.get("kv_cache_memory_bytes") or 0) * item.model.tensor_parallel
+        if 0 < reserved < least:
+            return (
+                f"one sequence of max_model_len {engine['max_model_len']} needs {_gigabytes(least)} of KV cache; "
+                f"the engine has {_gigabytes(reserved)}"
+            )
+        cache = reserved or least
         needed = item.weights_bytes + cache + _ENGINE_OVERHEAD_BYTES
         if needed <= available:
             return None
@@ -302,7 +309,7 @@ class Planner:
             return f"{length} tokens a request exceed the engine's context of {engine['max_model_len']}"
         if scenario.concurrency > engine["max_num_seqs"]:
             return f"concurrency {scenario.concurrency} exceeds the engine's max_num_seqs of {engine['max_num_seqs']}"
-        cache = engine.get("kv_cache_memory_bytes")
+        cache = float(engine.get("kv_cache_memory_bytes") or 0) * item.model.tensor_parallel
         if cache and item.architecture is not None:
             load = scenario.concurrency * _cache_bytes(item, item.architecture, length)
             if load > cache:

@@ -17,9 +17,6 @@ from harness.worker import Event, Run, Scribe
 
 Listener = Callable[[Job, Event], None]
 
-CELL_ERRORS = ("task", "context")
-"""Failures of one cell, which say nothing about whether the model loads."""
-
 
 @dataclass
 class Tally:
@@ -72,7 +69,8 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
                 if isinstance(event, Record):
                     store.append(event)
                     tally.add(event)
-                    loaded |= not isinstance(event.outcome, Failed) or event.outcome.error in CELL_ERRORS
+                else:
+                    loaded |= event.cell is not None
                 listen(job, event)
         if not loaded:
             # its other repeats would fail the same way; the failed row stands for them

@@ -114,7 +114,7 @@ def build_site(
     """
     slugs = Slugs()
     known = definitions or {}
-    read = [_read(store, name) for name in names]
+    read = [_read(store, name, known.get(name)) for name in names]
     if not named:
         read.sort(key=lambda one: (one.newest, one.name), reverse=True)
     views = [_view(one, known.get(one.name), store.root, slugs, first=one is read[0]) for one in read]
@@ -141,15 +141,16 @@ class _Read:
         return max(model.started_at for model in self.models).isoformat()
 
 
-def _read(store: Store, name: str) -> _Read:
+def _read(store: Store, name: str, definition: Suite | None) -> _Read:
     problems: list[StoreError] = []
     entries = list(store.read(name, problems))
     if not entries:
         hint = f"first run: moebench run suites/{name}.yaml"
         raise InputError(f"no record of the suite {name!r} can be read", where=str(store.root / name), hint=hint)
     facts = {path: _fact(record) for path, record in entries}
+    tasks = definition.quality.tasks if definition and definition.quality else None
     broken = tuple(f"{Path(one.where).name}: {one.what}" for one in problems)
-    return _Read(name, summarise(entries), facts, broken)
+    return _Read(name, summarise(entries, tasks=tasks), facts, broken)
 
 
 def _fact(record: Record) -> RecordFact:

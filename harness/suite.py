@@ -69,6 +69,8 @@ class Model(Frozen):
         given = [key for key in ("path", "hub", "catalog") if getattr(self, key) is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one of path, hub, catalog (given: {', '.join(given) or 'none'})")
+        if self.hub is not None and self.weights == "dummy":
+            raise ValueError("dummy weights need a known structure: name the model by path or catalog")
         return self
 
 
@@ -158,8 +160,22 @@ class Suite(Frozen):
             for name in (comparison.sparse, *comparison.dense):
                 if name not in known:
                     raise ValueError(f"comparisons[{index}]: unknown model {name!r}; {nearest(name, known)}")
+        for model in self.models:
+            if model.group in names and model.group != model.name:
+                raise ValueError(f"models: the group {model.group!r} of {model.name!r} is the name of another model")
         if not self.serving and self.quality is None:
             raise ValueError("nothing to measure: give serving, quality or both")
+        return self
+
+    @model_validator(mode="after")
+    def _leaderboard_is_measured(self) -> Suite:
+        tasks = self.quality.tasks if self.quality is not None else ()
+        loads = {concurrency for serving in self.serving for concurrency in serving.concurrency}
+        if self.leaderboard.concurrency is not None and self.leaderboard.concurrency not in loads:
+            raise ValueError(f"leaderboard.concurrency: {self.leaderboard.concurrency} is not measured")
+        if self.leaderboard.score is not None and self.leaderboard.score not in tasks:
+            hint = nearest(self.leaderboard.score, tasks)
+            raise ValueError(f"leaderboard.score: {self.leaderboard.score!r} is not among quality.tasks; {hint}")
         return self
 
 

@@ -64,7 +64,7 @@ def run_job(job: Job, run: Run, backend: Backend) -> Iterator[Event]:
     yield CellStarted(None)
     with TemporaryDirectory(prefix="moebench-") as scratch:
         try:
-            probe = MemoryProbe()
+            probe = MemoryProbe(job.subject.tensor_parallel)
             engine = backend.load(job.subject, job.location, job.config, Path(scratch))
             probe.loaded()
             scribe.config = scribe.config or engine.config()

@@ -302,6 +302,7 @@ title: A small suite
 models:
 {models}
 comparisons: [{{sparse: moe-8x2, dense: [dense-total]}}]
+serving: [{{prompt_tokens: 64, output_tokens: 32, concurrency: [1, 4]}}]
 quality: {{tasks: [facts, sort]}}
 leaderboard: {{concurrency: 4, score: facts}}
 """, where="small.yaml")

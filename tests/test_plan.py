@@ -414,12 +414,21 @@ class TestRefusals:
         load = 4 * 2 * 16 * 2 * 48 * 8
 
         def found(size: int, **changes: Any) -> set[str]:
-            return reasons(make(engine={"kv_cache_memory_bytes": size}, models=[model(**changes)]))
+            engine = {"kv_cache_memory_bytes": size, "max_model_len": 48}
+            return reasons(make(engine=engine, models=[model(**changes)]))
 
         assert not found(load)
         assert found(load - 1) == {f"the load needs {load / 1e9:.3g} GB of KV cache; the engine has 9.83e-05 GB"}
         # twice the bytes a value
         assert found(load, precision="float32") and not found(2 * load, precision="float32")
+
+    def test_a_cache_too_small_for_one_sequence(self, make: Make) -> None:
+        least = 4 * 2 * 16 * 2 * 512
+        plan = make(engine={"kv_cache_memory_bytes": least - 1, "max_model_len": 512}, models=[model()])
+        assert not plan.jobs
+        assert reasons(plan) == {
+            f"one sequence of max_model_len 512 needs {least / 1e9:.3g} GB of KV cache; the engine has 0.000131 GB"
+        }
 
     def test_dummy_weights_have_no_quality(self, make: Make) -> None:
         plan = make(models=[model(weights="dummy")])

@@ -25,6 +25,8 @@ _ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    # the core knows requests by the names they are given
+    "VLLM_DISABLE_REQUEST_ID_RANDOMIZATION": "1",
 }
 
 PRELOAD = (
@@ -150,8 +152,12 @@ class VllmEngine:
         core = self._engine.engine_core.engine_core
         groups = core.scheduler.kv_cache_config.kv_cache_groups
         # layers of several groups share one allocation, laid out for the widest group
+        ranks = int(self._arguments.get("tensor_parallel_size", 1))
         page_bytes = max(len(group.layer_names) * group.kv_cache_spec.page_size_bytes for group in groups)
-        return EngineMemory(cache.num_gpu_blocks * page_bytes, cache.num_gpu_blocks * cache.block_size)
+        # several groups share the blocks of one pool, so vLLM's own count of tokens goes before blocks times their size
+        shared = cache.num_gpu_blocks // len(groups) * cache.block_size
+        tokens = getattr(cache, "kv_cache_size_tokens", None) or shared
+        return EngineMemory(ranks * cache.num_gpu_blocks * page_bytes, int(tokens))
 
     def language_model(self) -> Any:
         """See `backends.base.Engine.language_model`: lm-eval's own vLLM model, given this engine in place of its."""

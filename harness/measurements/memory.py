@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from typing import NamedTuple
@@ -10,6 +11,7 @@ import psutil
 
 from harness.backends.base import Engine
 from harness.checkpoint import Weights
+from harness.machine import nvml_session, visible_handles
 from harness.record import DeviceMemory, MemoryMeasurement
 
 
@@ -22,11 +24,15 @@ class DeviceUse(NamedTuple):
 
 
 class MemoryProbe:
-    """Samples memory around a load. Make it before the engine, call `loaded` after, `measure` at the end of the job."""
+    """Samples memory around a load, on the first `devices` accelerators where there are any.
 
-    def __init__(self) -> None:
+    Make it before the engine, call `loaded` after, `measure` at the end of the job.
+    """
+
+    def __init__(self, devices: int = 1) -> None:
+        self._devices = devices
         self._resident_before = resident_bytes()
-        self._devices_before = device_use()
+        self._devices_before = device_use()[:devices]
         self._resident_after = self._resident_before
         self._devices_after = self._devices_before
         self._peaks = [device.used_bytes for device in self._devices_before]
@@ -34,12 +40,13 @@ class MemoryProbe:
     def loaded(self) -> None:
         """Call once the engine takes requests."""
         self._resident_after = resident_bytes()
-        self._devices_after = device_use()
+        self._devices_after = device_use()[: self._devices]
         self.sample()
 
     def sample(self) -> None:
         """Call after each cell: NVML keeps no peak of its own, and vLLM's allocator does not give memory back."""
-        self._peaks = [max(peak, now.used_bytes) for peak, now in zip(self._peaks, device_use(), strict=True)]
+        uses = device_use()[: self._devices]
+        self._peaks = [max(peak, now.used_bytes) for peak, now in zip(self._peaks, uses, strict=True)]
 
     def measure(self, engine: Engine, weights: Weights) -> MemoryMeasurement:
         """The whole measurement; `weights` as the checkpoint stores them."""
@@ -82,25 +89,21 @@ def peak_resident_bytes() -> int:
 
 
 def device_use() -> list[DeviceUse]:
-    """Every NVIDIA device that NVML sees, in its order; empty where there is none or no NVML."""
+    """The NVIDIA devices that CUDA shows this process, in its order; empty where there is none or no NVML."""
     try:
         import pynvml
     except ImportError:
         return []
     try:
-        pynvml.nvmlInit()
+        with nvml_session(pynvml):
+            uses = []
+            for handle in visible_handles(pynvml, os.environ.get("CUDA_VISIBLE_DEVICES")):
+                memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+                name = pynvml.nvmlDeviceGetName(handle)
+                uses.append(DeviceUse(name if isinstance(name, str) else name.decode(), memory.total, memory.used))
+            return uses
     except pynvml.NVMLError:
         return []
-    try:
-        uses = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-            name = pynvml.nvmlDeviceGetName(handle)
-            uses.append(DeviceUse(name if isinstance(name, str) else name.decode(), memory.total, memory.used))
-        return uses
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def torch_peaks(devices: int) -> list[int | None]:

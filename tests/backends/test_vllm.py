@@ -155,7 +155,11 @@ class TestLoaded:
         assert caught.value.kind == "engine"
 
     def test_the_cache_is_laid_out_for_the_widest_group_of_layers(self) -> None:
-        assert tuple(engine([]).memory()) == (10 * 2000, 160)
+        # two groups draw on one pool of 10 blocks of 16 tokens
+        assert tuple(engine([]).memory()) == (10 * 2000, 80)
+        loaded = engine([])
+        loaded.llm.llm_engine.vllm_config.cache_config.kv_cache_size_tokens = 96
+        assert loaded.memory().kv_cache_tokens == 96
 
     def test_it_says_what_it_was_started_with(self) -> None:
         loaded = engine([])
