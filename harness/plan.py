@@ -10,6 +10,7 @@ from harness.accounting import PRECISIONS, Precision, kv_bytes, weight_bytes
 from harness.architecture import Architecture
 from harness.catalog import Catalog
 from harness.checkpoint import checkpoint_fingerprint
+from harness.engine_arguments import engine_argument_names
 from harness.errors import InputError, UnknownStructureError, nearest
 from harness.hf_config import architecture_from_config, read_config
 from harness.machine import accelerator_name
@@ -108,6 +109,7 @@ class Planner:
 
         Raises InputError for a model or a task that is not known.
         """
+        self._check_engine_arguments()
         tasks = self._tasks()
         resolved = [self._resolve(index, model) for index, model in enumerate(self.suite.models)]
         refusals: list[Refusal] = []
@@ -199,6 +201,16 @@ class Planner:
             if any(task not in model.tasks_as for _, model in models)
         ]
         return direct + [(f"models[{i}].tasks_as.{t}", run) for i, m in models for t, run in m.tasks_as.items()]
+
+    def _check_engine_arguments(self) -> None:
+        """Raises InputError for an engine argument that the installed vLLM does not take."""
+        known = engine_argument_names()
+        places = [("engine", self.suite.engine)]
+        places += [(f"models[{index}].engine", model.engine) for index, model in enumerate(self.suite.models)]
+        for place, arguments in places:
+            for key in arguments if known else ():
+                if key not in known:
+                    raise self._error(f"vLLM has no argument {key!r}", f"{place}.{key}", nearest(key, known))
 
     # Models ------------------------------------------------------------------------------------------------------
 

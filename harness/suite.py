@@ -32,6 +32,10 @@ def _checked_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
         value = arguments.get(name, 1)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} is a whole number above 0 (given: {value!r})")
+    for name, value in arguments.items():
+        # vLLM reads -1 as "all" for this one alone
+        if isinstance(value, int | float) and value < 0 and name != "max_logprobs":
+            raise ValueError(f"{name} is negative (given: {value!r})")
     share = arguments.get("gpu_memory_utilization", 1.0)
     if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share <= 1:
         raise ValueError(f"gpu_memory_utilization is above 0 and at most 1 (given: {share!r})")

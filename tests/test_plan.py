@@ -430,6 +430,15 @@ class TestRefusals:
             f"one sequence of max_model_len 512 needs {least / 1e9:.3g} GB of KV cache; the engine has 0.000131 GB"
         }
 
+    def test_an_engine_argument_that_vllm_does_not_take(self, make: Make) -> None:
+        with pytest.raises(InputError, match=r"engine.max_num_seq: vLLM has no argument 'max_num_seq'") as caught:
+            make(engine={"max_num_seq": 4}, models=[model()])
+        assert "max_num_seqs" in caught.value.hint
+        with pytest.raises(InputError, match=r"models\[0\].engine.dtipe"):
+            make(models=[model(engine={"dtipe": 4})])
+        with pytest.raises(InputError, match="max_num_batched_tokens is negative"):
+            make(engine={"max_num_batched_tokens": -5}, models=[model()])
+
     def test_dummy_weights_have_no_quality(self, make: Make) -> None:
         plan = make(models=[model(weights="dummy")])
         assert reasons(plan) == {"dummy weights have no quality to score"}
