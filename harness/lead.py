@@ -77,7 +77,7 @@ def _score_sentence(view: SuiteView, subjects: Sequence[ModelSummary], noun: str
         gap = (found[first].value - found[ordered[1]].value) / scale.divisor
         unit = "points " if scale.unit == "%" else ""
         return (f"{plain(first, 80)} leads with a {title} of {in_words(found[first], scale)}, "
-                f"{significant(abs(gap))} {unit}ahead of {plain(ordered[1], 80)}.")
+                f"{significant(abs(gap), 2)} {unit}ahead of {plain(ordered[1], 80)}.")
     values = sorted(found[name].value / scale.divisor for name in top)
     ends = dict.fromkeys([significant(values[0]), significant(values[-1])])
     span = " to ".join(ends) + (f" {scale.unit}" if scale.unit else "")
@@ -102,7 +102,10 @@ def _speed_sentence(view: SuiteView, subjects: Sequence[ModelSummary]) -> str:
         return (f"{where} {names[0]} gives the most output, {significant(estimates[0].value)} tokens/s, "
                 f"{ratio} × that of {names[1]}.")
     tied = [name for name, one in zip(names, estimates, strict=True) if best_of([estimates[0], one], "higher") is None]
-    return f"{where} {_some(list(dict.fromkeys([names[0], *tied])))} cannot be told apart in output speed."
+    if not tied[1:]:
+        return ""
+    others = _some([name for name in dict.fromkeys(tied) if name != names[0]])
+    return f"{where} the interval of {names[0]}, the fastest on average, overlaps with that of {others}."
 
 
 def _some(names: Sequence[str], limit: int = 3) -> str:

@@ -140,7 +140,9 @@ def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSum
         memory_note=note,
         scores=_scores_table(view, model),
         failures=failures_of(view, [model], with_logs=True),
-        command=f"moebench run {shell_word(f'suites/{view.name}.yaml')} --model {shell_word(model.model)}",
+        command=(
+            f"moebench run {shell_word(f'suites/{view.name}.yaml')} --model {shell_word(model.model)} --results again"
+        ),
         provenance=tuple(_provenance(model)),
         engine=plain(json.dumps(dict(model.subject.engine), indent=2, sort_keys=True, ensure_ascii=False)),
         records=_record_rows(view.records, model),

@@ -44,6 +44,8 @@ class Job(Frozen):
     """Where the weights are on this machine: a folder, or a hub repository."""
     config: dict[str, Any]
     """The model's config.json; empty for a hub model that the catalog does not know."""
+    needed_bytes: float | None = None
+    """Weights, KV cache and the engine itself; None where the weights' size is not known before they are fetched."""
     tasks_folder: str
     timeout_s: float
 
@@ -140,7 +142,8 @@ class Planner:
     def _job(self, item: Resolved, cells: tuple[Cell, ...], repeat: int) -> Job:
         return Job(
             subject=item.subject, repeat=repeat, cells=cells, group=item.model.group, location=item.location,
-            config=item.config, tasks_folder=str(self.suites_dir / "tasks"), timeout_s=self.suite.timeout_s,
+            config=item.config, needed_bytes=self._needed(item), tasks_folder=str(self.suites_dir / "tasks"),
+            timeout_s=self.suite.timeout_s,
         )
 
     # Cells -------------------------------------------------------------------------------------------------------
@@ -223,7 +226,7 @@ class Planner:
                 raise self._error(
                     f"no such folder: {model.path}", f"models[{index}].path", self._nearest_folder(model.path)
                 )
-            source, location, config = f"path:{model.path}", str(folder), dict(read_config(folder))
+            source, location, config = f"path:{model.path}", str(folder), self._config_of(folder, index)
             if model.weights == "checkpoint":
                 revision = checkpoint_fingerprint(folder)
                 weights = float(sum(file.stat().st_size for file in folder.glob("*.safetensors"))) or None
@@ -238,6 +241,13 @@ class Planner:
             weights = weight_bytes(architecture, PRECISIONS[precision])
         subject = self._subject(model, source, revision, precision, config)
         return Resolved(model, subject, location, config, architecture, weights)
+
+    def _config_of(self, folder: Path, index: int) -> dict[str, Any]:
+        try:
+            return dict(read_config(folder))
+        except InputError as error:
+            hint = "a checkpoint folder holds config.json, weights and tokenizer"
+            raise self._error(f"{error.where}: {error.what}", f"models[{index}].path", hint) from error
 
     def _from_catalog(self, index: int, model: Model) -> tuple[str, str, dict[str, Any], str | None, float | None]:
         catalog = Catalog(self.suites_dir)
@@ -291,22 +301,29 @@ class Planner:
             available = share * min(a.memory_bytes for a in accelerators) * item.model.tensor_parallel
         else:
             available = float(self.environment.memory_bytes)
-        least = self._least_cache(item)
-        reserved = float(engine.get("kv_cache_memory_bytes") or 0) * item.model.tensor_parallel
+        least, reserved = self._least_cache(item), self._reserved_cache(item)
         if 0 < reserved < least:
             return (
                 f"one sequence of max_model_len {engine['max_model_len']} needs {_gigabytes(least)} of KV cache; "
                 f"the engine has {_gigabytes(reserved)}"
             )
-        cache = reserved or least
-        needed = item.weights_bytes + cache + _ENGINE_OVERHEAD_BYTES
-        if needed <= available:
+        needed = self._needed(item)
+        if needed is None or needed <= available:
             return None
         return (
             f"needs {_gigabytes(needed)} (weights {_gigabytes(item.weights_bytes)}, KV cache "
-            f"{_gigabytes(cache)}, engine {_gigabytes(_ENGINE_OVERHEAD_BYTES)}); this machine offers "
+            f"{_gigabytes(reserved or least)}, engine {_gigabytes(_ENGINE_OVERHEAD_BYTES)}); this machine offers "
             f"{_gigabytes(available)}"
         )
+
+    def _needed(self, item: Resolved) -> float | None:
+        if item.weights_bytes is None:
+            return None
+        return item.weights_bytes + (self._reserved_cache(item) or self._least_cache(item)) + _ENGINE_OVERHEAD_BYTES
+
+    def _reserved_cache(self, item: Resolved) -> float:
+        """The cache that the engine is told to take on all devices, 0 where it takes what is left."""
+        return float(item.subject.engine.get("kv_cache_memory_bytes") or 0) * item.model.tensor_parallel
 
     def _least_cache(self, item: Resolved) -> float:
         """The cache of one sequence of the engine's whole context: without it vLLM does not start."""
@@ -321,7 +338,7 @@ class Planner:
             return f"{length} tokens a request exceed the engine's context of {engine['max_model_len']}"
         if scenario.concurrency > engine["max_num_seqs"]:
             return f"concurrency {scenario.concurrency} exceeds the engine's max_num_seqs of {engine['max_num_seqs']}"
-        cache = float(engine.get("kv_cache_memory_bytes") or 0) * item.model.tensor_parallel
+        cache = self._reserved_cache(item)
         if cache and item.architecture is not None:
             load = scenario.concurrency * _cache_bytes(item, item.architecture, length)
             if load > cache:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from harness.plan import Plan
+from harness.plan import Job, Plan
 from harness.record import Cell, QualityScenario, ServingScenario
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def plan_table(plan: Plan) -> Iterator[Table | str]:
     from rich.table import Table
 
     jobs = Table(title=f"{plan.suite}: {len(plan.jobs)} jobs", title_justify="left")
-    for heading in ("model", "source", "device", "repeats", "serving at concurrency", "tasks"):
+    for heading in ("model", "source", "device", "needs", "jobs", "cells", "concurrency", "tasks"):
         jobs.add_column(heading)
     by_model = sorted(plan.jobs, key=lambda job: job.subject.model)
     for model, group in groupby(by_model, key=lambda job: job.subject.model):
@@ -30,7 +30,8 @@ def plan_table(plan: Plan) -> Iterator[Table | str]:
         subject = runs[0].subject
         count = f"{subject.tensor_parallel} x " if subject.tensor_parallel > 1 else ""
         jobs.add_row(
-            escape(model), escape(subject.source), escape(count + subject.accelerator), str(len(runs)),
+            escape(model), escape(subject.source), escape(count + subject.accelerator), _needs(runs[0]),
+            str(len(runs)), str(len(scenarios)),
             ", ".join(map(str, serving)), str(len(set(tasks))),
         )
     yield jobs
@@ -44,6 +45,10 @@ def plan_table(plan: Plan) -> Iterator[Table | str]:
         for (model, reason), cells in rows.items():
             refused.add_row(escape(model), escape(cells[0] if len(cells) == 1 else f"{len(cells)}"), escape(reason))
         yield refused
+
+
+def _needs(job: Job) -> str:
+    return "unknown" if job.needed_bytes is None else f"{job.needed_bytes / 1e9:.3g} GB"
 
 
 def cell_text(cell: Cell) -> str:

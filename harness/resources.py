@@ -32,6 +32,8 @@ def find_suite(argument: str) -> Path:
     path = Path(argument)
     if path.is_file():
         return path
+    if argument and path.is_dir():
+        raise InputError("a folder, not a suite file", where=argument, hint="name one of its .yaml files")
     shipped = {file.stem: file for file in suites_dir().glob("*.yaml")}
     if argument in shipped:
         return shipped[argument]

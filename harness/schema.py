@@ -48,9 +48,15 @@ def parse_strictly(kind: type[Value], raw: object, *, where: str) -> Value:
         return kind.model_validate_json(text, strict=True)
     except ValidationError as error:
         problems = sorted(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
+        # a list whose only value is wrong is also called too short: one mistake, told once
+        problems = [one for one in problems if not any(_inside(other["loc"], one["loc"]) for other in problems)]
         more = f"{len(problems) - 1} more to mend in this file" if len(problems) > 1 else ""
         place = f"{where}:{_dotted(problems[0]['loc'])}".rstrip(":")
         raise InputError(_problem_text(kind, problems[0]), where=place, hint=more) from error
+
+
+def _inside(location: tuple[str | int, ...], outer: tuple[str | int, ...]) -> bool:
+    return len(location) > len(outer) and location[: len(outer)] == outer
 
 
 def _problem_text(kind: type[BaseModel], problem: ErrorDetails) -> str:

@@ -229,7 +229,12 @@ def _index_page(
     suite: SuitePages, views: Sequence[SuiteView], cards: tuple[Card, ...], note: str, not_run: tuple[FailureRow, ...]
 ) -> IndexPage:
     view, specs = suite.view, column_specs(suite.view)
-    words = ["Matched by counted parameters, within 10 %. The middle line means equal; bars are 95 % intervals.", note]
+    legend = (
+        "Matched by counted parameters, within 10 %. The middle line means equal; bars are 95 % intervals. A verdict "
+        "is corrected for the number of effects of its pair (Holm): an interval that only just leaves the line shows "
+        "no difference yet."
+    )
+    words = [legend, note]
     return IndexPage(
         path=view.path,
         template="index.html",

@@ -51,7 +51,7 @@ class Model(Frozen):
     name: Name
     path: str | None = None
     """A checkpoint folder, relative to the suite file."""
-    hub: str | None = None
+    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     """A hub repository, `organisation/name`."""
     catalog: str | None = None
     """A file of `suites/models`, which names the repository, the revision and the architecture."""
@@ -159,16 +159,22 @@ class Suite(Frozen):
             for name in given:
                 if given.count(name) > 1:
                     raise ValueError(f"{key}: the name {name!r} is given twice")
-        known = {*names, *(model.group for model in self.models if model.group)}
-        for index, comparison in enumerate(self.comparisons):
-            for name in (comparison.sparse, *comparison.dense):
-                if name not in known:
-                    raise ValueError(f"comparisons[{index}]: unknown model {name!r}; {nearest(name, known)}")
         for model in self.models:
             if model.group in names and model.group != model.name:
                 raise ValueError(f"models: the group {model.group!r} of {model.name!r} is the name of another model")
         if not self.serving and self.quality is None:
             raise ValueError("nothing to measure: give serving, quality or both")
+        return self
+
+    @model_validator(mode="after")
+    def _comparisons_name_models(self) -> Suite:
+        known = {name for model in self.models for name in (model.name, model.group) if name is not None}
+        for index, comparison in enumerate(self.comparisons):
+            if comparison.sparse in comparison.dense:
+                raise ValueError(f"comparisons[{index}]: {comparison.sparse!r} is held against itself")
+            for name in (comparison.sparse, *comparison.dense):
+                if name not in known:
+                    raise ValueError(f"comparisons[{index}]: unknown model {name!r}; {nearest(name, known)}")
         return self
 
     @model_validator(mode="after")
@@ -200,7 +206,7 @@ def load_suite(path: Path) -> Suite:
 def parse_suite(text: str, *, where: str) -> Suite:
     """A suite from YAML text; `where` names its origin in messages. Raises InputError."""
     try:
-        raw = yaml.safe_load(text)
+        raw = yaml.load(text, _OneKeyLoader)  # noqa: S506 - a safe loader, see below
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -210,3 +216,17 @@ def parse_suite(text: str, *, where: str) -> Suite:
     if not isinstance(raw, dict):
         raise InputError("a suite is a mapping of keys", where=where, hint="see suites/pocket.yaml for an example")
     return parse_strictly(Suite, raw, where=where)
+
+
+class _OneKeyLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice, of which YAML would keep the last one silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """See PyYAML's SafeConstructor. Raises ConstructorError at the second of two equal keys."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen and name != "<<":
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} is given twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep=deep)

@@ -198,7 +198,7 @@ def test_the_lead_names_a_leader_that_stands_apart(tmp_path: Path) -> None:
         builders.quality_record(model=model, item_scores=(1.0,) * right + (0.0,) * (100 - right))
         for model, right in scores.items()
     ]), IndexPage)
-    assert index.lead.startswith("good leads with a score on facts of 90.0 % (95 % interval 82.6 to 94.5), 60.0 points")
+    assert index.lead.startswith("good leads with a score on facts of 90.0 % (95 % interval 82.6 to 94.5), 60 points")
     titles = [column.title for column in index.columns]
     assert titles == ["Rank", "Model", "Kind", "Total", "Active", "KV per 1k", "facts"]
 
@@ -271,7 +271,7 @@ def test_a_model_page_links_every_number_to_its_records(small: Site) -> None:
     assert page.operating_points is not None
     assert [link.text for link in page.operating_points.rows[0].cells[-1].links] == ["r0", "r1", "r2"]
     assert len(page.records) == 14
-    assert page.command == "moebench run suites/small.yaml --model moe-8x2"
+    assert page.command == "moebench run suites/small.yaml --model moe-8x2 --results again"
 
 
 def test_names_are_quoted_in_the_command(awkward: Site) -> None:

@@ -60,9 +60,12 @@ class TestSuite:
         ("my/pocket.yaml", "did you mean 'pocket'? (a path to a file works too)"),
         ("zzz", "known: open-weights, pocket (a path to a file works too)"),
         ("", "known: open-weights, pocket (a path to a file works too)"),
-        (".", "known: open-weights, pocket (a path to a file works too)"),
     ])
     def test_none(self, package: Path, argument: str, hint: str) -> None:
         with pytest.raises(InputError, match="no such suite") as caught:
             find_suite(argument)
         assert (caught.value.where, caught.value.hint) == (argument, hint)
+
+    def test_a_folder(self, package: Path) -> None:
+        with pytest.raises(InputError, match="a folder, not a suite file"):
+            find_suite(".")

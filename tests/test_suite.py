@@ -187,3 +187,35 @@ class TestEngine:
 ])
 def test_two_things_of_one_name_are_not_told_apart(changes: dict[str, Any], said: str) -> None:
     assert message(**changes) == f"suite.yaml: {said}"
+
+
+def test_a_key_given_twice_is_told_with_its_line() -> None:
+    with pytest.raises(InputError, match=r"small.yaml:2: not YAML: the key 'name' is given twice"):
+        parse_suite("name: one\nname: two\n", where="small.yaml")
+
+
+def test_one_mistake_is_counted_once() -> None:
+    text = "name: a\ntitle: A\nmodels: [{name: m, path: p, precision: bfloat}]\nquality: {tasks: [t]}\n"
+    with pytest.raises(InputError, match="precision") as caught:
+        parse_suite(text, where="small.yaml")
+    assert caught.value.hint == ""
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ("leaderboard: {concurrency: 9}", "leaderboard.concurrency: 9 is not measured"),
+        ("leaderboard: {score: nope}", "leaderboard.score: 'nope' is not among quality.tasks"),
+        ("comparisons: [{sparse: m, dense: [m]}]", "'m' is held against itself"),
+    ],
+)
+def test_what_the_page_could_not_show(extra: str, message: str) -> None:
+    text = f"name: a\ntitle: A\nmodels: [{{name: m, path: p}}]\nquality: {{tasks: [t]}}\n{extra}\n"
+    with pytest.raises(InputError, match=message):
+        parse_suite(text, where="small.yaml")
+
+
+def test_a_group_may_not_be_named_like_another_model() -> None:
+    text = "name: a\ntitle: A\nmodels: [{name: m, path: p, group: n}, {name: n, path: q}]\nquality: {tasks: [t]}\n"
+    with pytest.raises(InputError, match="the group 'n' of 'm' is the name of another model"):
+        parse_suite(text, where="small.yaml")
