@@ -121,5 +121,5 @@ def legend_of(view: SuiteView) -> str:
         "repeats in fresh processes for speed and memory, over items for scores; what is counted has none, and n = 1 "
         "stands where there are too few repeats for one. Bold is the best of a column where it can be told from the "
         "second. \u2191 higher is better, \u2193 lower is better. The bar shows active parameters within the total. "
-        "Marks explain themselves on focus."
+        "Marks explain themselves on focus. The table scrolls sideways; Columns chooses what it shows."
     )
