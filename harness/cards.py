@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.compare import Comparison, Effect, compare, match, sentence
+from harness.compare import Comparison, Effect, compare, match
 from harness.pages import Link, Value
 from harness.quantities import MINUS, capitalised, plain, significant
 from harness.suite_view import SuiteView
 from harness.summary import ModelSummary
+from harness.wording import sentence
 
 _NARROWEST_RATIO = math.log(1.1)
 _NARROWEST_DIFFERENCE = 0.02

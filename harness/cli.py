@@ -116,7 +116,7 @@ def compare(
     from rich.console import Console
 
     from harness.compare import compare as compare_models
-    from harness.compare import comparison_table, sentence
+    from harness.wording import comparison_table, sentence
 
     comparison = compare_models(*_two_summaries(a, b, suite, results))
     console = Console()

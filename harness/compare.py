@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from harness.metrics import METRICS, Better
 from harness.stats import (
@@ -20,9 +20,6 @@ from harness.stats import (
     ratio_of_means,
 )
 from harness.summary import ModelSummary, OperatingPoint, PointKey, TaskScore
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 TOLERANCE = 0.10
 """How far from 1 the ratio of two parameter counts may be for them to count as equal."""
@@ -321,17 +318,3 @@ def pareto_frontier(points: Sequence[tuple[float, float]]) -> list[int]:
             frontier.append(index)
             best = max(best, y)
     return frontier
-
-
-def sentence(comparison: Comparison) -> str:
-    """The comparison in two sentences: speed at the highest shared load and quality. See `harness.wording`."""
-    from harness.wording import comparison_sentence
-
-    return comparison_sentence(comparison)
-
-
-def comparison_table(comparison: Comparison) -> Table:
-    """The comparison as a table for the terminal. See `harness.wording`."""
-    from harness.wording import terminal_table
-
-    return terminal_table(comparison)

@@ -50,7 +50,7 @@ def _size(effect: Effect, value: float) -> str:
     return f"{value:.3f}" if 0.1 <= value < 10 else significant(value)
 
 
-def comparison_sentence(comparison: Comparison) -> str:
+def sentence(comparison: Comparison) -> str:
     """Two sentences from a's view: the output rate at the highest shared load, then quality.
 
     What the comparison cannot tell apart is said to be so; what was not measured on both sides is said to be missing.
@@ -111,7 +111,7 @@ def _why_no_score(comparison: Comparison) -> str:
     return "; ".join(scores + reasons) or "the two share no task"
 
 
-def terminal_table(comparison: Comparison) -> Table:
+def comparison_table(comparison: Comparison) -> Table:
     """One row an effect: metric with its unit, both values, ratio or difference with its interval, verdict of a."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape

@@ -23,12 +23,12 @@ from builders import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.compare import Comparison, Effect, compare, comparison_table, match, pareto_frontier, sentence
+from harness.compare import Comparison, Effect, compare, match, pareto_frontier
 from harness.groups import group_summaries
 from harness.record import Completed, Record
 from harness.summarise import summarise
 from harness.summary import ModelSummary, PointKey
-from harness.wording import significant
+from harness.wording import comparison_table, sentence, significant
 
 A, B = "moe-8x2", "dense-active"
 
