@@ -53,7 +53,7 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
     done = store.completed(plan.suite)
     remaining = plan.without(done)
     tally = Tally(skipped=sum(len(job.cells) for job in plan.jobs) - sum(len(job.cells) for job in remaining.jobs))
-    known = {(r.cell.id, r.outcome.reason) for _, r in store.read(plan.suite, []) if isinstance(r.outcome, Refused)}
+    known = _known_refusals(store, plan.suite) if plan.refusals else set()
     for refusal in plan.refusals:
         if (refusal.cell.id, refusal.reason) not in known:
             scribe = Scribe(run, 0, refusal.group, refusal.config)
@@ -76,3 +76,11 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
             # its other repeats would fail the same way; the failed row stands for them
             unloadable.add(job.subject.model)
     return tally
+
+
+def _known_refusals(store: Store, suite: str) -> set[tuple[str, str]]:
+    """The (cell id, reason) pairs that are recorded already."""
+    return {
+        (record.cell.id, record.outcome.reason)
+        for _, record in store.read(suite, []) if isinstance(record.outcome, Refused)
+    }
