@@ -1,7 +1,7 @@
-"""The structure of a causal language model: layer groups, each with its attention and its feed-forward.
+"""The structure of a language model: stacks of layer groups, each with its token mixers and its feed-forwards.
 
-Only what decides parameters, arithmetic and memory is kept. A new kind of attention or feed-forward is one class here,
-added to its union, and one counting function in `harness.accounting`.
+Only what decides parameters, arithmetic and memory is kept. A new kind of mixer or feed-forward is one class here,
+added to its union, and one counting function in `harness.accounting.parts`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ OptionalSize = Annotated[int, Field(strict=True, ge=0, le=MAX_SIZE)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
+def _check_choice(used: int, experts: int) -> None:
+    if used > experts:
+        raise ValueError(f"a token cannot use {used} of {experts} experts")
+
+
 class Norms(Frozen):
     """`count` normalisations over `width` values. Without scale and bias they have no parameters."""
 
@@ -35,12 +40,19 @@ class Norms(Frozen):
         return self.count * self.width * (self.scale + self.bias)
 
 
+# Token mixers: what lets a token see others ----------------------------------------------------------------------
+
+
 class GroupedQueryAttention(Frozen):
     """Softmax attention whose query heads share key and value heads; equal numbers give multi-head attention.
 
-    `query_norm_width` and `key_norm_width` are the widths of the norms on queries and keys: a head's width where each
-    head is normalised with shared weights, the whole projection where all heads are normalised together, 0 without.
-    `window` is the number of positions a token sees, itself included. `sinks` is one learned logit a query head.
+    `norm_parameters` are those of the norms on queries and keys. `gate_width` is the width of a learned gate on the
+    output, one more matrix of the hidden size (Qwen3-Next). `window` is the number of positions a token sees, itself
+    included; `chunk` lets it see only its own block of that many positions (Llama 4). `sinks` is one learned logit a
+    query head, `position_buckets` the learned relative positions of each head (T5).
+
+    `keys` says whose keys and values are used: its `own`; those that an earlier layer `shared`, without matrices and
+    cache of its own; or the `encoder`'s, projected once from its output (cross-attention).
     """
 
     kind: Literal["gqa"] = "gqa"
@@ -50,15 +62,20 @@ class GroupedQueryAttention(Frozen):
     v_head_dim: Size | None = None
     qkv_bias: Flag = False
     output_bias: Flag = False
-    query_norm_width: OptionalSize = 0
-    key_norm_width: OptionalSize = 0
+    norm_parameters: OptionalSize = 0
+    gate_width: OptionalSize = 0
     window: Size | None = None
+    chunk: Size | None = None
     sinks: Flag = False
+    position_buckets: OptionalSize = 0
+    keys: Literal["own", "shared", "encoder"] = "own"
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> GroupedQueryAttention:
+    def _possible(self) -> GroupedQueryAttention:
         if self.query_heads % self.kv_heads:
             raise ValueError(f"{self.query_heads} query heads cannot share {self.kv_heads} key-value heads evenly")
+        if self.window and self.chunk:
+            raise ValueError("a layer has a window or chunks, not both")
         return self
 
     @property
@@ -89,87 +106,226 @@ class LatentAttention(Frozen):
         return self.nope_dim + self.rope_dim
 
 
+class MixtureOfAttention(Frozen):
+    """Attention whose query and output projections are experts behind a router; keys and values are common (JetMoE).
+
+    Each chosen expert brings `kv_heads` query heads; there are `experts` of them, of which a token uses
+    `experts_per_token`. `output_bias` is one vector of the hidden size for all. Source: arXiv 2404.07413, section 2.2.
+    """
+
+    kind: Literal["moa"] = "moa"
+    experts: Size
+    experts_per_token: Size
+    kv_heads: Size
+    head_dim: Size
+    output_bias: Flag = True
+
+    @model_validator(mode="after")
+    def _enough_experts(self) -> MixtureOfAttention:
+        _check_choice(self.experts_per_token, self.experts)
+        return self
+
+
+class Mamba(Frozen):
+    """A selective state-space layer: a state of `inner_width * state_size` values a sequence (Mamba, arXiv 2312.00752).
+
+    `inner_norms` are those on the time step and the two input-dependent matrices (Jamba).
+    """
+
+    kind: Literal["mamba"] = "mamba"
+    inner_width: Size
+    state_size: Size
+    conv_width: Size
+    step_rank: Size
+    conv_bias: Flag = True
+    projection_bias: Flag = False
+    inner_norms: Flag = False
+
+
+class Mamba2(Frozen):
+    """A state-space layer with one decay a head: a state of heads * head_dim * state_size (arXiv 2405.21060).
+
+    `gate_norm` is the norm on the gated output, which has the inner width.
+    """
+
+    kind: Literal["mamba2"] = "mamba2"
+    heads: Size
+    head_dim: Size
+    state_size: Size
+    state_groups: Size
+    conv_width: Size
+    conv_bias: Flag = True
+    projection_bias: Flag = False
+    gate_norm: Flag = True
+
+    @property
+    def inner_width(self) -> int:
+        """The width between the two projections."""
+        return self.heads * self.head_dim
+
+
+class GatedDeltaNet(Frozen):
+    """Linear attention with a gated delta rule: a state of value_heads * key_dim * value_dim (arXiv 2412.06464)."""
+
+    kind: Literal["gated_delta_net"] = "gated_delta_net"
+    key_heads: Size
+    value_heads: Size
+    key_dim: Size
+    value_dim: Size
+    conv_width: Size
+
+
+class LightningAttention(Frozen):
+    """Linear attention with a fixed decay a head and a gated, normalised output (MiniMax-01, arXiv 2501.08313)."""
+
+    kind: Literal["lightning"] = "lightning"
+    heads: Size
+    head_dim: Size
+
+
+class ShortConvolution(Frozen):
+    """A gated depthwise convolution over the last `conv_width` tokens (LFM2); its state is constant."""
+
+    kind: Literal["short_convolution"] = "short_convolution"
+    conv_width: Size
+    bias: Flag = False
+
+
+# Feed-forwards ---------------------------------------------------------------------------------------------------
+
+
 class DenseFeedForward(Frozen):
-    """Two matrices (up, down), or three where `gated`. `bias` adds one to each."""
+    """`matrices` of hidden size by `width`: 2 (up, down), 3 with a gate, 4 where the gate is twice as wide (OpenMoE).
+
+    `bias` adds one to each.
+    """
 
     kind: Literal["dense"] = "dense"
     width: Size
-    gated: Flag = True
+    matrices: Literal[2, 3, 4] = 3
     bias: Flag = False
 
 
 class SharedExpert(Frozen):
     """The experts that every token uses, as one feed-forward of their joint width.
 
-    `sigmoid_gate` is a learned scalar gate on its output (Qwen2-MoE): one vector of the hidden size.
+    `sigmoid_gate` is a learned scalar gate on its output (Qwen2-MoE): one vector of the hidden size. `matrices` as for
+    a dense feed-forward, None where they are those of the routed experts.
     """
 
     width: Size
     sigmoid_gate: Flag = False
     bias: Flag = False
+    matrices: Literal[2, 3, 4] | None = None
 
 
 class MoeFeedForward(Frozen):
     """`experts` routed feed-forwards of `width`, of which a token uses `experts_per_token`.
 
-    `router_bias` is added to the router's logits; `correction_bias` only steers the choice of experts. Both are one
-    value an expert.
+    `matrices` are those of one expert, as for a dense feed-forward. `router_bias` is added to the router's logits;
+    `correction_bias` only steers the choice of experts. Both are one value an expert. With `latent_width` tokens are
+    projected to that width before the experts and back behind them (Nemotron 3).
     """
 
     kind: Literal["moe"] = "moe"
     experts: Size
     experts_per_token: Size
     width: Size
-    gated: Flag = True
+    matrices: Literal[2, 3, 4] = 3
     bias: Flag = False
     router_bias: Flag = False
     correction_bias: Flag = False
     shared: SharedExpert | None = None
+    latent_width: Size | None = None
 
     @model_validator(mode="after")
     def _enough_experts(self) -> MoeFeedForward:
-        if self.experts_per_token > self.experts:
-            raise ValueError(f"a token cannot use {self.experts_per_token} of {self.experts} experts")
+        _check_choice(self.experts_per_token, self.experts)
         return self
 
 
-Attention = Annotated[GroupedQueryAttention | LatentAttention, Field(discriminator="kind")]
+# Layers and stacks -----------------------------------------------------------------------------------------------
+
+Mixer = Annotated[
+    GroupedQueryAttention
+    | LatentAttention
+    | MixtureOfAttention
+    | Mamba
+    | Mamba2
+    | GatedDeltaNet
+    | LightningAttention
+    | ShortConvolution,
+    Field(discriminator="kind"),
+]
 FeedForward = Annotated[DenseFeedForward | MoeFeedForward, Field(discriminator="kind")]
 
 
 class LayerGroup(Frozen):
-    """`count` consecutive layers of the same structure. `norms` are those outside of the attention."""
+    """`count` consecutive layers of the same structure.
 
-    count: Annotated[int, Field(strict=True, ge=1, le=MAX_LAYERS)]
-    attention: Attention
-    feed_forward: FeedForward
-    norms: Norms
-
-
-class Architecture(Frozen):
-    """A decoder-only language model; `groups` are in the order of its layers.
-
-    With `tied_embeddings` the output head reuses the input table and has no parameters of its own.
+    Most layers have one mixer and one feed-forward; a decoder under an encoder has two mixers, a layer with a parallel
+    dense residual (Arctic) two feed-forwards, and a layer of a hybrid may have only one of the two. `norms` are those
+    outside of the mixers; `other_parameters` are learned scalars and vectors beside them.
     """
 
-    vocab_size: Size
-    hidden_size: Size
-    tied_embeddings: Flag
-    max_context: Size | None
+    count: Annotated[int, Field(strict=True, ge=1, le=MAX_LAYERS)]
+    mixers: tuple[Mixer, ...]
+    feed_forwards: tuple[FeedForward, ...]
+    norms: Norms
+    other_parameters: OptionalSize = 0
+
+    @property
+    def moe(self) -> MoeFeedForward | None:
+        """The routed feed-forward of each layer; None where there is none."""
+        return next((part for part in self.feed_forwards if isinstance(part, MoeFeedForward)), None)
+
+
+class Stack(Frozen):
+    """Layers from the input to the output. `norms` stand before and behind them.
+
+    `positions` are the rows of a learned table of absolute positions.
+    """
+
     groups: Annotated[tuple[LayerGroup, ...], Field(min_length=1, max_length=MAX_LAYERS)]
-    final_norm: Norms
+    norms: Norms
+    positions: OptionalSize = 0
 
     @property
     def layers(self) -> int:
         """The number of layers."""
         return sum(group.count for group in self.groups)
 
+
+class Architecture(Frozen):
+    """A language model: a decoder, under an encoder where it translates between sequences.
+
+    With `tied_embeddings` the output head reuses the input table and has no parameters of its own; encoder and decoder
+    share the input table.
+    """
+
+    vocab_size: Size
+    hidden_size: Size
+    tied_embeddings: Flag
+    max_context: Size | None
+    decoder: Stack
+    encoder: Stack | None = None
+    head_bias: Flag = False
+
+    @property
+    def stacks(self) -> tuple[Stack, ...]:
+        """The encoder where there is one, then the decoder."""
+        return (self.decoder,) if self.encoder is None else (self.encoder, self.decoder)
+
+    @property
+    def layers(self) -> int:
+        """The number of layers of all stacks."""
+        return sum(stack.layers for stack in self.stacks)
+
     @property
     def moe_groups(self) -> tuple[tuple[int, MoeFeedForward], ...]:
-        """The sparse feed-forwards with the number of layers that have each."""
-        return tuple(
-            (group.count, group.feed_forward) for group in self.groups if isinstance(group.feed_forward, MoeFeedForward)
-        )
+        """The sparse feed-forwards of all stacks with the number of layers that have each."""
+        groups = (group for stack in self.stacks for group in stack.groups)
+        return tuple((group.count, group.moe) for group in groups if group.moe is not None)
 
     @property
     def is_moe(self) -> bool:
@@ -177,7 +333,8 @@ class Architecture(Frozen):
         return bool(self.moe_groups)
 
     def each_layer(self) -> Iterator[LayerGroup]:
-        """The structure of every layer, from the input to the output."""
-        for group in self.groups:
-            for _ in range(group.count):
-                yield group
+        """The structure of every layer, from the input to the output, the encoder's first."""
+        for stack in self.stacks:
+            for group in stack.groups:
+                for _ in range(group.count):
+                    yield group

@@ -32,18 +32,37 @@ _STRUCTURAL = re.compile(
 
 @dataclass
 class ConfigKeys:
-    """The keys of one config.json, checked as they are read; remembers which were."""
+    """The keys of one config.json, checked as they are read; remembers which were.
+
+    `own_names` are a family's own names of common keys, such as n_embd for hidden_size: the file may use either.
+    """
 
     values: Mapping[str, object]
     where: str
     read: set[str] = field(default_factory=set)
+    own_names: Mapping[str, str] = field(default_factory=dict)
+
+    def with_names(self, own_names: Mapping[str, str]) -> ConfigKeys:
+        """The same keys under a family's own names; what is read counts for both."""
+        return ConfigKeys(self.values, self.where, self.read, own_names)
+
+    def has(self, key: str) -> bool:
+        """Whether the file states the key, be it as null."""
+        return self.name(key) in self.values
+
+    def name(self, key: str) -> str:
+        """The key under which the file states `key`: the family's own name where it has one, else the common one."""
+        own = self.own_names.get(key, key)
+        return own if own in self.values or key not in self.values else key
 
     def error(self, key: str, what: str) -> InputError:
         """The error of one key, with its place."""
+        key = self.name(key)
         return InputError(f"{key!r} {what}", where=f"{self.where}:{key}")
 
     def unknown(self, key: str, what: str) -> UnknownStructureError:
         """The error of one key that makes the structure uncountable, with its place."""
+        key = self.name(key)
         return UnknownStructureError(
             f"{key!r} {what}",
             where=f"{self.where}:{key}",
@@ -52,8 +71,15 @@ class ConfigKeys:
 
     def get(self, key: str) -> object:
         """The value, None where it is absent or null."""
-        self.read.add(key)
-        return self.values.get(key)
+        name = self.name(key)
+        self.read.add(name)
+        value = self.values.get(name)
+        if key != name and key in self.values:
+            self.read.add(key)
+            if self.values[key] != value:
+                other = shown(self.values[key])
+                raise self.error(key, f"is {shown(value)}, and {key!r}, which means the same, is {other}")
+        return value
 
     def size(self, key: str, *, low: int = 1, high: int = MAX_SIZE) -> int:
         """A whole number that must be there."""

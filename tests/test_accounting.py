@@ -25,26 +25,28 @@ from harness.accounting import (
 )
 from harness.architecture import (
     Architecture,
-    Attention,
     DenseFeedForward,
     FeedForward,
     GroupedQueryAttention,
     LatentAttention,
     LayerGroup,
+    Mixer,
     MoeFeedForward,
     Norms,
     SharedExpert,
+    Stack,
 )
 from harness.catalog import Catalog
 from harness.errors import InputError
 
 CATALOG = Catalog(Path(__file__).parent.parent / "suites")
+HALF = PRECISIONS["bfloat16"]
 
 small = st.integers(1, 40)
 
 
 @st.composite
-def attentions(draw: st.DrawFn) -> Attention:
+def attentions(draw: st.DrawFn) -> Mixer:
     if draw(st.booleans()):
         ranks = [draw(small) for _ in range(5)]
         return LatentAttention(
@@ -63,7 +65,7 @@ def attentions(draw: st.DrawFn) -> Attention:
         head_dim=draw(small),
         v_head_dim=draw(st.none() | small),
         qkv_bias=draw(st.booleans()),
-        query_norm_width=draw(st.integers(0, 9)),
+        norm_parameters=draw(st.integers(0, 9)),
         window=draw(st.none() | small),
         sinks=draw(st.booleans()),
     )
@@ -76,7 +78,7 @@ def sparse_parts(draw: st.DrawFn) -> MoeFeedForward:
         experts=experts,
         experts_per_token=draw(st.integers(1, experts)),
         width=draw(small),
-        gated=draw(st.booleans()),
+        matrices=draw(st.sampled_from([2, 3, 4])),
         bias=draw(st.booleans()),
         router_bias=draw(st.booleans()),
         correction_bias=draw(st.booleans()),
@@ -84,7 +86,7 @@ def sparse_parts(draw: st.DrawFn) -> MoeFeedForward:
     )
 
 
-dense_parts = st.builds(DenseFeedForward, width=small, gated=st.booleans(), bias=st.booleans())
+dense_parts = st.builds(DenseFeedForward, width=small, matrices=st.sampled_from([2, 3, 4]), bias=st.booleans())
 any_parts: st.SearchStrategy[FeedForward] = dense_parts | sparse_parts()
 
 
@@ -92,14 +94,19 @@ any_parts: st.SearchStrategy[FeedForward] = dense_parts | sparse_parts()
 def architectures(draw: st.DrawFn, parts: st.SearchStrategy[FeedForward] = any_parts) -> Architecture:
     hidden = draw(small)
     norms = st.builds(Norms, count=st.integers(0, 4), width=small, scale=st.booleans(), bias=st.booleans())
-    group = st.builds(LayerGroup, count=st.integers(1, 5), attention=attentions(), feed_forward=parts, norms=norms)
+    group = st.builds(
+        LayerGroup,
+        count=st.integers(1, 5),
+        mixers=st.lists(attentions(), max_size=2).map(tuple),
+        feed_forwards=st.lists(parts, min_size=1, max_size=2).map(tuple),
+        norms=norms,
+    )
     return Architecture(
         vocab_size=draw(small),
         hidden_size=hidden,
         tied_embeddings=draw(st.booleans()),
         max_context=None,
-        groups=tuple(draw(st.lists(group, min_size=1, max_size=3))),
-        final_norm=draw(norms),
+        decoder=Stack(groups=tuple(draw(st.lists(group, min_size=1, max_size=3))), norms=draw(norms)),
     )
 
 
@@ -114,16 +121,27 @@ def with_experts(architecture: Architecture, experts: int | None, per_token: int
             update={"experts": total, "experts_per_token": total if per_token is None else per_token}
         )
 
-    groups = tuple(g.model_copy(update={"feed_forward": changed(g.feed_forward)}) for g in architecture.groups)
-    return architecture.model_copy(update={"groups": groups})
+    groups = tuple(
+        group.model_copy(update={"feed_forwards": tuple(changed(part) for part in group.feed_forwards)})
+        for group in architecture.decoder.groups
+    )
+    return with_groups(architecture, groups)
+
+
+def with_groups(architecture: Architecture, groups: tuple[LayerGroup, ...]) -> Architecture:
+    """The same architecture with other layers."""
+    return architecture.model_copy(update={"decoder": architecture.decoder.model_copy(update={"groups": groups})})
 
 
 def without_windows(architecture: Architecture) -> Architecture:
-    def changed(part: Attention) -> Attention:
+    def changed(part: Mixer) -> Mixer:
         return part.model_copy(update={"window": None}) if isinstance(part, GroupedQueryAttention) else part
 
-    groups = tuple(g.model_copy(update={"attention": changed(g.attention)}) for g in architecture.groups)
-    return architecture.model_copy(update={"groups": groups})
+    groups = tuple(
+        group.model_copy(update={"mixers": tuple(changed(part) for part in group.mixers)})
+        for group in architecture.decoder.groups
+    )
+    return with_groups(architecture, groups)
 
 
 # Figures worked out by hand
@@ -190,9 +208,9 @@ def test_a_tied_table_is_active_because_the_head_multiplies_by_it() -> None:
 
 def test_a_correction_bias_belongs_to_the_router() -> None:
     architecture = CATALOG.load("olmoe-1b-7b-0924").architecture
-    (group,) = architecture.groups
-    biased = group.feed_forward.model_copy(update={"correction_bias": True})
-    changed = architecture.model_copy(update={"groups": (group.model_copy(update={"feed_forward": biased}),)})
+    (group,) = architecture.decoder.groups
+    biased = tuple(part.model_copy(update={"correction_bias": True}) for part in group.feed_forwards)
+    changed = with_groups(architecture, (group.model_copy(update={"feed_forwards": biased}),))
     assert count_parameters(changed).router - count_parameters(architecture).router == 16 * 64
 
 
@@ -224,8 +242,7 @@ def test_weights_of_gpt_oss_take_what_its_card_says() -> None:
     matrices = 24 * 32 * 3 * 2880 * 2880
     exact = matrices * 4.25 / 8 + 2 * (20_914_757_184 - matrices)
     assert weight_bytes(model.architecture, model.weight_precision) == exact
-    assert weight_bytes(model.architecture, 2) == 2 * 20_914_757_184
-    assert weight_bytes(model.architecture, PRECISIONS["bfloat16"]) == weight_bytes(model.architecture, 2.0)
+    assert weight_bytes(model.architecture, HALF) == 2 * 20_914_757_184
 
 
 def test_windows_cap_the_cache() -> None:
@@ -242,7 +259,7 @@ def test_a_step_of_qwen3_stays_below_the_memory_roofline() -> None:
     model = CATALOG.load("qwen3-30b-a3b").architecture
     utilisation = decode_bytes(model, 8, 512).total / 0.0129 / 3.35e12
     assert utilisation == pytest.approx(0.60, abs=0.02)
-    assert weight_bytes(model, 2) / 0.0129 / 3.35e12 == pytest.approx(1.41, abs=0.01)
+    assert weight_bytes(model, HALF) / 0.0129 / 3.35e12 == pytest.approx(1.41, abs=0.01)
 
 
 def test_the_input_table_is_read_by_rows_unless_the_head_is_tied_to_it() -> None:
@@ -281,7 +298,6 @@ def test_expected_experts_of_qwen3_are_fewer_than_tokens_times_experts() -> None
         lambda model: prefill_flops(model, 0),
         lambda model: prefill_flops(model, 4, sampled=5),
         lambda model: kv_bytes(model, -1),
-        lambda model: weight_bytes(model, 0),
         lambda model: decode_bytes(model, 0, 8),
         lambda model: decode_bytes(model, 1, 8, distinct_experts=9),
         lambda model: expected_distinct_experts(4, 5, 1),
@@ -334,7 +350,7 @@ def test_more_experts_change_only_experts_and_router(architecture: Architecture,
 @given(architectures())
 def test_splitting_a_group_changes_nothing(architecture: Architecture) -> None:
     single = [group.model_copy(update={"count": 1}) for group in architecture.each_layer()]
-    split = architecture.model_copy(update={"groups": tuple(single)})
+    split = with_groups(architecture, tuple(single))
     assert count_parameters(split) == count_parameters(architecture)
     assert flops_per_token(split, context=9) == flops_per_token(architecture, context=9)
     assert kv_bytes(split, 9) == kv_bytes(architecture, 9)
@@ -345,7 +361,7 @@ def test_splitting_a_group_changes_nothing(architecture: Architecture) -> None:
 def test_a_prefill_is_the_sum_of_its_tokens(architecture: Architecture, tokens: int) -> None:
     whole = prefill_flops(architecture, tokens, sampled=tokens)
     single = [flops_per_token(architecture, context=context) for context in range(1, tokens + 1)]
-    latent = any(isinstance(group.attention, LatentAttention) for group in architecture.groups)
+    latent = any(isinstance(part, LatentAttention) for layer in architecture.each_layer() for part in layer.mixers)
     if not latent:
         assert whole.total == sum(flops.total for flops in single)
     assert whole.total - whole.flops.attention_scores == sum(f.total - f.attention_scores for f in single)
@@ -396,6 +412,6 @@ def test_expected_experts_lie_within_their_bounds_and_grow(pair: tuple[int, int]
 def test_a_step_reads_no_more_than_there_is(architecture: Architecture, batch: int, context: int) -> None:
     step = decode_bytes(architecture, batch, context)
     rows = 0 if architecture.tied_embeddings else 2 * batch * architecture.hidden_size
-    assert step.non_expert_weights + step.expert_weights <= weight_bytes(architecture, 2) + rows + 1e-6
+    assert step.non_expert_weights + step.expert_weights <= weight_bytes(architecture, HALF) + rows + 1e-6
     assert step.kv_cache == batch * kv_bytes(architecture, context)
     assert step.total <= decode_bytes(architecture, batch + 1, context).total + 1e-6

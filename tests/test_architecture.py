@@ -28,7 +28,7 @@ def test_a_stored_architecture_reads_back_equal(name: str) -> None:
 
 def test_groups_keep_the_order_of_the_layers() -> None:
     architecture = architecture_from_config(TINY["qwen3_moe-mixed"], "x")
-    assert [group.feed_forward.kind for group in architecture.each_layer()] == ["dense", "moe", "dense", "moe"]
+    assert [group.feed_forwards[0].kind for group in architecture.each_layer()] == ["dense", "moe", "dense", "moe"]
     assert architecture.layers == 4
     assert architecture.is_moe
     assert not architecture_from_config(TINY["llama"], "x").is_moe
@@ -36,7 +36,7 @@ def test_groups_keep_the_order_of_the_layers() -> None:
 
 def test_equal_neighbours_share_a_group() -> None:
     architecture = architecture_from_config(TINY["gpt_oss-listed"], "x")
-    assert [group.count for group in architecture.groups] == [2, 1, 1]
+    assert [group.count for group in architecture.decoder.groups] == [2, 1, 1]
 
 
 def test_a_token_cannot_use_more_experts_than_there_are() -> None:
@@ -58,7 +58,7 @@ def test_sizes_are_whole_positive_and_possible(width: object) -> None:
 def test_a_group_needs_a_layer() -> None:
     attention = GroupedQueryAttention(query_heads=2, kv_heads=1, head_dim=8)
     with pytest.raises(ValidationError):
-        LayerGroup(count=0, attention=attention, feed_forward=DenseFeedForward(width=8), norms=Norms(count=2, width=16))
+        LayerGroup(count=0, mixers=(attention,), feed_forwards=(), norms=Norms(count=2, width=16))
 
 
 def test_norms_without_scale_have_no_parameters() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_configs import TINY, tiny
 
-from harness.architecture import GroupedQueryAttention, LatentAttention, MoeFeedForward
+from harness.architecture import GroupedQueryAttention, LatentAttention
 from harness.errors import InputError, UnknownStructureError
 from harness.hf_config import MODEL_TYPES, architecture_from_config, read_config
 
@@ -22,8 +22,9 @@ def windows(config: dict[str, Any]) -> list[int | None]:
     """The window of every layer."""
     found = []
     for group in architecture_from_config(config, WHERE).each_layer():
-        assert isinstance(group.attention, GroupedQueryAttention)
-        found.append(group.attention.window)
+        (attention,) = group.mixers
+        assert isinstance(attention, GroupedQueryAttention)
+        found.append(attention.window)
     return found
 
 
@@ -47,7 +48,7 @@ def test_windows_follow_each_familys_defaults() -> None:
 
 def test_head_width_is_stated_or_the_familys_or_derived() -> None:
     def width(config: dict[str, Any]) -> int:
-        attention = architecture_from_config(config, WHERE).groups[0].attention
+        (attention,) = architecture_from_config(config, WHERE).decoder.groups[0].mixers
         assert isinstance(attention, GroupedQueryAttention)
         return attention.head_dim
 
@@ -62,7 +63,7 @@ def test_head_width_is_stated_or_the_familys_or_derived() -> None:
 def test_experts_stand_where_the_configuration_puts_them() -> None:
     def sparse(config: dict[str, Any]) -> list[bool]:
         layers = architecture_from_config(config, WHERE).each_layer()
-        return [isinstance(layer.feed_forward, MoeFeedForward) for layer in layers]
+        return [layer.moe is not None for layer in layers]
 
     assert sparse({**TINY["qwen2_moe"], "decoder_sparse_step": 2}) == [False, True, False, True]
     assert sparse(TINY["qwen2_moe-mixed"]) == [False, True, False, False]
@@ -72,7 +73,7 @@ def test_experts_stand_where_the_configuration_puts_them() -> None:
 
 
 def test_latent_attention_keeps_its_ranks() -> None:
-    attention = architecture_from_config(TINY["deepseek_v2-direct"], WHERE).groups[0].attention
+    (attention,) = architecture_from_config(TINY["deepseek_v2-direct"], WHERE).decoder.groups[0].mixers
     assert isinstance(attention, LatentAttention)
     assert (attention.query_rank, attention.kv_rank, attention.query_dim) == (None, 10, 16)
 

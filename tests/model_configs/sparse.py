@@ -1,23 +1,9 @@
-"""Configurations of every family that can be counted: tiny ones with each option, and those of real models."""
+"""Decoders with experts: tiny ones with each option, and real shapes."""
 
 from __future__ import annotations
 
-from typing import Any
+from model_configs.tiny import Config, tiny
 
-Config = dict[str, Any]
-
-_SHAPE: Config = {
-    "vocab_size": 96,
-    "hidden_size": 48,
-    "intermediate_size": 40,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 128,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
 _ROUTED: Config = {"num_experts_per_tok": 3, "moe_intermediate_size": 24}
 _LATENT: Config = {
     "num_key_value_heads": 6,
@@ -35,24 +21,7 @@ _LATENT: Config = {
 }
 
 
-def tiny(model_type: str, **changes: Any) -> Config:
-    """A model of a few thousand parameters, whose sizes all differ."""
-    return {"model_type": model_type, **_SHAPE, **changes}
-
-
 TINY: dict[str, Config] = {
-    "llama": tiny("llama"),
-    "llama-all-heads": tiny("llama", num_key_value_heads=None, tie_word_embeddings=True),
-    "llama-biases": tiny("llama", attention_bias=True, mlp_bias=True, head_dim=10),
-    "mistral": tiny("mistral", sliding_window=None),
-    "mistral-default-window": tiny("mistral", head_dim=12),
-    "qwen2": tiny("qwen2"),
-    "qwen2-tied": tiny("qwen2", tie_word_embeddings=True, use_sliding_window=True, max_window_layers=2),
-    "qwen3": tiny("qwen3"),
-    "qwen3-biases": tiny("qwen3", head_dim=16, attention_bias=True),
-    "olmo": tiny("olmo"),
-    "olmo-biases": tiny("olmo", attention_bias=True, tie_word_embeddings=True, num_key_value_heads=None),
-    "olmo2": tiny("olmo2"),
     "mixtral": tiny("mixtral", num_local_experts=5, num_experts_per_tok=2),
     "mixtral-head-dim": tiny("mixtral", num_local_experts=5, num_experts_per_tok=1, head_dim=10),
     "qwen2_moe": tiny("qwen2_moe", num_experts=7, shared_expert_intermediate_size=56, **_ROUTED),
@@ -85,7 +54,6 @@ TINY: dict[str, Config] = {
         layer_types=["full_attention", "full_attention", "sliding_attention", "full_attention"],
     ),
 }
-
 
 # Real shapes that the catalog does not hold, for what only they have: low-rank queries, windows, other tables.
 REAL: dict[str, Config] = {
@@ -130,27 +98,7 @@ REAL: dict[str, Config] = {
         "max_position_embeddings": 131072,
         "tie_word_embeddings": False,
     },
-    "mistral-7b": {
-        "model_type": "mistral",
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "vocab_size": 32000,
-        "max_position_embeddings": 32768,
-        "sliding_window": 4096,
-        "tie_word_embeddings": False,
-    },
-    "olmo-2-7b": {
-        "model_type": "olmo2",
-        "hidden_size": 4096,
-        "intermediate_size": 11008,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 32,
-        "vocab_size": 100352,
-        "max_position_embeddings": 4096,
-        "tie_word_embeddings": False,
-    },
 }
+
+# Where a tensor belongs, by the first part of its name that matches; tried before the common list.
+COMPONENTS: dict[str, list[tuple[str, str]]] = {}

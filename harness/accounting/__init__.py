@@ -1,0 +1,58 @@
+"""Parameters, arithmetic, memory and memory traffic of an `Architecture`: pure functions, exact where they can be."""
+
+from harness.accounting.counts import (
+    FlopCount,
+    ParameterCount,
+    PrefillFlops,
+    count_parameters,
+    flops_per_token,
+    prefill_flops,
+)
+from harness.accounting.memory import (
+    PRECISION_ALIASES,
+    PRECISIONS,
+    Precision,
+    Scheme,
+    devices_needed,
+    find_precision,
+    kv_bytes,
+    kv_bytes_per_token,
+    state_bytes,
+    weight_bytes,
+)
+from harness.accounting.parts import causal_context
+from harness.accounting.roofline import Limits, Roofline, decode_roofline, prefill_roofline
+from harness.accounting.traffic import (
+    DecodeBytes,
+    decode_bytes,
+    distinct_experts_bounds,
+    expected_distinct_experts,
+)
+
+__all__ = [
+    "PRECISIONS",
+    "PRECISION_ALIASES",
+    "DecodeBytes",
+    "FlopCount",
+    "Limits",
+    "ParameterCount",
+    "Precision",
+    "PrefillFlops",
+    "Roofline",
+    "Scheme",
+    "causal_context",
+    "count_parameters",
+    "decode_bytes",
+    "decode_roofline",
+    "devices_needed",
+    "distinct_experts_bounds",
+    "expected_distinct_experts",
+    "find_precision",
+    "flops_per_token",
+    "kv_bytes",
+    "kv_bytes_per_token",
+    "prefill_flops",
+    "prefill_roofline",
+    "state_bytes",
+    "weight_bytes",
+]

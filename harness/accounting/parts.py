@@ -1,0 +1,372 @@
+"""What each kind of token mixer and feed-forward consists of: its tensors, its scores, its cache.
+
+Every kind has one function here (`account`); parameters, FLOPs and bytes are all sums over what it returns, so they
+cannot disagree. A multiplication and its addition are two FLOPs. Only products that are summed count: matrices,
+convolutions, attention scores, and writing to and reading from a recurrent state. Norms, activations, biases, rotary
+positions, decays, softmax and the weighting of experts do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, singledispatch
+from typing import Literal
+
+from harness.architecture import (
+    Architecture,
+    DenseFeedForward,
+    GatedDeltaNet,
+    GroupedQueryAttention,
+    LatentAttention,
+    LayerGroup,
+    LightningAttention,
+    Mamba,
+    Mamba2,
+    MixtureOfAttention,
+    MoeFeedForward,
+    ShortConvolution,
+    Stack,
+)
+
+Component = Literal[
+    "embedding", "head", "attention", "dense_ffn", "shared_experts", "routed_experts", "router", "norm", "other"
+]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """`copies` tensors of `rows` (outputs) by `columns` (inputs), of which a token uses `used`.
+
+    A matrix and a convolution (channels by width) cost 2 FLOPs an element and token that uses them, a table that is
+    looked up and a vector cost none. Those `on_source` multiply each token of the encoder's output once instead.
+    """
+
+    component: Component
+    rows: int
+    columns: int = 1
+    kind: Literal["matrix", "convolution", "table", "vector"] = "vector"
+    copies: int = 1
+    used: int = 1
+    on_source: bool = False
+
+    @property
+    def size(self) -> int:
+        """Elements of one copy."""
+        return self.rows * self.columns
+
+    @property
+    def parameters(self) -> int:
+        """Elements of all copies."""
+        return self.copies * self.size
+
+    @property
+    def parameters_used(self) -> int:
+        """Elements of the copies that one token uses."""
+        return self.used * self.size
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of one token that uses it."""
+        return 2 * self.parameters_used if self.kind in ("matrix", "convolution") else 0
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Which earlier tokens a token sees: all, the last `window`, those of its own `chunk`, or the whole `source`."""
+
+    window: int | None = None
+    chunk: int | None = None
+    source: bool = False
+
+    def seen(self, context: float, source: float) -> float:
+        """The positions that the newest of `context` tokens sees, itself included."""
+        if self.source:
+            return source
+        if self.chunk is not None:
+            return (context - 1) % self.chunk + 1
+        return context if self.window is None else min(context, self.window)
+
+    def kept(self, context: float, source: float) -> float:
+        """The positions that have to stay in the cache of a sequence."""
+        if self.source:
+            return source
+        limit = self.window or self.chunk
+        return context if limit is None else min(context, limit)
+
+    def causal_pairs(self, tokens: int) -> int:
+        """The pairs of query and key of a causal prefill of `tokens` tokens."""
+        if self.chunk is None:
+            return causal_context(tokens, self.window)
+        full, rest = divmod(tokens, self.chunk)
+        return full * causal_context(self.chunk) + causal_context(rest)
+
+
+def causal_context(tokens: int, window: int | None = None) -> int:
+    """The sum over i = 1..tokens of min(i, window): the pairs of query and key of a causal prefill. Units: pairs."""
+    full = tokens if window is None else min(tokens, window)
+    return full * (full + 1) // 2 + (tokens - full) * full
+
+
+@dataclass(frozen=True)
+class Account:
+    """One mixer or feed-forward: its tensors, and for mixers scores, state and cache.
+
+    `decode_score_flops` and `prefill_score_flops` are FLOPs a query and position seen, `state_flops` FLOPs a token,
+    `cache_elements` values a cached position and `state_elements` values a sequence.
+    """
+
+    tensors: tuple[Tensor, ...]
+    decode_score_flops: int = 0
+    prefill_score_flops: int = 0
+    reach: Reach = Reach()
+    state_flops: int = 0
+    cache_elements: int = 0
+    state_elements: int = 0
+
+
+def _matrix(component: Component, inputs: int, outputs: int) -> Tensor:
+    return Tensor(component, outputs, inputs, "matrix")
+
+
+def _vector(component: Component, width: int) -> Tensor:
+    return Tensor(component, width)
+
+
+@singledispatch
+def account(part: object, hidden_size: int) -> Account:
+    """The tensors and costs of one part of a layer; every kind registers its own."""
+    raise NotImplementedError(f"no counting function for {type(part).__name__}")
+
+
+@account.register
+def _grouped_query(part: GroupedQueryAttention, hidden_size: int) -> Account:
+    query, output = part.query_heads * part.head_dim, part.query_heads * part.value_dim
+    key, value = part.kv_heads * part.head_dim, part.kv_heads * part.value_dim
+    has_keys = part.keys != "shared"
+    tensors = [_matrix("attention", hidden_size, query), _matrix("attention", output, hidden_size)]
+    biases = part.qkv_bias * query + part.output_bias * hidden_size
+    if has_keys:
+        on_source = part.keys == "encoder"
+        tensors += [
+            Tensor("attention", width, hidden_size, "matrix", on_source=on_source) for width in (key, value)
+        ]
+        biases += part.qkv_bias * (key + value)
+    if part.gate_width:
+        tensors.append(_matrix("attention", hidden_size, part.gate_width))
+    biases += part.query_heads * (part.sinks + part.position_buckets)
+    tensors += [_vector("attention", biases), _vector("norm", part.norm_parameters)]
+    score_flops = 2 * part.query_heads * (part.head_dim + part.value_dim)
+    return Account(
+        tuple(tensors),
+        decode_score_flops=score_flops,
+        prefill_score_flops=score_flops,
+        reach=Reach(part.window, part.chunk, part.keys == "encoder"),
+        cache_elements=(key + value) * has_keys,
+    )
+
+
+@account.register
+def _latent(part: LatentAttention, hidden_size: int) -> Account:
+    cached = part.kv_rank + part.rope_dim
+    query, output = part.heads * part.query_dim, part.heads * part.v_head_dim
+    tensors = [_matrix("attention", hidden_size, cached), _matrix("attention", output, hidden_size)]
+    if part.query_rank:
+        tensors += [_matrix("attention", hidden_size, part.query_rank), _matrix("attention", part.query_rank, query)]
+    else:
+        tensors.append(_matrix("attention", hidden_size, query))
+    # Absorbed decoding multiplies queries and outputs by the two halves of the key-value up-projection instead of
+    # expanding the cache: the same products a token, so both forms differ only in their scores.
+    tensors.append(_matrix("attention", part.kv_rank, part.heads * (part.nope_dim + part.v_head_dim)))
+    rank = part.query_rank or 0
+    tensors += [
+        _vector("attention", part.bias * (rank + cached + hidden_size)),
+        _vector("norm", rank + part.kv_rank),
+    ]
+    return Account(
+        tuple(tensors),
+        decode_score_flops=2 * part.heads * (2 * part.kv_rank + part.rope_dim),
+        prefill_score_flops=2 * part.heads * (part.query_dim + part.v_head_dim),
+        cache_elements=cached,
+    )
+
+
+@account.register
+def _mixture_of_attention(part: MixtureOfAttention, hidden_size: int) -> Account:
+    width = part.kv_heads * part.head_dim
+    score_flops = 4 * part.experts_per_token * width
+    return Account(
+        (
+            Tensor("routed_experts", width, hidden_size, "matrix", part.experts, part.experts_per_token),
+            Tensor("routed_experts", hidden_size, width, "matrix", part.experts, part.experts_per_token),
+            _matrix("router", hidden_size, part.experts),
+            _matrix("attention", hidden_size, 2 * width),
+            _vector("attention", part.output_bias * hidden_size),
+        ),
+        decode_score_flops=score_flops,
+        prefill_score_flops=score_flops,
+        cache_elements=2 * width,
+    )
+
+
+@account.register
+def _mamba(part: Mamba, hidden_size: int) -> Account:
+    inner, state, rank = part.inner_width, part.state_size, part.step_rank
+    biases = part.projection_bias * (2 * inner + hidden_size) + part.conv_bias * inner
+    return Account(
+        (
+            _matrix("attention", hidden_size, 2 * inner),
+            Tensor("attention", inner, part.conv_width, "convolution"),
+            _matrix("attention", inner, rank + 2 * state),
+            _matrix("attention", rank, inner),
+            _matrix("attention", inner, hidden_size),
+            # the bias of the time step, the decays, and the skip connection
+            _vector("attention", biases + inner + inner * state + inner),
+            _vector("norm", part.inner_norms * (rank + 2 * state)),
+        ),
+        state_flops=4 * inner * state,
+        state_elements=inner * state + inner * (part.conv_width - 1),
+    )
+
+
+@account.register
+def _mamba2(part: Mamba2, hidden_size: int) -> Account:
+    inner = part.inner_width
+    channels = inner + 2 * part.state_groups * part.state_size
+    projected = inner + channels + part.heads
+    biases = part.projection_bias * (projected + hidden_size) + part.conv_bias * channels
+    state = inner * part.state_size
+    return Account(
+        (
+            _matrix("attention", hidden_size, projected),
+            Tensor("attention", channels, part.conv_width, "convolution"),
+            _matrix("attention", inner, hidden_size),
+            # of each head: the bias of the time step, the decay, and the skip connection
+            _vector("attention", biases + 3 * part.heads),
+            _vector("norm", part.gate_norm * inner),
+        ),
+        state_flops=4 * state,
+        state_elements=state + channels * (part.conv_width - 1),
+    )
+
+
+@account.register
+def _gated_delta_net(part: GatedDeltaNet, hidden_size: int) -> Account:
+    keys, values = part.key_heads * part.key_dim, part.value_heads * part.value_dim
+    channels = 2 * keys + values
+    state = part.value_heads * part.key_dim * part.value_dim
+    return Account(
+        (
+            _matrix("attention", hidden_size, channels + values),
+            _matrix("attention", hidden_size, 2 * part.value_heads),
+            Tensor("attention", channels, part.conv_width, "convolution"),
+            _matrix("attention", values, hidden_size),
+            _vector("attention", 2 * part.value_heads),
+            _vector("norm", part.value_dim),
+        ),
+        # the state is read at the key, written, and read at the query
+        state_flops=6 * state,
+        state_elements=state + channels * (part.conv_width - 1),
+    )
+
+
+@account.register
+def _lightning(part: LightningAttention, hidden_size: int) -> Account:
+    width = part.heads * part.head_dim
+    state = width * part.head_dim
+    return Account(
+        (
+            _matrix("attention", hidden_size, 3 * width),
+            _matrix("attention", hidden_size, width),
+            _matrix("attention", width, hidden_size),
+            _vector("norm", width),
+        ),
+        state_flops=4 * state,
+        state_elements=state,
+    )
+
+
+@account.register
+def _short_convolution(part: ShortConvolution, hidden_size: int) -> Account:
+    return Account(
+        (
+            _matrix("attention", hidden_size, 3 * hidden_size),
+            Tensor("attention", hidden_size, part.conv_width, "convolution"),
+            _matrix("attention", hidden_size, hidden_size),
+            _vector("attention", part.bias * 5 * hidden_size),
+        ),
+        state_elements=hidden_size * (part.conv_width - 1),
+    )
+
+
+@account.register
+def _dense(part: DenseFeedForward, hidden_size: int) -> Account:
+    return Account(tuple(_feed_forward("dense_ffn", hidden_size, part.width, part.matrices, bias=part.bias)))
+
+
+@account.register
+def _moe(part: MoeFeedForward, hidden_size: int) -> Account:
+    inside = part.latent_width or hidden_size
+    tensors = [
+        Tensor(one.component, one.rows, one.columns, one.kind, part.experts, part.experts_per_token)
+        for one in _feed_forward("routed_experts", inside, part.width, part.matrices, bias=part.bias)
+    ]
+    tensors.append(_matrix("router", hidden_size, part.experts))
+    tensors.append(_vector("router", part.experts * (part.router_bias + part.correction_bias)))
+    if part.latent_width:
+        # what leads into the experts and out again is used by every token, like a shared expert
+        tensors += [
+            _matrix("shared_experts", hidden_size, part.latent_width),
+            _matrix("shared_experts", part.latent_width, hidden_size),
+        ]
+    shared = part.shared
+    if shared is not None:
+        matrices = shared.matrices or part.matrices
+        tensors += _feed_forward("shared_experts", hidden_size, shared.width, matrices, bias=shared.bias)
+        if shared.sigmoid_gate:
+            tensors.append(_matrix("shared_experts", hidden_size, 1))
+    return Account(tuple(tensors))
+
+
+def _feed_forward(
+    component: Component, hidden_size: int, width: int, matrices: int, *, bias: bool
+) -> Iterator[Tensor]:
+    for _ in range(matrices - 1):
+        yield _matrix(component, hidden_size, width)
+    yield _matrix(component, width, hidden_size)
+    if bias:
+        yield _vector(component, (matrices - 1) * width + hidden_size)
+
+
+# From parts to the whole model -----------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def group_accounts(stack: Stack, hidden_size: int) -> tuple[tuple[LayerGroup, tuple[Account, ...]], ...]:
+    """Every group of a stack with the accounts of its mixers and feed-forwards, of one layer each."""
+    return tuple(
+        (group, tuple(account(part, hidden_size) for part in (*group.mixers, *group.feed_forwards)))
+        for group in stack.groups
+    )
+
+
+def outer_tensors(architecture: Architecture) -> Iterator[Tensor]:
+    """The tensors outside of the layers: the tables, the head, the norms around the stacks."""
+    vocabulary, hidden = architecture.vocab_size, architecture.hidden_size
+    yield Tensor("embedding", vocabulary, hidden, "table")
+    if not architecture.tied_embeddings:
+        yield _matrix("head", hidden, vocabulary)
+    yield _vector("head", architecture.head_bias * vocabulary)
+    for stack in architecture.stacks:
+        yield Tensor("embedding", stack.positions, hidden, "table")
+        yield _vector("norm", stack.norms.parameters)
+
+
+def layer_tensors(architecture: Architecture, stacks: tuple[Stack, ...]) -> Iterator[tuple[int, Tensor]]:
+    """The tensors of the layers of `stacks`, each with the number of layers that have it."""
+    for stack in stacks:
+        for group, accounts in group_accounts(stack, architecture.hidden_size):
+            for part in accounts:
+                yield from ((group.count, tensor) for tensor in part.tensors)
+            yield group.count, _vector("norm", group.norms.parameters)
+            yield group.count, _vector("other", group.other_parameters)

@@ -1,0 +1,66 @@
+"""A Hugging Face `config.json` -> `Architecture`, by structure.
+
+A model type selects a reader in one of the tables of families; nothing else depends on names. Defaults are those of
+transformers 5 for that type, and only where checkpoints rely on them: a size that the file does not state is an error,
+never a guess. A key that may change the structure and that the reader does not know is an error too, so every count is
+exact or absent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.architecture import Architecture
+from harness.config_keys import ConfigKeys, shown
+from harness.errors import InputError, UnknownStructureError, nearest
+from harness.hf_config import dense, hybrid, seq2seq, sparse
+from harness.hf_config.family import Family
+
+_FAMILIES: dict[str, Family] = {**dense.FAMILIES, **sparse.FAMILIES, **hybrid.FAMILIES, **seq2seq.FAMILIES}
+
+MODEL_TYPES: Collection[str] = tuple(sorted(_FAMILIES))
+"""The model types that can be counted from their configuration alone."""
+
+__all__ = ["MODEL_TYPES", "architecture_from_config", "read_config"]
+
+
+def read_config(path: Path) -> dict[str, object]:
+    """The JSON object in `path`, which may be a checkpoint's folder. Raises InputError with the file's place."""
+    file = path / "config.json" if path.is_dir() else path
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError("no such file", where=str(file), hint="give a config.json or a checkpoint's folder") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot be read as JSON: {error}", where=str(file)) from None
+    if not isinstance(value, dict):
+        raise InputError(f"must hold a JSON object, not {shown(value)}", where=str(file))
+    return value
+
+
+def architecture_from_config(config: Mapping[str, object], where: str) -> Architecture:
+    """The structure that `config` describes; `where` is the file it came from, for messages.
+
+    Raises UnknownStructureError for a model type or a key that no reader knows, and InputError for a missing or
+    impossible value. Each message names the key. Source: the configuration and model classes of transformers 5.
+    """
+    keys = ConfigKeys(config, where)
+    model_type = keys.get("model_type")
+    family = _FAMILIES.get(model_type) if isinstance(model_type, str) else None
+    if family is None:
+        raise UnknownStructureError(
+            f"unknown 'model_type' {shown(model_type)}",
+            where=f"{where}:model_type",
+            hint=nearest(str(model_type), _FAMILIES),
+        )
+    try:
+        architecture = family.read(keys)
+    except ValidationError as error:
+        # Each size is checked when it is read; what remains are products of them that no model can have.
+        raise InputError(error.errors()[0]["msg"], where=where) from None
+    keys.refuse_unread()
+    return architecture

@@ -1,0 +1,174 @@
+"""Readers of attention: heads, windows, norms on queries and keys, biases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.architecture import GroupedQueryAttention, LatentAttention, Mixer
+from harness.config_keys import ConfigKeys, shown
+
+
+def read_heads(config: ConfigKeys, kv_optional: bool) -> tuple[int, int]:
+    """Query and key-value heads; null means as many as there are query heads, and absence too where `kv_optional`."""
+    queries = config.size("num_attention_heads")
+    if not config.has("num_key_value_heads") and not kv_optional:
+        raise config.error("num_key_value_heads", "is missing")
+    keys = config.optional_size("num_key_value_heads", queries)
+    if keys is None or queries % keys:
+        raise config.error("num_key_value_heads", f"is {keys}, which does not divide {queries} attention heads")
+    return queries, keys
+
+
+def read_head_dim(config: ConfigKeys, heads: int, default: int | None) -> int:
+    """The width of a head: as stated, else the family's default, else the hidden size by heads."""
+    stated = config.optional_size("head_dim", default if not config.has("head_dim") else None)
+    if stated is not None:
+        return stated
+    hidden = config.size("hidden_size")
+    if hidden % heads:
+        raise config.error(
+            "hidden_size", f"is {hidden}, not a multiple of {heads} attention heads; 'head_dim' is absent"
+        )
+    return hidden // heads
+
+
+QkNorm = Callable[[int, int, int, int], int]
+"""Hidden size, query heads, key-value heads, width of a head -> parameters of the norms on queries and keys."""
+Windows = Callable[[ConfigKeys, int], list[int | None]]
+
+
+def no_qk_norm(hidden: int, queries: int, keys: int, head_dim: int) -> int:
+    """Queries and keys as projected."""
+    return 0
+
+
+def norm_each_head(hidden: int, queries: int, keys: int, head_dim: int) -> int:
+    """Every head by itself, with common weights."""
+    return 2 * head_dim
+
+
+def norm_all_heads(hidden: int, queries: int, keys: int, head_dim: int) -> int:
+    """All heads of a token together."""
+    return (queries + keys) * head_dim
+
+
+def norm_hidden(hidden: int, queries: int, keys: int, head_dim: int) -> int:
+    """As wide as the hidden size, whatever the heads (OLMoE)."""
+    return hidden + hidden // queries * keys
+
+
+def no_window(config: ConfigKeys, layers: int) -> list[int | None]:
+    """Every layer sees all."""
+    config.only("layer_types", ["full_attention"] * layers)
+    return [None] * layers
+
+
+def one_window(config: ConfigKeys, layers: int, default: int | None, switch: str | None = None) -> list[int | None]:
+    """The same window in every layer; with `switch`, only where that flag is on."""
+    fallback = default if not config.has("sliding_window") else None
+    if switch is not None and not config.flag(switch, False):
+        config.get("sliding_window")
+        return [None] * layers
+    return [config.optional_size("sliding_window", fallback)] * layers
+
+
+def upper_layers(config: ConfigKeys, layer: int) -> bool:
+    """From `max_window_layers` on (Qwen)."""
+    first = config.optional_size("max_window_layers", 28, low=0)
+    return first is not None and layer >= first
+
+
+def every_other_lower_layer(config: ConfigKeys, layer: int) -> bool:
+    """Every second layer below `max_window_layers` (Qwen2-MoE)."""
+    return layer % 2 == 0 and not upper_layers(config, layer)
+
+
+def every_other_layer(config: ConfigKeys, layer: int) -> bool:
+    """The first layer and every second one behind it."""
+    return layer % 2 == 0
+
+
+def listed_windows(
+    config: ConfigKeys,
+    layers: int,
+    slides: Callable[[ConfigKeys, int], bool],
+    default: int | None,
+    switch: str | None = None,
+) -> list[int | None]:
+    """A window in the layers that `layer_types` names, or in those where `slides` holds if it is absent."""
+    kinds = config.items("layer_types")
+    window = one_window(config, 1, default, switch)[0]
+    if kinds is None:
+        return [window if slides(config, layer) else None for layer in range(layers)]
+    if len(kinds) != layers:
+        raise config.error("layer_types", f"has {len(kinds)} entries for {layers} layers")
+    for kind in kinds:
+        if kind not in ("sliding_attention", "full_attention"):
+            raise config.unknown("layer_types", f"has {shown(kind)}, which no reader knows")
+    if "sliding_attention" in kinds and window is None:
+        raise config.error("layer_types", "names sliding layers, but no window is set")
+    return [window if kind == "sliding_attention" else None for kind in kinds]
+
+
+@dataclass(frozen=True)
+class GroupedQuery:
+    """Reads grouped-query attention. `bias_key` and its default switch the biases of queries, keys and values."""
+
+    windows: Windows = no_window
+    qk_norm: QkNorm = no_qk_norm
+    bias_key: str | None = None
+    bias: bool = False
+    output_biased: bool = False
+    head_dim: int | None = None
+    kv_optional: bool = False
+    sinks: bool = False
+
+    def __call__(self, config: ConfigKeys, layers: int) -> list[Mixer]:
+        """One attention a layer."""
+        queries, keys = read_heads(config, self.kv_optional)
+        head_dim = read_head_dim(config, queries, self.head_dim)
+        biased = self.bias if self.bias_key is None else config.flag(self.bias_key, self.bias)
+        if self.bias_key is None:
+            config.only("qkv_bias", self.bias)
+        norm_parameters = self.qk_norm(config.size("hidden_size"), queries, keys, head_dim)
+        config.only("use_qk_norm", bool(norm_parameters))
+        return [
+            GroupedQueryAttention(
+                query_heads=queries,
+                kv_heads=keys,
+                head_dim=head_dim,
+                qkv_bias=biased,
+                output_bias=biased and self.output_biased,
+                norm_parameters=norm_parameters,
+                window=window,
+                sinks=self.sinks,
+            )
+            for window in self.windows(config, layers)
+        ]
+
+
+def read_latent(config: ConfigKeys, layers: int) -> list[Mixer]:
+    """Multi-head latent attention. `head_dim` is ignored: transformers overwrites it."""
+    config.get("head_dim")
+    heads, keys = read_heads(config, True)
+    if heads != keys:
+        raise config.error("num_key_value_heads", f"is {keys}; latent attention has one for each of {heads} heads")
+    if not config.has("q_lora_rank"):
+        raise config.error("q_lora_rank", "is missing; null means that queries are projected directly")
+    attention = LatentAttention(
+        heads=heads,
+        query_rank=config.optional_size("q_lora_rank"),
+        kv_rank=config.size("kv_lora_rank"),
+        nope_dim=config.size("qk_nope_head_dim"),
+        rope_dim=config.size("qk_rope_head_dim"),
+        v_head_dim=config.size("v_head_dim"),
+        bias=config.flag("attention_bias", False),
+    )
+    config.only("qk_head_dim", attention.query_dim)
+    return [attention] * layers
+
+
+def biased(windows: Windows = no_window, qk_norm: QkNorm = no_qk_norm, kv_optional: bool = False) -> GroupedQuery:
+    """Attention whose four biases follow `attention_bias`, off by default."""
+    return GroupedQuery(windows, qk_norm, bias_key="attention_bias", output_biased=True, kv_optional=kv_optional)

@@ -1,0 +1,96 @@
+"""How the configuration of one family of models is read: its mixers, its feed-forwards, and what stands around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Protocol
+
+from harness.architecture import MAX_LAYERS, Architecture, FeedForward, LayerGroup, Mixer, Norms, Stack
+from harness.config_keys import ConfigKeys, shown
+
+Parts = tuple[tuple[Mixer, ...], tuple[FeedForward, ...]]
+"""What one layer consists of."""
+
+
+class Family(Protocol):
+    """A reader of one or more model types."""
+
+    def read(self, config: ConfigKeys) -> Architecture:
+        """The structure, with every key that decides it read. Raises InputError and UnknownStructureError."""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A family of decoder-only models. The two readers give one entry a layer.
+
+    Norms stand `norms_per_part` times at each mixer and feed-forward, unless `layer_norms` gives the number of a layer
+    (as where both share one). `own_names` are the family's own names of common keys, such as n_embd for hidden_size.
+    `positions` gives the rows of a learned table of positions, `tied` whether head and input table are one where the
+    file does not say.
+    """
+
+    mixers: Callable[[ConfigKeys, int], Sequence[Mixer | tuple[Mixer, ...]]]
+    feed_forwards: Callable[[ConfigKeys, int], Sequence[FeedForward | tuple[FeedForward, ...]]]
+    norms_per_part: int = 1
+    layer_norms: int | None = None
+    outer_norms: int = 1
+    scaled_norms: bool = True
+    biased_norms: bool = False
+    tied: bool = False
+    head_bias: bool = False
+    positions: Callable[[ConfigKeys], int] | None = None
+    own_names: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self, config: ConfigKeys) -> Architecture:
+        """The structure of a decoder with a head over the vocabulary."""
+        check_causal(config)
+        keys = config.with_names(self.own_names)
+        hidden = keys.size("hidden_size")
+        layers = keys.size("num_hidden_layers", high=MAX_LAYERS)
+        parts = [
+            (mixer if isinstance(mixer, tuple) else (mixer,), part if isinstance(part, tuple) else (part,))
+            for mixer, part in zip(self.mixers(keys, layers), self.feed_forwards(keys, layers), strict=True)
+        ]
+        return Architecture(
+            vocab_size=keys.size("vocab_size"),
+            hidden_size=hidden,
+            tied_embeddings=keys.flag("tie_word_embeddings", self.tied),
+            max_context=keys.optional_size("max_position_embeddings"),
+            decoder=Stack(
+                groups=grouped(parts, lambda one: self._norms(self._count(one), hidden)),
+                norms=self._norms(self.outer_norms, hidden),
+                positions=self.positions(keys) if self.positions else 0,
+            ),
+            head_bias=self.head_bias,
+        )
+
+    def _count(self, parts: Parts) -> int:
+        if self.layer_norms is not None:
+            return self.layer_norms
+        return self.norms_per_part * (len(parts[0]) + len(parts[1]))
+
+    def _norms(self, count: int, width: int) -> Norms:
+        return Norms(count=count, width=width, scale=self.scaled_norms, bias=self.biased_norms)
+
+
+def grouped(layers: Sequence[Parts], norms: Callable[[Parts], Norms]) -> tuple[LayerGroup, ...]:
+    """Neighbours of equal structure as groups, with the norms of each."""
+    return tuple(
+        LayerGroup(count=len(list(run)), mixers=parts[0], feed_forwards=parts[1], norms=norms(parts))
+        for parts, run in groupby(layers)
+    )
+
+
+def check_causal(config: ConfigKeys) -> None:
+    """Refuse encoder-decoder models and classifiers: their stacks and heads differ from a language model's."""
+    config.only("is_encoder_decoder", False)
+    check_heads(config, "ForCausalLM", "a causal language model")
+
+
+def check_heads(config: ConfigKeys, ending: str, what: str) -> None:
+    """Refuse model classes whose name does not end in `ending`; without any, `what` is taken for granted."""
+    for name in config.items("architectures") or []:
+        if not isinstance(name, str) or not name.endswith(ending):
+            raise config.unknown("architectures", f"has {shown(name)}, which is not {what}")

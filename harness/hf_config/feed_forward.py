@@ -1,0 +1,83 @@
+"""Readers of feed-forwards: dense ones, experts, and which layer has which."""
+
+from __future__ import annotations
+
+from harness.architecture import DenseFeedForward, FeedForward, MoeFeedForward, SharedExpert
+from harness.config_keys import ConfigKeys, shown
+
+
+def read_dense(config: ConfigKeys, layers: int, bias_key: str | None = None) -> list[FeedForward]:
+    """Gated feed-forwards of `intermediate_size` in every layer."""
+    bias = bias_key is not None and config.flag(bias_key, False)
+    return [DenseFeedForward(width=config.size("intermediate_size"), bias=bias)] * layers
+
+
+def read_expert_count(config: ConfigKeys, key: str, low: int = 1) -> int:
+    """The number of routed experts under `key` or another name: transformers 5 saves some models under an alias."""
+    names = [key, *(name for name in ("num_experts", "num_local_experts") if name != key)]
+    stated = [name for name in names if config.get(name) is not None]
+    count = config.size(stated[0] if stated else key, low=low)
+    for name in stated:
+        config.only(name, count)
+    return count
+
+
+def read_routed(
+    config: ConfigKeys, experts: int, width_key: str, *, bias: bool = False, shared: SharedExpert | None = None
+) -> MoeFeedForward:
+    """Gated experts whose width stands under `width_key`; `bias` is theirs and the router's."""
+    used = config.size("num_experts_per_tok")
+    if used > experts:
+        raise config.error("num_experts_per_tok", f"is {used}, more than the {experts} experts")
+    config.only("experts_per_token", used)
+    return MoeFeedForward(
+        experts=experts,
+        experts_per_token=used,
+        width=config.size(width_key),
+        bias=bias,
+        router_bias=bias,
+        shared=shared,
+    )
+
+
+def read_sparse(config: ConfigKeys, layers: int, count_key: str, bias: bool = False) -> list[FeedForward]:
+    """Experts of `intermediate_size` in every layer."""
+    return [read_routed(config, read_expert_count(config, count_key), "intermediate_size", bias=bias)] * layers
+
+
+def read_sparse_steps(config: ConfigKeys, layers: int, with_shared: bool) -> list[FeedForward]:
+    """Experts in every `decoder_sparse_step`-th layer but those in `mlp_only_layers` (Qwen)."""
+    step = config.optional_size("decoder_sparse_step", 1)
+    dense_layers = config.items("mlp_only_layers") or []
+    for layer in dense_layers:
+        if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < layers:
+            raise config.error("mlp_only_layers", f"has {shown(layer)}; the layers are 0 to {layers - 1}")
+    experts = read_expert_count(config, "num_experts", low=0)
+    sparse = [bool(experts) and layer not in dense_layers and (layer + 1) % (step or 1) == 0 for layer in range(layers)]
+    config.read |= {"intermediate_size", "moe_intermediate_size", "num_experts_per_tok"}
+    config.read |= {"shared_expert_intermediate_size"} if with_shared else set()
+    dense = None if all(sparse) else DenseFeedForward(width=config.size("intermediate_size"))
+    routed = None
+    if any(sparse):
+        shared = None
+        if with_shared:
+            shared = SharedExpert(width=config.size("shared_expert_intermediate_size"), sigmoid_gate=True)
+        routed = read_routed(config, experts, "moe_intermediate_size", shared=shared)
+    return [part for is_sparse in sparse if (part := routed if is_sparse else dense) is not None]
+
+
+def read_sparse_after(config: ConfigKeys, layers: int) -> list[FeedForward]:
+    """Dense layers first, then experts with shared ones (DeepSeek). `mlp_bias` is for the dense and the shared."""
+    first = config.optional_size("first_k_dense_replace", 0, low=0) or 0
+    config.only("moe_layer_freq", 1)
+    bias = config.flag("mlp_bias", False)
+    width = config.size("moe_intermediate_size")
+    if not config.has("n_shared_experts"):
+        raise config.error("n_shared_experts", "is missing; null means none")
+    count = config.optional_size("n_shared_experts", 0, low=0)
+    shared = SharedExpert(width=width * count, bias=bias) if count else None
+    routed = read_routed(config, read_expert_count(config, "n_routed_experts"), "moe_intermediate_size", shared=shared)
+    dense_layers = min(first, layers)
+    config.read.add("intermediate_size")
+    dense = [DenseFeedForward(width=config.size("intermediate_size"), bias=bias)] if dense_layers else []
+    return [*dense * dense_layers, *[routed] * (layers - dense_layers)]

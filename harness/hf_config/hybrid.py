@@ -1,0 +1,7 @@
+"""Families with recurrent layers: state spaces, linear attention, convolutions."""
+
+from __future__ import annotations
+
+from harness.hf_config.family import Family
+
+FAMILIES: dict[str, Family] = {}
