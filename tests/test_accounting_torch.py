@@ -2,108 +2,38 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from model_configs import COMPONENTS, REAL, TINY, dense, sparse
+from meta_models import build, count_by_names
+from model_configs import REAL, TINY, dense, sparse
 
 from harness.accounting import (
-    ParameterCount,
     count_parameters,
     flops_per_token,
     prefill_flops,
 )
 from harness.accounting.parts import group_accounts
 from harness.architecture import Architecture, LatentAttention
-from harness.catalog import Catalog
 from harness.hf_config import architecture_from_config, read_config
 
 pytestmark = pytest.mark.torch
 
-CATALOG = Catalog(Path(__file__).parent.parent / "suites")
-CONFIGS = {**TINY, **REAL, **{name: dict(CATALOG.load(name).config or {}) for name in CATALOG.names()}}
+CONFIGS = {**TINY, **REAL}
 DECODERS = {**dense.TINY, **sparse.TINY}
 TOKENS = 12
 # The model types whose attention modules or configuration say which window a layer has.
 WINDOWED = {"mistral", "qwen2", "qwen3", "mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "llama"}
 
-# Where a tensor belongs, by the first part of its name that matches.
-COMMON = [
-    ("embed_tokens", "embedding"),
-    ("lm_head", "head"),
-    ("norm", "norm"),
-    ("self_attn.", "attention"),
-    ("mlp.shared_expert", "shared_experts"),
-    ("mlp.experts.", "routed_experts"),
-    ("mlp.gate.", "router"),
-    ("mlp.router.", "router"),
-    ("mlp.", "dense_ffn"),
-]
 
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """transformers warns in its log about the position settings of tiny models, which do not matter here."""
-    from transformers.utils import logging as transformers_logging
-
-    logger = transformers_logging.get_logger("transformers")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    yield
-    logger.setLevel(before)
-
-
-def build(config: dict[str, Any], device: str, **options: Any) -> Any:
-    """The model that transformers makes of `config`, with random or no weights."""
-    import torch
-    import transformers
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
-    library: Any = transformers
-    with torch.device(device):
-        stated = library.AutoConfig.for_model(**config)
-        causal = config["model_type"] in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-        kind = library.AutoModelForCausalLM if causal else library.AutoModelForSeq2SeqLM
-        return kind.from_config(stated, **options).eval()
-
-
-def knows(config: dict[str, Any]) -> bool:
-    """Whether transformers has the classes of the model; the others are counted by hand in test_catalog."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
-    return config.get("model_type") in CONFIG_MAPPING_NAMES and not config.get("counted_by_hand")
-
-
-def experts_per_token(config: Any) -> int:
-    """What a model's configuration calls the experts that a token uses."""
-    names = ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_topk", "num_selected_experts")
-    return int(next(getattr(config, name) for name in names if getattr(config, name, None)))
-
-
-def count_by_names(model: Any) -> ParameterCount:
-    """Sums the tensors of a model by their names; tied tensors come once, under the input table."""
-    sums = dict.fromkeys(ParameterCount.model_fields, 0)
-    rules = [*COMPONENTS.get(model.config.model_type, []), *COMMON]
-    for name, tensor in model.named_parameters():
-        component = next(component for part, component in rules if part in name)
-        sums[component] += tensor.numel()
-        if component == "routed_experts":
-            # Stacked experts: a token uses k of the first dimension's N.
-            sums["routed_experts_used"] += tensor.numel() // tensor.shape[0] * experts_per_token(model.config)
-    return ParameterCount(**sums)
-
-
-@pytest.mark.parametrize("name", [name for name in CONFIGS if knows(CONFIGS[name])])
+@pytest.mark.parametrize("name", CONFIGS)
 def test_every_component_equals_the_tensors_of_the_model(name: str) -> None:
     expected = count_by_names(build(CONFIGS[name], "meta"))
     assert count_parameters(architecture_from_config(CONFIGS[name], name)) == expected
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGS if knows(CONFIGS[name])])
+@pytest.mark.parametrize("name", CONFIGS)
 def test_what_transformers_saves_is_read_as_the_same_structure(name: str, tmp_path: Path) -> None:
     from transformers import AutoConfig
 
