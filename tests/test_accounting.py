@@ -151,7 +151,7 @@ def without_windows(architecture: Architecture) -> Architecture:
     ("name", "total", "active"),
     [
         ("mixtral-8x7b", 46_702_792_704, 12_879_925_248),
-        ("olmoe-1b-7b-0924", 6_919_161_856, 1_282_017_280),
+        ("olmoe-1b-7b", 6_919_161_856, 1_282_017_280),
         ("qwen3-30b-a3b", 30_532_122_624, 3_353_032_704),
         ("deepseek-v2-lite", 15_706_484_224, 2_661_150_208),
         ("gpt-oss-20b", 20_914_757_184, 4_187_440_704),
@@ -207,7 +207,7 @@ def test_a_tied_table_is_active_because_the_head_multiplies_by_it() -> None:
 
 
 def test_a_correction_bias_belongs_to_the_router() -> None:
-    architecture = CATALOG.load("olmoe-1b-7b-0924").architecture
+    architecture = CATALOG.load("olmoe-1b-7b").architecture
     (group,) = architecture.decoder.groups
     biased = tuple(part.model_copy(update={"correction_bias": True}) for part in group.feed_forwards)
     changed = with_groups(architecture, (group.model_copy(update={"feed_forwards": biased}),))
