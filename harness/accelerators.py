@@ -1,4 +1,4 @@
-"""The devices of `suites/hardware/accelerators.yaml`: what their vendors promise, and what an hour of one costs."""
+"""The devices of `suites/accelerators.yaml`: what their vendors promise, and what an hour of one costs."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class AcceleratorSpec(Frozen):
 
 @dataclass(frozen=True)
 class Accelerators:
-    """The devices of `data_dir/hardware/accelerators.yaml`, read when the first one is asked for.
+    """The devices of `data_dir/accelerators.yaml`, read when the first one is asked for.
 
     Every method raises InputError for a file that cannot be read or breaks the schema, naming file and key.
     """
@@ -123,7 +123,7 @@ class Accelerators:
 
     @property
     def _path(self) -> Path:
-        return self.data_dir / "hardware" / "accelerators.yaml"
+        return self.data_dir / "accelerators.yaml"
 
     @cached_property
     def _devices(self) -> dict[str, AcceleratorSpec]:

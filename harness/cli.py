@@ -167,10 +167,10 @@ def doctor(results: ResultsOption = Path("results"), as_json: JsonOption = False
 
 def _known_suites(given: list[str]) -> dict[str, tuple[str, Suite]]:
     """The suite files that are shipped or given by path, by their own name, each with the argument that named it."""
-    from harness.resources import suites_dir
+    from harness.resources import suite_files
     from harness.suite import load_suite
 
-    paths = {str(path): path for path in sorted(suites_dir().glob("*.yaml"))}
+    paths = {str(path): path for path in suite_files().values()}
     paths |= {argument: Path(argument) for argument in given if Path(argument).is_file()}
     loaded = {argument: load_suite(path) for argument, path in paths.items()}
     return {suite.name: (argument, suite) for argument, suite in loaded.items()}

@@ -8,10 +8,18 @@ from harness.errors import InputError, nearest
 
 _PACKAGE = Path(__file__).resolve().parent
 
+ACCELERATORS_FILE = "accelerators.yaml"
+"""The one file beside the suites that is none."""
+
 
 def suites_dir() -> Path:
     """The folder of suites, models, tasks and pocket checkpoints."""
     return _shipped("suites")
+
+
+def suite_files() -> dict[str, Path]:
+    """The shipped suites by name: every YAML file of `suites_dir` but the table of accelerators."""
+    return {file.stem: file for file in sorted(suites_dir().glob("*.yaml")) if file.name != ACCELERATORS_FILE}
 
 
 def templates_dir() -> Path:
@@ -34,7 +42,7 @@ def find_suite(argument: str) -> Path:
         return path
     if argument and path.is_dir():
         raise InputError("a folder, not a suite file", where=argument, hint="name one of its .yaml files")
-    shipped = {file.stem: file for file in suites_dir().glob("*.yaml")}
+    shipped = suite_files()
     if argument in shipped:
         return shipped[argument]
     name = path.stem if path.suffix == ".yaml" else argument

@@ -15,7 +15,7 @@ from harness.errors import InputError
 
 SUITES = Path(__file__).parent.parent / "suites"
 SHIPPED = Accelerators(SUITES)
-GIVEN = yaml.safe_load((SUITES / "hardware" / "accelerators.yaml").read_text(encoding="utf-8"))
+GIVEN = yaml.safe_load((SUITES / "accelerators.yaml").read_text(encoding="utf-8"))
 NAMES = ["a100-80gb-sxm", "h100-sxm", "h200-sxm", "b200", "l40s", "rtx-4090", "mi300x", "mi325x", "a100-40gb-pcie"]
 DEVICES = [pytest.param(device, id=device.name) for device in SHIPPED]
 
@@ -109,8 +109,7 @@ class TestPeaks:
 
 
 def write(folder: Path, text: str) -> Accelerators:
-    (folder / "hardware").mkdir(exist_ok=True)
-    (folder / "hardware" / "accelerators.yaml").write_text(text, encoding="utf-8")
+    (folder / "accelerators.yaml").write_text(text, encoding="utf-8")
     return Accelerators(folder)
 
 
@@ -168,7 +167,7 @@ class TestWrongFiles:
         accelerators = write(tmp_path, changed(**changes))
         with pytest.raises(InputError) as raised:
             accelerators.load("h100-sxm")
-        place = f"{tmp_path / 'hardware' / 'accelerators.yaml'}:h100-sxm"
+        place = f"{tmp_path / 'accelerators.yaml'}:h100-sxm"
         assert raised.value.where == (f"{place}:{key}" if key else place)
         assert what in raised.value.what
         assert "\n" not in f"{raised.value.where}: {raised.value.what}"
@@ -195,7 +194,7 @@ class TestWrongFiles:
         accelerators = write(tmp_path, text)
         with pytest.raises(InputError) as raised:
             accelerators.names()
-        assert raised.value.where.startswith(str(tmp_path / "hardware" / "accelerators.yaml"))
+        assert raised.value.where.startswith(str(tmp_path / "accelerators.yaml"))
         assert what in raised.value.what
         assert "\n" not in raised.value.what
 
@@ -214,7 +213,7 @@ class TestWrongFiles:
         with pytest.raises(InputError, match="No such file"):
             Accelerators(tmp_path).names()
         write(tmp_path, "")
-        (tmp_path / "hardware" / "accelerators.yaml").write_bytes(b"\xff\xfe\x00")
+        (tmp_path / "accelerators.yaml").write_bytes(b"\xff\xfe\x00")
         with pytest.raises(InputError, match="cannot be read as YAML"):
             Accelerators(tmp_path).names()
 

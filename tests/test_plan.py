@@ -17,6 +17,7 @@ from harness import plan as plan_module
 from harness.errors import InputError
 from harness.plan import Plan, Planner
 from harness.record import Environment, MemoryScenario, QualityScenario, Scenario, ServingScenario
+from harness.resources import suite_files
 from harness.suite import parse_suite
 
 SHIPPED = Path(__file__).parents[1] / "suites"

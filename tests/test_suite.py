@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
+from harness.resources import suite_files
 from harness.suite import Serving, Suite, load_suite, parse_suite
 
 VALID: dict[str, Any] = {
@@ -24,7 +25,7 @@ VALID: dict[str, Any] = {
     "serving": [{"prompt_tokens": 32, "output_tokens": 16, "concurrency": [1, 8]}],
     "quality": {"tasks": ["facts"]},
 }
-SHIPPED = sorted((Path(__file__).parents[1] / "suites").glob("*.yaml"))
+SHIPPED = list(suite_files().values())
 
 
 def suite_of(**changes: Any) -> Suite:
