@@ -11,18 +11,26 @@ from hypothesis import strategies as st
 
 from harness.accounting import (
     PRECISIONS,
+    Limits,
     ParameterCount,
+    Scheme,
     causal_context,
     count_parameters,
     decode_bytes,
+    decode_roofline,
+    devices_needed,
     distinct_experts_bounds,
     expected_distinct_experts,
+    find_precision,
     flops_per_token,
     kv_bytes,
     kv_bytes_per_token,
     prefill_flops,
+    prefill_roofline,
+    state_bytes,
     weight_bytes,
 )
+from harness.accounting.parts import Reach, Tensor
 from harness.architecture import (
     Architecture,
     DenseFeedForward,
@@ -30,6 +38,7 @@ from harness.architecture import (
     GroupedQueryAttention,
     LatentAttention,
     LayerGroup,
+    Mamba,
     Mixer,
     MoeFeedForward,
     Norms,
@@ -43,6 +52,14 @@ CATALOG = Catalog(Path(__file__).parent.parent / "suites")
 HALF = PRECISIONS["bfloat16"]
 
 small = st.integers(1, 40)
+
+
+def structure(name: str) -> Architecture:
+    """The architecture of a model of the catalog."""
+    found = CATALOG.load(name).architecture
+    assert found is not None
+    return found
+
 
 
 @st.composite
@@ -160,14 +177,14 @@ def without_windows(architecture: Architecture) -> Architecture:
     ],
 )
 def test_totals_and_active_parameters_of_real_models(name: str, total: int, active: int) -> None:
-    count = count_parameters(CATALOG.load(name).architecture)
+    count = count_parameters(structure(name))
     assert (count.total, count.active) == (total, active)
 
 
 def test_the_components_of_mixtral() -> None:
     # 32 layers, hidden 4096, 32 query and 8 key-value heads of 128, 8 experts of 14336 of which 2 are used.
     expert = 3 * 4096 * 14336
-    assert count_parameters(CATALOG.load("mixtral-8x7b").architecture) == ParameterCount(
+    assert count_parameters(structure("mixtral-8x7b")) == ParameterCount(
         embedding=32000 * 4096,
         head=32000 * 4096,
         attention=32 * (2 * 4096 * 4096 + 2 * 4096 * 1024),
@@ -179,35 +196,33 @@ def test_the_components_of_mixtral() -> None:
 
 
 def test_the_components_of_gpt_oss() -> None:
-    count = count_parameters(CATALOG.load("gpt-oss-20b").architecture)
+    count = count_parameters(structure("gpt-oss-20b"))
     assert count.attention == 24 * (2 * 2880 * 4096 + 2 * 2880 * 512 + 4096 + 2 * 512 + 2880 + 64)
     assert count.routed_experts == 24 * 32 * (3 * 2880 * 2880 + 2 * 2880 + 2880)
     assert count.router == 24 * (2880 * 32 + 32)
 
 
 def test_published_active_parameters_follow_their_convention() -> None:
-    for model in CATALOG:
-        count = count_parameters(model.architecture)
-        if model.published.total is not None:
-            assert count.total == pytest.approx(model.published.total, rel=0.01), model.name
+    for name in ("gpt-oss-20b", "deepseek-v2-lite", "qwen3-30b-a3b", "mixtral-8x7b", "olmoe-1b-7b"):
+        published, count = CATALOG.load(name).published, count_parameters(structure(name))
         counts = {
             "all": count.active,
             "without_input_embedding": count.active_without_input_embedding,
             "non_embedding": count.active_non_embedding,
         }
-        if model.published.active is not None and model.published.active_convention is not None:
-            published = counts[model.published.active_convention]
-            assert published == pytest.approx(model.published.active, rel=0.03), model.name
+        assert published.active is not None
+        assert published.active_convention is not None
+        assert counts[published.active_convention] == pytest.approx(published.active, rel=0.03), name
 
 
 def test_a_tied_table_is_active_because_the_head_multiplies_by_it() -> None:
-    count = count_parameters(CATALOG.load("olmo-1b").architecture)
+    count = count_parameters(structure("olmo-1b"))
     assert count.active_without_input_embedding == count.active == 1_176_764_416
     assert count.active_non_embedding == 1_176_764_416 - 50304 * 2048
 
 
 def test_a_correction_bias_belongs_to_the_router() -> None:
-    architecture = CATALOG.load("olmoe-1b-7b").architecture
+    architecture = structure("olmoe-1b-7b")
     (group,) = architecture.decoder.groups
     biased = tuple(part.model_copy(update={"correction_bias": True}) for part in group.feed_forwards)
     changed = with_groups(architecture, (group.model_copy(update={"feed_forwards": biased}),))
@@ -215,38 +230,38 @@ def test_a_correction_bias_belongs_to_the_router() -> None:
 
 
 def test_decoding_mixtral_costs_two_flops_an_active_weight_and_its_attention() -> None:
-    flops = flops_per_token(CATALOG.load("mixtral-8x7b").architecture, context=1024)
+    flops = flops_per_token(structure("mixtral-8x7b"), context=1024)
     assert flops.routed_experts == 2 * 32 * 2 * 3 * 4096 * 14336
     assert flops.attention_projections == 2 * 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024)
     assert flops.attention_scores == 32 * 4 * 32 * 128 * 1024
     assert flops.router == 2 * 32 * 4096 * 8
     assert flops.head == 2 * 4096 * 32000
-    assert flops_per_token(CATALOG.load("mixtral-8x7b").architecture, context=1024, sampled=False).head == 0
+    assert flops_per_token(structure("mixtral-8x7b"), context=1024, sampled=False).head == 0
 
 
 def test_latent_attention_decodes_absorbed_and_prefills_expanded() -> None:
-    lite = CATALOG.load("deepseek-v2-lite").architecture
+    lite = structure("deepseek-v2-lite")
     assert flops_per_token(lite, context=100).attention_scores == 27 * 16 * 2 * (2 * 512 + 64) * 100
     assert prefill_flops(lite, 100).flops.attention_scores == 27 * 16 * 2 * (192 + 128) * (100 * 101 / 2)
     assert kv_bytes_per_token(lite) == 27 * (512 + 64) * 2
 
 
 def test_shared_experts_count_at_every_token() -> None:
-    flops = flops_per_token(CATALOG.load("qwen1.5-moe-a2.7b").architecture, context=1)
+    flops = flops_per_token(structure("qwen1.5-moe-a2.7b"), context=1)
     assert flops.shared_experts == 24 * 2 * (3 * 2048 * 5632 + 2048)
 
 
 def test_weights_of_gpt_oss_take_what_its_card_says() -> None:
-    model = CATALOG.load("gpt-oss-20b")
-    assert weight_bytes(model.architecture, model.weight_precision) / 2**30 == pytest.approx(12.8, abs=0.05)
+    model, precision = structure("gpt-oss-20b"), CATALOG.load("gpt-oss-20b").weight_precision
+    assert precision is not None
+    assert weight_bytes(model, precision) / 2**30 == pytest.approx(12.8, abs=0.05)
     matrices = 24 * 32 * 3 * 2880 * 2880
-    exact = matrices * 4.25 / 8 + 2 * (20_914_757_184 - matrices)
-    assert weight_bytes(model.architecture, model.weight_precision) == exact
-    assert weight_bytes(model.architecture, HALF) == 2 * 20_914_757_184
+    assert weight_bytes(model, precision) == matrices * 4.25 / 8 + 2 * (20_914_757_184 - matrices)
+    assert weight_bytes(model, HALF) == 2 * 20_914_757_184
 
 
 def test_windows_cap_the_cache() -> None:
-    model = CATALOG.load("gpt-oss-20b").architecture
+    model = structure("gpt-oss-20b")
     layer = 2 * 8 * 64 * 2
     assert kv_bytes_per_token(model) == 24 * layer
     assert kv_bytes(model, 100) == 24 * layer * 100
@@ -256,22 +271,22 @@ def test_windows_cap_the_cache() -> None:
 def test_a_step_of_qwen3_stays_below_the_memory_roofline() -> None:
     # 8 sequences at 12.9 ms a token on an H100 of 3.35 TB/s: a utilisation of 0.60. "Active only" would give 0.14 and
     # "all weights" 1.41, which no memory can do.
-    model = CATALOG.load("qwen3-30b-a3b").architecture
+    model = structure("qwen3-30b-a3b")
     utilisation = decode_bytes(model, 8, 512).total / 0.0129 / 3.35e12
     assert utilisation == pytest.approx(0.60, abs=0.02)
     assert weight_bytes(model, HALF) / 0.0129 / 3.35e12 == pytest.approx(1.41, abs=0.01)
 
 
 def test_the_input_table_is_read_by_rows_unless_the_head_is_tied_to_it() -> None:
-    untied = CATALOG.load("olmo-1b-0724").architecture
-    tied = CATALOG.load("olmo-1b").architecture
+    untied = structure("olmo-1b-0724")
+    tied = structure("olmo-1b")
     rows = 4 * 2048
     assert decode_bytes(untied, 4, 0).non_expert_weights == 2 * (1_279_787_008 - 50304 * 2048 + rows)
     assert decode_bytes(tied, 4, 0).non_expert_weights == 2 * 1_176_764_416
 
 
 def test_measured_experts_replace_the_expectation() -> None:
-    model = CATALOG.load("mixtral-8x7b").architecture
+    model = structure("mixtral-8x7b")
     expert = 2 * 3 * 4096 * 14336
     assert decode_bytes(model, 64, 1, distinct_experts=5.5).expert_weights == 32 * 5.5 * expert
     assert decode_bytes(model, 1, 1).expert_weights == pytest.approx(32 * 2 * expert)
@@ -307,7 +322,7 @@ def test_expected_experts_of_qwen3_are_fewer_than_tokens_times_experts() -> None
 def test_impossible_arguments_are_refused(call: object) -> None:
     assert callable(call)
     with pytest.raises(InputError):
-        call(CATALOG.load("mixtral-8x7b").architecture)
+        call(structure("mixtral-8x7b"))
 
 
 # Laws
@@ -415,3 +430,116 @@ def test_a_step_reads_no_more_than_there_is(architecture: Architecture, batch: i
     assert step.non_expert_weights + step.expert_weights <= weight_bytes(architecture, HALF) + rows + 1e-6
     assert step.kv_cache == batch * kv_bytes(architecture, context)
     assert step.total <= decode_bytes(architecture, batch + 1, context).total + 1e-6
+
+
+# Storage schemes, states, reach
+
+
+def test_a_block_at_the_edge_needs_a_whole_scale() -> None:
+    scheme = Scheme(bits=8, block=(128, 128), scale_bits=32)
+    assert scheme.copy_bytes(Tensor("attention", 129, 256, "matrix")) == 129 * 256 + 2 * 2 * 4
+    grouped = Scheme(bits=4, block=(1, 128), scale_bits=16, offset_bits=4)
+    assert grouped.copy_bytes(Tensor("attention", 3, 130, "matrix")) == 3 * 130 / 2 + 3 * 2 * 20 / 8
+    assert Scheme(bits=8, block=(0, 0), scale_bits=32).copy_bytes(Tensor("attention", 5, 7, "matrix")) == 35 + 4
+    assert Scheme(bits=8, block=(1, 0), scale_bits=32).copy_bytes(Tensor("attention", 5, 7, "matrix")) == 35 + 5 * 4
+
+
+def test_only_the_matrices_of_the_layers_are_quantised() -> None:
+    model = structure("mixtral-8x7b")
+    count = count_parameters(model)
+    matrices = count.attention + count.routed_experts
+    scales = 32 * (4 + 8 * 3) * 4
+    assert weight_bytes(model, PRECISIONS["fp8"]) == matrices + scales + 2 * (count.total - matrices)
+    groups = 32 * (2 * 4096 * 32 + 2 * 1024 * 32 + 8 * (2 * 14336 * 32 + 4096 * 112))
+    int4 = matrices / 2 + groups * 20 / 8 + 2 * (count.total - matrices)
+    assert weight_bytes(model, PRECISIONS["int4-g128"]) == int4
+
+
+@pytest.mark.parametrize(("alias", "key"), [("bf16", "bfloat16"), ("FP8", "fp8"), ("int4", "int4-g128")])
+def test_precisions_have_the_names_that_people_type(alias: str, key: str) -> None:
+    assert find_precision(alias) == key
+
+
+def test_an_unknown_precision_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="did you mean 'bfloat16'"):
+        find_precision("bfloat61")
+
+
+def one_layer(mixer: Mixer) -> Architecture:
+    group = LayerGroup(count=1, mixers=(mixer,), feed_forwards=(), norms=Norms(count=0, width=1))
+    stack = Stack(groups=(group,), norms=Norms(count=0, width=1))
+    return Architecture(vocab_size=1, hidden_size=8, tied_embeddings=True, max_context=None, decoder=stack)
+
+
+def test_a_state_space_layer_by_hand() -> None:
+    # inner width 16, state 4, convolution 3, rank 2
+    model = one_layer(Mamba(inner_width=16, state_size=4, conv_width=3, step_rank=2))
+    matrices = 8 * 32 + 16 * 3 + 16 * (2 + 8) + 2 * 16 + 16 * 8
+    assert count_parameters(model).attention == matrices + 16 + 16 + 16 * 4 + 16
+    flops = flops_per_token(model, context=1000, sampled=False)
+    assert (flops.attention_projections, flops.attention_state) == (2 * matrices, 4 * 16 * 4)
+    assert kv_bytes(model, 1000) == kv_bytes_per_token(model) == 0
+    assert state_bytes(model) == 2 * (16 * 4 + 16 * 2)
+
+
+def test_layers_that_share_keys_have_no_cache_of_their_own() -> None:
+    own = GroupedQueryAttention(query_heads=4, kv_heads=2, head_dim=3)
+    shared = own.model_copy(update={"keys": "shared"})
+    assert kv_bytes(one_layer(shared), 10) == 0
+    assert count_parameters(one_layer(shared)).attention == 2 * 8 * 12
+    assert count_parameters(one_layer(own)).attention == 2 * 8 * 12 + 2 * 8 * 6
+    scores = [flops_per_token(one_layer(part), context=7).attention_scores for part in (own, shared)]
+    assert scores == [7 * 4 * 12] * 2
+
+
+@settings(deadline=None)
+@given(st.integers(1, 300), st.integers(1, 50))
+def test_a_chunk_hides_what_lies_before_it(tokens: int, chunk: int) -> None:
+    reach = Reach(chunk=chunk)
+    seen = [reach.seen(context, 0) for context in range(1, tokens + 1)]
+    assert reach.causal_pairs(tokens) == sum(seen)
+    assert seen[:chunk] == list(range(1, min(tokens, chunk) + 1))
+    assert max(seen) <= chunk
+    assert reach.kept(tokens, 0) == min(tokens, chunk)
+
+
+@settings(deadline=None)
+@given(architectures(), st.sampled_from(sorted(PRECISIONS)))
+def test_no_precision_is_larger_than_float32_and_its_scales(architecture: Architecture, name: str) -> None:
+    count = count_parameters(architecture).total
+    assert count * 0.5 <= weight_bytes(architecture, PRECISIONS[name]) <= count * 8
+
+
+# Devices and rooflines
+
+
+def test_devices_hold_what_is_needed_and_one_fewer_does_not() -> None:
+    assert devices_needed(93.4e9, 80e9) == 2
+    assert devices_needed(72e9, 80e9) == 1
+    assert devices_needed(72e9 + 1, 80e9) == 2
+    assert devices_needed(0, 80e9) == 1
+    with pytest.raises(InputError):
+        devices_needed(1, 0)
+
+
+def test_the_roofline_of_qwen3_on_one_h100() -> None:
+    # Weights that 8 tokens touch, read at 3.35 TB/s; the products take a hundredth of that.
+    model, limits = structure("qwen3-30b-a3b"), Limits(peak_flops_per_s=989.4e12, bandwidth_bytes_per_s=3.35e12)
+    found = decode_roofline(model, 8, 512, precision=HALF, limits=limits)
+    assert found.memory_s == decode_bytes(model, 8, 512).total / 3.35e12
+    assert found.compute_s == 8 * flops_per_token(model, context=512).total / 989.4e12
+    assert found.bound == "memory"
+    # 611 tokens/s were measured there (ml-energy leaderboard): below the roof, and above half of it.
+    assert 0.5 < 611 / found.tokens_per_s < 1
+    prefill = prefill_roofline(model, 1, 8192, precision=HALF, limits=limits)
+    assert prefill.bound == "compute"
+    assert prefill.tokens_per_s == pytest.approx(989.4e12 / prefill_flops(model, 8192).per_token)
+
+
+@settings(deadline=None)
+@given(architectures(), st.integers(1, 64), st.integers(1, 8))
+def test_more_devices_never_slow_a_step(architecture: Architecture, batch: int, devices: int) -> None:
+    one = Limits(peak_flops_per_s=1e12, bandwidth_bytes_per_s=1e12)
+    many = one.model_copy(update={"devices": devices})
+    times = [decode_roofline(architecture, batch, 16, precision=HALF, limits=limits).step_s for limits in (one, many)]
+    assert times[0] == pytest.approx(devices * times[1])
