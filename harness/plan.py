@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.accounting import PRECISIONS, Precision, kv_bytes, weight_bytes
+from harness.accounting import PRECISIONS, kv_bytes, weight_bytes
 from harness.architecture import Architecture
 from harness.catalog import Catalog
 from harness.checkpoint import checkpoint_fingerprint
@@ -255,12 +255,14 @@ class Planner:
             hint = nearest(str(model.catalog), catalog.names())
             raise self._error(f"unknown model {model.catalog!r}", f"models[{index}].catalog", hint)
         entry = catalog.load(str(model.catalog))
-        weights: Precision | None = None
-        if entry.precision not in ("float32", "bfloat16", "float16"):
-            weights = entry.weight_precision
-        size = None if weights is None else weight_bytes(entry.architecture, weights)
-        config: dict[str, Any] = dict(entry.config)
-        return f"hub:{entry.hf_repo}", entry.hf_repo, config, model.revision or entry.revision, size
+        if entry.hf_repo is None or entry.config is None:
+            why = f"{entry.name} has no weights on the hub (it is {entry.status}), so it cannot be measured"
+            hint = "`moebench models --status released` lists those that have"
+            raise self._error(why, f"models[{index}].catalog", hint)
+        size = None
+        if entry.precision not in ("float32", "bfloat16", "float16") and entry.architecture and entry.weight_precision:
+            size = weight_bytes(entry.architecture, entry.weight_precision)
+        return f"hub:{entry.hf_repo}", entry.hf_repo, dict(entry.config), model.revision or entry.revision, size
 
     def _subject(
         self, model: Model, source: str, revision: str | None, precision: str, config: dict[str, Any]

