@@ -309,8 +309,9 @@ class TestUnknown:
             "did you mean 'olmoe-1b-7b'",
         ),
         (
-            {"models": [model(catalog="pangu-sigma")]}, "models[0].catalog", "pangu-sigma has no weights on the hub",
-            "moebench models --status released",
+            {"models": [model(catalog="pangu-sigma")]}, "models[0].catalog",
+            "pangu-sigma has no weights on the hub (it is unreleased), so it cannot be measured",
+            "`moebench models --status released`",
         ),
         ({"quality": {"tasks": ["sort", "fact"]}}, "quality.tasks[1]", "unknown task 'fact'", "did you mean 'facts'"),
         ({"quality": {"tasks": ["gsm9k"]}}, "quality.tasks[0]", "unknown task 'gsm9k'", "did you mean 'gsm8k'?"),
