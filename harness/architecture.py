@@ -46,10 +46,10 @@ class Norms(Frozen):
 class GroupedQueryAttention(Frozen):
     """Softmax attention whose query heads share key and value heads; equal numbers give multi-head attention.
 
-    `norm_parameters` are those of the norms on queries and keys. `gate_width` is the width of a learned gate on the
-    output, one more matrix of the hidden size (Qwen3-Next). `window` is the number of positions a token sees, itself
-    included; `chunk` lets it see only its own block of that many positions (Llama 4). `sinks` is one learned logit a
-    query head, `position_buckets` the learned relative positions of each head (T5).
+    `norm_parameters` are those of the norms on queries, keys and output. `gate_width` is the width of a learned gate
+    on the output, one more matrix of the hidden size (Qwen3-Next). `window` is the number of positions a token sees,
+    itself included; `chunk` lets it see only its own block of that many positions (Llama 4). `sinks` is one learned
+    logit a query head, `position_buckets` the learned relative positions of each head (T5).
 
     `keys` says whose keys and values are used: its `own`; those that an earlier layer `shared`, without matrices and
     cache of its own; or the `encoder`'s, projected once from its output (cross-attention).
@@ -197,13 +197,14 @@ class ShortConvolution(Frozen):
 class DenseFeedForward(Frozen):
     """`matrices` of hidden size by `width`: 2 (up, down), 3 with a gate, 4 where the gate is twice as wide (OpenMoE).
 
-    `bias` adds one to each.
+    `bias` adds one to each, `inner_norm` is a norm before the last one (BitNet).
     """
 
     kind: Literal["dense"] = "dense"
     width: Size
     matrices: Literal[2, 3, 4] = 3
     bias: Flag = False
+    inner_norm: Flag = False
 
 
 class SharedExpert(Frozen):

@@ -301,7 +301,8 @@ def _short_convolution(part: ShortConvolution, hidden_size: int) -> Account:
 
 @account.register
 def _dense(part: DenseFeedForward, hidden_size: int) -> Account:
-    return Account(tuple(_feed_forward("dense_ffn", hidden_size, part.width, part.matrices, bias=part.bias)))
+    tensors = _feed_forward("dense_ffn", hidden_size, part.width, part.matrices, bias=part.bias)
+    return Account((*tensors, _vector("norm", part.inner_norm * part.width)))
 
 
 @account.register

@@ -28,7 +28,8 @@ class Decoder:
     Norms stand `norms_per_part` times at each mixer and feed-forward, unless `layer_norms` gives the number of a layer
     (as where both share one). `own_names` are the family's own names of common keys, such as n_embd for hidden_size.
     `positions` gives the rows of a learned table of positions, `tied` whether head and input table are one where the
-    file does not say.
+    file does not say. `other_parameters` are learned values of a layer beside its parts. Keys that sound structural and
+    that the family's model class ignores are `ignored`; `classes` are names of it that do not end as others do.
     """
 
     mixers: Callable[[ConfigKeys, int], Sequence[Mixer | tuple[Mixer, ...]]]
@@ -42,10 +43,14 @@ class Decoder:
     head_bias: bool = False
     positions: Callable[[ConfigKeys], int] | None = None
     own_names: Mapping[str, str] = field(default_factory=dict)
+    other_parameters: int = 0
+    ignored: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
     def read(self, config: ConfigKeys) -> Architecture:
         """The structure of a decoder with a head over the vocabulary."""
-        check_causal(config)
+        check_causal(config, self.classes)
+        config.read.update(self.ignored)
         keys = config.with_names(self.own_names)
         hidden = keys.size("hidden_size")
         layers = keys.size("num_hidden_layers", high=MAX_LAYERS)
@@ -59,7 +64,7 @@ class Decoder:
             tied_embeddings=keys.flag("tie_word_embeddings", self.tied),
             max_context=keys.optional_size("max_position_embeddings"),
             decoder=Stack(
-                groups=grouped(parts, lambda one: self._norms(self._count(one), hidden)),
+                groups=grouped(parts, lambda one: self._norms(self._count(one), hidden), self.other_parameters),
                 norms=self._norms(self.outer_norms, hidden),
                 positions=self.positions(keys) if self.positions else 0,
             ),
@@ -75,21 +80,29 @@ class Decoder:
         return Norms(count=count, width=width, scale=self.scaled_norms, bias=self.biased_norms)
 
 
-def grouped(layers: Sequence[Parts], norms: Callable[[Parts], Norms]) -> tuple[LayerGroup, ...]:
+def grouped(
+    layers: Sequence[Parts], norms: Callable[[Parts], Norms], other_parameters: int = 0
+) -> tuple[LayerGroup, ...]:
     """Neighbours of equal structure as groups, with the norms of each."""
     return tuple(
-        LayerGroup(count=len(list(run)), mixers=parts[0], feed_forwards=parts[1], norms=norms(parts))
+        LayerGroup(
+            count=len(list(run)),
+            mixers=parts[0],
+            feed_forwards=parts[1],
+            norms=norms(parts),
+            other_parameters=other_parameters,
+        )
         for parts, run in groupby(layers)
     )
 
 
-def check_causal(config: ConfigKeys) -> None:
+def check_causal(config: ConfigKeys, classes: tuple[str, ...] = ()) -> None:
     """Refuse encoder-decoder models and classifiers: their stacks and heads differ from a language model's."""
     config.only("is_encoder_decoder", False)
-    check_heads(config, "ForCausalLM", "a causal language model")
+    check_heads(config, ("ForCausalLM", "LMHeadModel", *classes), "a causal language model")
 
 
-def check_heads(config: ConfigKeys, ending: str, what: str) -> None:
+def check_heads(config: ConfigKeys, ending: str | tuple[str, ...], what: str) -> None:
     """Refuse model classes whose name does not end in `ending`; without any, `what` is taken for granted."""
     for name in config.items("architectures") or []:
         if not isinstance(name, str) or not name.endswith(ending):
