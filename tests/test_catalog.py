@@ -177,13 +177,16 @@ def fairseq_moe(hidden: int, layers: int) -> tuple[int, int]:
 def translator(
     *, hidden: int, width: int, projected: int, heads: int, experts: int, used: int, sparse_layers: int, beside: bool,
 ) -> tuple[int, int]:
-    """24 + 24 layers with gated feed-forwards and two tables; `sparse_layers` and 32 position buckets in each stack."""
+    """24 + 24 layers with gated feed-forwards and two tables; `sparse_layers` and 32 position buckets in each stack.
+
+    `beside` the experts of a sparse layer may stand a dense feed-forward with a norm of its own.
+    """
     attention, feed_forward = 4 * hidden * projected, 3 * hidden * width
     encoder = 24 * (attention + 2 * hidden) + 32 * heads + hidden
     decoder = 24 * (2 * attention + 3 * hidden) + 32 * heads + hidden
     dense_layers = 2 * (24 if beside else 24 - sparse_layers)
     common = 2 * 32128 * hidden + encoder + decoder + dense_layers * feed_forward
-    common += 2 * sparse_layers * hidden * experts
+    common += 2 * sparse_layers * (hidden * experts + hidden * beside)
     return (
         common + 2 * sparse_layers * experts * feed_forward,
         common + 2 * sparse_layers * used * feed_forward,
