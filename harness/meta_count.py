@@ -1,0 +1,437 @@
+"""Parameters of a model that has no reader: its class in transformers is built on torch's meta device and counted.
+
+The meta device gives shapes without memory. Nothing is downloaded and no code of a checkpoint runs: `auto_map` is
+ignored, and a class that the installed transformers lacks is refused. A total is exact; what a token uses of it is
+stated only where the routed experts can be told from the rest for certain.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple
+
+from harness.architecture import MAX_LAYERS, MAX_SIZE
+from harness.config_keys import shown
+from harness.errors import InputError, UnknownStructureError, nearest
+from harness.schema import Frozen
+
+_MAX_BUILT_LAYERS = 2000
+"""Each layer takes milliseconds and memory for its modules; no published model has a tenth of these."""
+_MAX_BUILT_EXPERTS = 100_000
+"""Experts of all layers together, for the few classes that keep each expert as a module of its own."""
+_MAX_TABLED_POSITIONS = 10**6
+_MAX_DEPTH = 20
+
+_LAYER_KEY = re.compile(r"(layers?|blocks?|depths?|n_layer|num_hidden)$|^(n|num)_(\w+_)?(layers|blocks|stages)")
+_NUMBER_KEY = re.compile(
+    r"^(n|num)_(\w+_)?(layers?|heads?|experts)$|(hidden|vocab|intermediate|ffn|embedding)_size$|^(head|hidden)_dim$|_rank$"
+)
+_EXPERT_COUNT = re.compile(r"^(moe_)?(n|num)(_local|_routed)?_experts$")
+_PER_TOKEN = frozenset(
+    """
+    num_experts_per_tok num_experts_per_token experts_per_token moe_topk moe_top_k moe_k top_k_experts
+    num_selected_experts
+    """.split()  # noqa: SIM905 -- a list takes a line for each name
+)
+_USED_BY_DEFINITION = {"switch_transformers": 1, "nllb-moe": 2}
+"""Experts a token uses where the class has no key for it: top-1 (arXiv 2101.03961) and top-2 (arXiv 2207.04672)."""
+_VARIABLE = {
+    "longcat_flash": "its router may choose experts that compute nothing, so the number varies from token to token",
+    "zaya": "its router may skip the experts, so the number varies from token to token",
+}
+_FLATTENED = ("DbrxExperts",)
+"""Classes whose expert matrices lie one below the other in two dimensions."""
+_TABLES_ON_CPU = frozenset({"xlm", "flaubert", "ctrl", "fsmt", "marian", "pegasus", "distilbert", "roformer"})
+"""Types whose position tables are computed in Python, whatever the device."""
+_NOT_PASSED = frozenset(
+    """
+    attn_implementation _attn_implementation experts_implementation _experts_implementation quantization_config
+    auto_map dtype torch_dtype
+    """.split()  # noqa: SIM905 -- a list takes a line for each name
+)
+_LANGUAGE_MODELS = (
+    "MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
+)
+
+
+class MetaCount(Frozen):
+    """A model counted on the meta device. Units: parameters; tied tables count once.
+
+    `active` is what a token uses, None where it cannot be told for certain; `active_note` says how it was found or why
+    not. `routed_experts` are the parameters of all routed experts, None likewise. `embedding` is the input table and
+    `head` the output head with its bias, 0 where its matrix is the input table; None where the class does not name
+    them. `scope_note` says what is included in a model of several towers; empty for a plain language model.
+    """
+
+    total: int
+    active: int | None
+    active_note: str
+    routed_experts: int | None
+    embedding: int | None
+    head: int | None
+    tied_embeddings: bool | None
+    scope_note: str
+    class_name: str
+    library_version: str
+
+
+def count_on_meta_device(config: Mapping[str, object], where: str) -> MetaCount:
+    """The parameters of the model that `config` describes, which came from the file `where`.
+
+    The class is the one that `architectures` names, else the language model that transformers gives the type. Raises
+    UnknownStructureError where transformers does not know the type or the class, or the class is no language model,
+    and InputError for values with which the model cannot be built and where torch or transformers is missing.
+    """
+    _check_values(config, where)
+    _check_installed(where)
+    with _quietly_and_offline():
+        import transformers
+
+        class_name = _class_name(config, where)
+        stated, model = _build(config, class_name, where)
+        experts = _active(model, stated)
+        embedding, head, tied = _tables(model)
+        total = sum(parameter.numel() for parameter in model.parameters())
+        if total == 0:
+            raise InputError("describes a model without parameters", where=where)
+        return MetaCount(
+            total=total,
+            active=None if experts.unused is None else total - experts.unused,
+            active_note=experts.note,
+            routed_experts=experts.parameters,
+            embedding=embedding,
+            head=head,
+            tied_embeddings=tied,
+            scope_note=_scope(stated, class_name),
+            class_name=class_name,
+            library_version=f"transformers {transformers.__version__}",
+        )
+
+
+# Values, before anything is built --------------------------------------------------------------------------------
+
+
+def _check_values(config: Mapping[str, object], where: str) -> None:
+    """Refuse what would take minutes or gigabytes to build, and sizes that are none."""
+    layers = experts = 1
+    for key, value in _numbers(config, "", where):
+        name = key.rsplit(".", 1)[-1]
+        place = f"{where}:{key}"
+        if name.endswith(("_id", "_ids", "_index", "_token", "_tokens", "_length", "seed", "_theta")):
+            continue
+        if isinstance(value, bool | str | float):
+            if _NUMBER_KEY.search(name):
+                raise InputError(f"{key!r} must be a whole number, not {shown(value)}", where=place)
+            continue
+        is_layers = bool(_LAYER_KEY.search(name))
+        limit = MAX_LAYERS if is_layers else MAX_SIZE
+        if abs(value) > limit:
+            raise InputError(f"{key!r} must be at most {limit}, not {shown(value)}", where=place)
+        if name in ("hidden_size", "vocab_size", "num_hidden_layers", "num_attention_heads") and value < 1:
+            raise InputError(f"{key!r} must be at least 1, not {shown(value)}", where=place)
+        layers = max(layers, value) if is_layers else layers
+        experts = max(experts, value) if _EXPERT_COUNT.match(name) else experts
+        if name.endswith(("_positions", "_embeddings")) and value > _MAX_TABLED_POSITIONS:
+            _check_table(config, key, value, where)
+    if layers > _MAX_BUILT_LAYERS or layers * experts > _MAX_BUILT_EXPERTS * 10:
+        raise InputError(f"has {layers} layers of up to {experts} experts, too many to build", where=where)
+
+
+def _check_table(config: Mapping[str, object], key: str, value: int, where: str) -> None:
+    if config.get("model_type") in _TABLES_ON_CPU:
+        raise InputError(f"{key!r} must be at most {_MAX_TABLED_POSITIONS}, not {value}", where=f"{where}:{key}")
+
+
+def _numbers(value: object, path: str, where: str, depth: int = 0) -> Iterator[tuple[str, int | float | bool | str]]:
+    """Every plain value with its dotted key, entries of lists under the list's own key."""
+    if depth > _MAX_DEPTH:
+        raise InputError(f"{path!r} is nested too deeply", where=f"{where}:{path}")
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key not in ("id2label", "label2id", "quantization_config", "task_specific_params"):
+                yield from _numbers(inner, f"{path}.{key}" if path else str(key), where, depth + 1)
+    elif isinstance(value, list):
+        if len(value) > MAX_LAYERS and _LAYER_KEY.search(path):
+            raise InputError(f"{path!r} has {len(value)} entries", where=f"{where}:{path}")
+        for inner in value:
+            yield from _numbers(inner, path, where, depth + 1)
+    elif isinstance(value, bool | int | float | str):
+        yield path, value
+
+
+# The class -------------------------------------------------------------------------------------------------------
+
+
+def _check_installed(where: str) -> None:
+    for name in ("torch", "transformers"):
+        if importlib.util.find_spec(name) is None:
+            raise InputError(
+                f"its structure has no reader, and {name}, which could build the model, is not installed",
+                where=where,
+                hint="pip install 'moebench[cpu]' (or 'moebench[cuda]')",
+            )
+
+
+@contextmanager
+def _quietly_and_offline() -> Iterator[None]:
+    """No log, no warnings, and no network: some classes would fetch kernels or backbones."""
+    from huggingface_hub import constants
+
+    logger = logging.getLogger("transformers")
+    level, offline = logger.level, constants.HF_HUB_OFFLINE
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    constants.HF_HUB_OFFLINE = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        logger.setLevel(level)
+        constants.HF_HUB_OFFLINE = offline
+
+
+def _class_name(config: Mapping[str, object], where: str) -> str:
+    """The class to build. Raises UnknownStructureError for a type or class that transformers lacks."""
+    from transformers.models.auto import modeling_auto
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING_NAMES:
+        hint = nearest(str(model_type), CONFIG_MAPPING_NAMES)
+        raise _unknown(f"transformers does not know 'model_type' {shown(model_type)}", f"{where}:model_type", hint)
+    known: list[str] = []
+    for table in _LANGUAGE_MODELS:
+        entry = getattr(modeling_auto, table).get(model_type, ())
+        known += [entry] if isinstance(entry, str) else entry
+    named = config.get("architectures") or []
+    if not isinstance(named, list) or len(named) > 1:
+        raise _unknown(f"'architectures' is {shown(named)}, not one class", f"{where}:architectures")
+    if not known:
+        what = f"{model_type!r} has no class of a language model in transformers"
+        raise _unknown(what, f"{where}:model_type")
+    if named and named[0] not in known:
+        what = f"'architectures' names {shown(named[0])}; of type {model_type!r} only {_listed(known)} can be counted"
+        raise _unknown(what, f"{where}:architectures")
+    if not named and model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and len(set(known)) == 1:
+        encoder = known[0].removesuffix("Decoder") in _encoders()
+        if encoder:
+            what = f"without 'architectures' a {model_type!r} model may be an encoder or a decoder"
+            raise _unknown(what, f"{where}:architectures", "name the class, such as " + known[0])
+    return str(named[0]) if named else known[0]
+
+
+def _encoders() -> frozenset[str]:
+    """Decoder classes that share their type with an encoder of the same stack."""
+    from transformers.models.auto import modeling_auto
+
+    causal = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return frozenset(causal[one] for one in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES if one in causal)
+
+
+def _listed(names: list[str]) -> str:
+    return " or ".join(dict.fromkeys(names))
+
+
+def _unknown(what: str, where: str, hint: str = "") -> UnknownStructureError:
+    return UnknownStructureError(
+        what, where=where, hint=hint or "this structure is not counted, because a guess would be wrong"
+    )
+
+
+def _build(config: Mapping[str, object], class_name: str, where: str) -> tuple[Any, Any]:
+    """The configuration with the library's defaults, and the model without memory."""
+    import torch
+    import transformers
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    try:
+        stated = CONFIG_MAPPING[config["model_type"]].from_dict(_passed(config))
+        with torch.device("meta"):
+            model = getattr(transformers, class_name)(stated)
+    except (
+        ValueError, TypeError, LookupError, AttributeError, RuntimeError, ImportError, ArithmeticError, AssertionError,
+        OSError, MemoryError, StrictDataclassError,
+    ) as error:
+        raise InputError(f"transformers cannot build {class_name} from it: {_reason(error)}", where=where) from None
+    return stated, model
+
+
+def _passed(value: Any) -> Any:
+    """A copy for the library, which changes it, without what selects kernels, precisions or remote code."""
+    if isinstance(value, Mapping):
+        return {key: _passed(inner) for key, inner in value.items() if key not in _NOT_PASSED}
+    return [_passed(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = f"{text} is missing" if isinstance(error, KeyError) else text
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+# Experts ---------------------------------------------------------------------------------------------------------
+
+
+class _Experts(NamedTuple):
+    """Parameters of all routed experts and of those that a token does not use; None where that is not certain."""
+
+    parameters: int | None
+    unused: int | None
+    note: str
+
+
+class _Bank(NamedTuple):
+    """The `size` experts of one layer."""
+
+    size: int
+    parameters: int
+
+
+class _UncertainError(Exception):
+    """The experts cannot be told from the rest; the message says why."""
+
+
+def _active(model: Any, stated: Any) -> _Experts:
+    try:
+        counts = _stated(stated, lambda key: bool(_EXPERT_COUNT.match(key)))
+        banks = [_bank(path, module, parent) for path, module, parent in _expert_modules(model)]
+        if not banks:
+            return _without_banks(model, counts)
+        per_token = _per_token(stated, banks, counts)
+    except _UncertainError as reason:
+        return _Experts(None, None, f"not known: {reason}")
+    routed = sum(bank.parameters for bank in banks)
+    unused = sum(bank.parameters // bank.size * (bank.size - per_token) for bank in banks)
+    return _Experts(routed, unused, f"a token uses {per_token} of {banks[0].size} experts in {len(banks)} places")
+
+
+def _per_token(stated: Any, banks: list[_Bank], counts: set[int]) -> int:
+    """The experts that a token uses. Raises _UncertainError unless configuration and tensors agree on one number."""
+    used = _used(stated)
+    found = {bank.size for bank in banks}
+    if stated.model_type in _VARIABLE:
+        raise _UncertainError(_VARIABLE[stated.model_type])
+    if counts != found or len(found) != 1:
+        what = f"the configuration states {_together(counts)} experts, the layers have {_together(found)}"
+        raise _UncertainError(what)
+    if len(used) != 1:
+        raise _UncertainError(f"the configuration states {_together(used)} experts a token")
+    (per_token,), (count,) = used, found
+    if not 1 <= per_token <= count:
+        raise _UncertainError(f"a token cannot use {per_token} of {count} experts")
+    return per_token
+
+
+def _together(values: set[int]) -> str:
+    return " and ".join(str(value) for value in sorted(values)) or "no"
+
+
+def _without_banks(model: Any, counts: set[int]) -> _Experts:
+    if any(count > 1 for count in counts):
+        raise _UncertainError("the configuration states experts, but no tensors of them were identified")
+    for name, _ in model.named_parameters():
+        if "expert" in name.lower():
+            raise _UncertainError(f"the tensor {name} is called an expert's, but the configuration states no experts")
+    return _Experts(0, 0, "no routed experts: every token uses all parameters")
+
+
+def _expert_modules(model: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The outermost modules that hold routed experts, with their parents."""
+    import torch
+
+    modules = dict(model.named_modules())
+    found: list[str] = []
+    for path, module in modules.items():
+        name, last = type(module).__name__, path.rsplit(".", 1)[-1]
+        listed = isinstance(module, torch.nn.ModuleList | torch.nn.ModuleDict) and "expert" in last.lower()
+        if not (name.endswith("Experts") or listed) or path.startswith(tuple(f"{one}." for one in found)):
+            continue
+        if "shared" in last.lower():
+            continue
+        found.append(path)
+        yield path, module, modules[path.rpartition(".")[0]]
+
+
+def _bank(path: str, module: Any, parent: Any) -> _Bank:
+    """The experts in `module`. Raises _UncertainError where they are not alike or no router beside them fits."""
+    import torch
+
+    own = dict(module.named_parameters())
+    if not own:
+        raise _UncertainError(f"{path} has no parameters")
+    if isinstance(module, torch.nn.ModuleList | torch.nn.ModuleDict):
+        sizes = (sum(p.numel() for p in child.parameters()) for child in module.children())
+        children = [size for size in sizes if size]
+        count, alike = len(children), len(set(children)) == 1
+    elif type(module).__name__ in _FLATTENED:
+        count = int(getattr(module, "num_experts", 0) or 0)
+        alike = count > 0 and all(p.shape[0] % count == 0 for p in own.values())
+    else:
+        count = next(iter(own.values())).shape[0]
+        alike = all(p.shape[0] == count for p in own.values()) and any(p.ndim == 3 for p in own.values())
+    if not alike:
+        raise _UncertainError(f"the tensors of {path} are not one block an expert")
+    inside = {id(parameter) for parameter in own.values()}
+    beside = (parameter for parameter in parent.parameters() if id(parameter) not in inside and parameter.ndim == 2)
+    if not any(parameter.shape[0] == count for parameter in beside):
+        raise _UncertainError(f"no router of {count} outputs stands beside {path}")
+    return _Bank(count, sum(p.numel() for p in own.values()))
+
+
+def _stated(stated: Any, is_wanted: Any) -> set[int]:
+    """What a configuration and those inside of it say under the keys that their classes declare."""
+    found: set[int] = set()
+    declared = {field.name for field in fields(stated)} if is_dataclass(stated) else set(vars(stated))
+    declared |= set(getattr(stated, "attribute_map", {}).values())
+    for key, value in vars(stated).items():
+        if hasattr(value, "model_type") and hasattr(value, "to_dict"):
+            found |= _stated(value, is_wanted)
+        elif key in declared and is_wanted(key) and value is not None:
+            values = value if isinstance(value, list | tuple) else [value]
+            if any(isinstance(one, bool) or not isinstance(one, int) for one in values):
+                raise _UncertainError(f"{key!r} is {shown(value)}")
+            found |= set(values)
+    return found
+
+
+def _used(stated: Any) -> set[int]:
+    if stated.model_type in _USED_BY_DEFINITION:
+        return {_USED_BY_DEFINITION[stated.model_type]}
+    if getattr(stated, "is_heterogeneous", False):
+        raise _UncertainError("'per_layer_config' gives layers their own settings")
+    return _stated(stated, _PER_TOKEN.__contains__)
+
+
+# Tables and towers -----------------------------------------------------------------------------------------------
+
+
+def _tables(model: Any) -> tuple[int | None, int | None, bool | None]:
+    """Parameters of the input table and of the output head, and whether their matrix is one."""
+    try:
+        table, head = model.get_input_embeddings(), model.get_output_embeddings()
+    except (AttributeError, NotImplementedError):
+        return None, None, None
+    weight = getattr(table, "weight", None)
+    if weight is None or getattr(head, "weight", None) is None:
+        return (None if weight is None else int(weight.numel())), None, None
+    own = sum(parameter.numel() for parameter in head.parameters() if parameter is not weight)
+    return int(weight.numel()), int(own), head.weight is weight
+
+
+def _scope(stated: Any, class_name: str) -> str:
+    """What a model of several towers includes."""
+    towers = sorted(key for key in getattr(stated, "sub_configs", {}) if getattr(stated, key, None) is not None)
+    towers = [key for key in towers if key != "text_config"]
+    if not towers:
+        return ""
+    return f"the whole {class_name} is counted, with what {', '.join(towers)} describes"
