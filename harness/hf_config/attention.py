@@ -89,6 +89,27 @@ def every_other_layer(config: ConfigKeys, layer: int) -> bool:
     return layer % 2 == 0
 
 
+def each_layer(config: ConfigKeys, layer: int) -> bool:
+    """All of them."""
+    return True
+
+
+def not_each_fourth_layer(config: ConfigKeys, layer: int) -> bool:
+    """Three layers, then one that sees all."""
+    return (layer + 1) % 4 != 0
+
+
+def not_first_of_four_layers(config: ConfigKeys, layer: int) -> bool:
+    """One layer that sees all, then three."""
+    return layer % 4 != 0
+
+
+def by_pattern(config: ConfigKeys, layer: int, default: int) -> bool:
+    """All but each `sliding_window_pattern`-th."""
+    period = config.optional_size("sliding_window_pattern", default)
+    return (layer + 1) % (period or default) != 0
+
+
 def listed_windows(
     config: ConfigKeys,
     layers: int,
@@ -113,13 +134,17 @@ def listed_windows(
 
 @dataclass(frozen=True)
 class GroupedQuery:
-    """Reads grouped-query attention. `bias_key` and its default switch the biases of queries, keys and values."""
+    """Reads grouped-query attention. `bias_key` and its default switch the biases of queries, keys and values.
+
+    The output has a bias where they have one and `output_biased`, or where `output_bias_key` says so.
+    """
 
     windows: Windows = no_window
     qk_norm: QkNorm = no_qk_norm
     bias_key: str | None = None
     bias: bool = False
     output_biased: bool = False
+    output_bias_key: str | None = None
     head_dim: int | None = None
     kv_optional: bool = False
     sinks: bool = False
@@ -131,6 +156,9 @@ class GroupedQuery:
         biased = self.bias if self.bias_key is None else config.flag(self.bias_key, self.bias)
         if self.bias_key is None:
             config.only("qkv_bias", self.bias)
+        output_biased = biased and self.output_biased
+        if self.output_bias_key is not None:
+            output_biased = config.flag(self.output_bias_key, False)
         norm_parameters = self.qk_norm(config.size("hidden_size"), queries, keys, head_dim)
         config.only("use_qk_norm", bool(norm_parameters))
         return [
@@ -139,13 +167,61 @@ class GroupedQuery:
                 kv_heads=keys,
                 head_dim=head_dim,
                 qkv_bias=biased,
-                output_bias=biased and self.output_biased,
+                output_bias=output_biased,
                 norm_parameters=norm_parameters,
                 window=window,
                 sinks=self.sinks,
             )
             for window in self.windows(config, layers)
         ]
+
+
+@dataclass(frozen=True)
+class EqualHeads:
+    """Reads attention whose query heads divide the hidden size evenly, whatever 'head_dim' says.
+
+    `kv_heads` gives the key-value heads where they are not as many, from the configuration and the query heads.
+    """
+
+    qkv_bias: bool = False
+    output_bias: bool = False
+    windows: Windows = no_window
+    qk_norm: QkNorm = no_qk_norm
+    kv_heads: Callable[[ConfigKeys, int], int] | None = None
+
+    def __call__(self, config: ConfigKeys, layers: int) -> list[Mixer]:
+        """One attention a layer."""
+        config.get("head_dim")
+        hidden, queries = config.size("hidden_size"), config.size("num_attention_heads")
+        if hidden % queries:
+            raise config.error("hidden_size", f"is {hidden}, not a multiple of {queries} attention heads")
+        keys = queries
+        if self.kv_heads is None:
+            config.only("num_key_value_heads", queries)
+        else:
+            keys = self.kv_heads(config, queries)
+        return [
+            GroupedQueryAttention(
+                query_heads=queries,
+                kv_heads=keys,
+                head_dim=hidden // queries,
+                qkv_bias=self.qkv_bias,
+                output_bias=self.output_bias,
+                norm_parameters=self.qk_norm(hidden, queries, keys, hidden // queries),
+                window=window,
+            )
+            for window in self.windows(config, layers)
+        ]
+
+
+def stated_kv_heads(config: ConfigKeys, queries: int) -> int:
+    """The stated key-value heads, which must be there; null means as many as there are query heads."""
+    return read_heads(config, False)[1]
+
+
+def optional_kv_heads(config: ConfigKeys, queries: int) -> int:
+    """The stated key-value heads, as many as there are query heads where they are not stated."""
+    return read_heads(config, True)[1]
 
 
 def read_latent(config: ConfigKeys, layers: int) -> list[Mixer]:

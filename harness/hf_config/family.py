@@ -80,6 +80,17 @@ class Decoder:
         return Norms(count=count, width=width, scale=self.scaled_norms, bias=self.biased_norms)
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """A family whose keys decide which decoder it is: `choose` reads them and gives its reader."""
+
+    choose: Callable[[ConfigKeys], Decoder]
+
+    def read(self, config: ConfigKeys) -> Architecture:
+        """The structure of the chosen decoder."""
+        return self.choose(config).read(config)
+
+
 def grouped(
     layers: Sequence[Parts], norms: Callable[[Parts], Norms], other_parameters: int = 0
 ) -> tuple[LayerGroup, ...]:

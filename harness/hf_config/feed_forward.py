@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 from harness.architecture import DenseFeedForward, FeedForward, MoeFeedForward, SharedExpert
 from harness.config_keys import ConfigKeys, shown
 
@@ -10,6 +13,29 @@ def read_dense(config: ConfigKeys, layers: int, bias_key: str | None = None) -> 
     """Gated feed-forwards of `intermediate_size` in every layer."""
     bias = bias_key is not None and config.flag(bias_key, False)
     return [DenseFeedForward(width=config.size("intermediate_size"), bias=bias)] * layers
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Reads one dense feed-forward a layer. `bias_key` and its default switch the biases.
+
+    It is `intermediate_size` wide, and `times_hidden` the hidden size where that is not stated.
+    """
+
+    matrices: Literal[2, 3, 4] = 3
+    bias_key: str | None = None
+    bias: bool = False
+    inner_norm: bool = False
+    times_hidden: int | None = None
+
+    def __call__(self, config: ConfigKeys, layers: int) -> list[FeedForward]:
+        """The same in every layer."""
+        if self.times_hidden is None or config.get("intermediate_size") is not None:
+            width = config.size("intermediate_size")
+        else:
+            width = self.times_hidden * config.size("hidden_size")
+        bias = self.bias if self.bias_key is None else config.flag(self.bias_key, self.bias)
+        return [DenseFeedForward(width=width, matrices=self.matrices, bias=bias, inner_norm=self.inner_norm)] * layers
 
 
 def read_expert_count(config: ConfigKeys, key: str, low: int = 1) -> int:
