@@ -47,9 +47,10 @@ class GroupedQueryAttention(Frozen):
     """Softmax attention whose query heads share key and value heads; equal numbers give multi-head attention.
 
     `norm_parameters` are those of the norms on queries, keys and output. `gate_width` is the width of a learned gate
-    on the output, one more matrix of the hidden size (Qwen3-Next). `window` is the number of positions a token sees,
-    itself included; `chunk` lets it see only its own block of that many positions (Llama 4). `sinks` is one learned
-    logit a query head, `position_buckets` the learned relative positions of each head (T5).
+    on the output, one more matrix of the hidden size (Qwen3-Next), with `gate_bias` and its bias. `window` is the
+    number of positions a token sees, itself included; `chunk` lets it see only its own block of that many positions
+    (Llama 4). `sinks` is one learned logit a query head, `position_buckets` the learned relative positions of each
+    head (T5).
 
     `keys` says whose keys and values are used: its `own`; those that an earlier layer `shared`, without matrices and
     cache of its own; or the `encoder`'s, projected once from its output (cross-attention).
@@ -64,6 +65,7 @@ class GroupedQueryAttention(Frozen):
     output_bias: Flag = False
     norm_parameters: OptionalSize = 0
     gate_width: OptionalSize = 0
+    gate_bias: Flag = False
     window: Size | None = None
     chunk: Size | None = None
     sinks: Flag = False
@@ -175,6 +177,18 @@ class GatedDeltaNet(Frozen):
     conv_width: Size
 
 
+class KimiDeltaAttention(Frozen):
+    """Linear attention with a delta rule whose decay is one a channel: a state of heads * head_dim * head_dim.
+
+    Decays and output gates are projected over `head_dim` values (Kimi Linear, arXiv 2510.26692, section 3).
+    """
+
+    kind: Literal["kimi_delta"] = "kimi_delta"
+    heads: Size
+    head_dim: Size
+    conv_width: Size
+
+
 class LightningAttention(Frozen):
     """Linear attention with a fixed decay a head and a gated, normalised output (MiniMax-01, arXiv 2501.08313)."""
 
@@ -254,6 +268,7 @@ Mixer = Annotated[
     | Mamba
     | Mamba2
     | GatedDeltaNet
+    | KimiDeltaAttention
     | LightningAttention
     | ShortConvolution,
     Field(discriminator="kind"),

@@ -18,6 +18,7 @@ from harness.architecture import (
     DenseFeedForward,
     GatedDeltaNet,
     GroupedQueryAttention,
+    KimiDeltaAttention,
     LatentAttention,
     LayerGroup,
     LightningAttention,
@@ -154,6 +155,7 @@ def _grouped_query(part: GroupedQueryAttention, hidden_size: int) -> Account:
         biases += part.qkv_bias * (key + value)
     if part.gate_width:
         tensors.append(_matrix("attention", hidden_size, part.gate_width))
+    biases += part.gate_bias * part.gate_width
     biases += part.query_heads * (part.sinks + part.position_buckets)
     tensors += [_vector("attention", biases), _vector("norm", part.norm_parameters)]
     score_flops = 2 * part.query_heads * (part.head_dim + part.value_dim)
@@ -267,6 +269,31 @@ def _gated_delta_net(part: GatedDeltaNet, hidden_size: int) -> Account:
         # the state is read at the key, written, and read at the query
         state_flops=6 * state,
         state_elements=state + channels * (part.conv_width - 1),
+    )
+
+
+@account.register
+def _kimi_delta(part: KimiDeltaAttention, hidden_size: int) -> Account:
+    width = part.heads * part.head_dim
+    state = width * part.head_dim
+    return Account(
+        (
+            _matrix("attention", hidden_size, 3 * width),
+            Tensor("attention", 3 * width, part.conv_width, "convolution"),
+            # decays and output gates, each through the width of a head
+            _matrix("attention", hidden_size, 2 * part.head_dim),
+            _matrix("attention", part.head_dim, width),
+            _matrix("attention", part.head_dim, width),
+            # how much of each token is written
+            _matrix("attention", hidden_size, part.heads),
+            _matrix("attention", width, hidden_size),
+            # the bias of the time step of each channel, and the decay of each head
+            _vector("attention", width + part.heads),
+            _vector("norm", part.head_dim),
+        ),
+        # the state is read at the key, written, and read at the query
+        state_flops=6 * state,
+        state_elements=state + 3 * width * (part.conv_width - 1),
     )
 
 
