@@ -22,6 +22,9 @@ COMMON = [
     ("mlp.", "dense_ffn"),
 ]
 
+# Learned values that steer the choice of experts; transformers keeps them as buffers, and checkpoints have them.
+CORRECTIONS = ("e_score_correction_bias", "expert_bias")
+
 
 def build(config: dict[str, Any], device: str, **options: Any) -> Any:
     """The model that transformers makes of `config`, with random or no weights."""
@@ -53,7 +56,10 @@ def experts_per_token(config: Any) -> int:
 
 
 def count_by_names(model: Any) -> ParameterCount:
-    """Sums the tensors of a model by their names; tied tensors come once, under the input table."""
+    """Sums the tensors of a model by their names; tied tensors come once, under the input table.
+
+    What is named a shared expert but has no routed ones beside it is a dense feed-forward (Granite 4).
+    """
     sums = dict.fromkeys(ParameterCount.model_fields, 0)
     rules = [*COMPONENTS.get(model.config.model_type, []), *COMMON]
     for name, tensor in model.named_parameters():
@@ -62,4 +68,7 @@ def count_by_names(model: Any) -> ParameterCount:
         if component == "routed_experts":
             # Stacked experts: a token uses k of the first dimension's N.
             sums["routed_experts_used"] += tensor.numel() // tensor.shape[0] * experts_per_token(model.config)
+    sums["router"] += sum(tensor.numel() for name, tensor in model.named_buffers() if name.endswith(CORRECTIONS))
+    if not sums["routed_experts"]:
+        sums["dense_ffn"] += sums.pop("shared_experts")
     return ParameterCount(**sums)
