@@ -239,7 +239,8 @@ class MoeFeedForward(Frozen):
 
     `matrices` are those of one expert, as for a dense feed-forward. `router_bias` is added to the router's logits;
     `correction_bias` only steers the choice of experts. Both are one value an expert. With `latent_width` tokens are
-    projected to that width before the experts and back behind them (Nemotron 3).
+    projected to that width before the experts and back behind them (Nemotron 3). `router_width` is the width inside of
+    a router of two matrices (Skywork-MoE), `output_bias` one vector of the hidden size for all experts (JetMoE).
     """
 
     kind: Literal["moe"] = "moe"
@@ -252,6 +253,8 @@ class MoeFeedForward(Frozen):
     correction_bias: Flag = False
     shared: SharedExpert | None = None
     latent_width: Size | None = None
+    router_width: Size | None = None
+    output_bias: Flag = False
 
     @model_validator(mode="after")
     def _enough_experts(self) -> MoeFeedForward:

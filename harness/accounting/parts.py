@@ -339,8 +339,11 @@ def _moe(part: MoeFeedForward, hidden_size: int) -> Account:
         Tensor(one.component, one.rows, one.columns, one.kind, part.experts, part.experts_per_token)
         for one in _feed_forward("routed_experts", inside, part.width, part.matrices, bias=part.bias)
     ]
-    tensors.append(_matrix("router", hidden_size, part.experts))
+    tensors.append(_matrix("router", part.router_width or hidden_size, part.experts))
+    if part.router_width:
+        tensors.append(_matrix("router", hidden_size, part.router_width))
     tensors.append(_vector("router", part.experts * (part.router_bias + part.correction_bias)))
+    tensors.append(_vector("other", part.output_bias * hidden_size))
     if part.latent_width:
         # what leads into the experts and out again is used by every token, like a shared expert
         tensors += [
