@@ -14,7 +14,7 @@ from harness.errors import InputError, UnknownStructureError
 _NOT_STRUCTURE = frozenset(
     """
     attention_dropout attn_dropout attn_implementation aux_loss_alpha embedding_dropout embd_pdrop ep_size
-    expert_dropout hidden_act hidden_activation hidden_dropout initial_context_length max_window_layers n_group
+    expert_dropout hidden_dropout initial_context_length max_window_layers n_group
     norm_eps norm_topk_prob num_labels output_attentions output_hidden_states output_router_logits pretraining_tp
     problem_type rms_norm_eps layer_norm_eps routed_scaling_factor router_aux_loss_coef router_jitter_noise
     router_z_loss_coef scoring_func seq_aux swiglu_alpha swiglu_limit topk_group topk_method expert_capacity
@@ -22,6 +22,14 @@ _NOT_STRUCTURE = frozenset(
     encoder_no_repeat_ngram_size no_repeat_ngram_size num_beams num_beam_groups num_return_sequences
     _attn_implementation _experts_implementation original_max_position_embeddings
     """.split()  # noqa: SIM905 -- a list takes a line for each name
+)
+_ACTIVATIONS = frozenset({"activation_function", "hidden_act", "hidden_activation", "mlp_hidden_act"})
+# Activations without parameters; others have some (prelu, xielu), or are gates that a family's reader must know.
+_PLAIN_ACTIVATIONS = frozenset(
+    """
+    gelu gelu_10 gelu_accurate gelu_fast gelu_new gelu_python gelu_python_tanh gelu_pytorch_tanh hardswish laplace
+    leaky_relu linear mish quick_gelu relu relu2 relu6 sigmoid silu swish tanh
+    """.split()  # noqa: SIM905 -- as above
 )
 _STRUCTURAL = re.compile(
     r"adapter|attention|attn|bias|bottleneck|conv|cross|decoder|dense|depth|dim|embed|encoder|expert|ffn|gate|heads?"
@@ -94,9 +102,9 @@ class ConfigKeys:
         return default if value is None else self._whole(key, value, low, MAX_SIZE)
 
     def flag(self, key: str, default: bool) -> bool:
-        """true or false; `default` where it is absent or null."""
+        """true or false; `default` where it is absent. null means false: refused where that is not the default."""
         value = self.get(key)
-        if value is None:
+        if value is None and not (default and self.has(key)):
             return default
         if not isinstance(value, bool):
             raise self.error(key, f"must be true or false, not {shown(value)}")
@@ -119,6 +127,9 @@ class ConfigKeys:
         """Refuse keys that nobody read, that may change the structure, and that are switched on."""
         for key, value in self.values.items():
             if key in self.read or key in _NOT_STRUCTURE or not value:
+                continue
+            if key in _ACTIVATIONS:
+                self.only(key, *_PLAIN_ACTIVATIONS)
                 continue
             if key.endswith(("token_id", "_dropout", "_loss_coef", "_init_std", "initializer_range")):
                 continue

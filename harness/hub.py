@@ -24,7 +24,8 @@ def resolve_config(argument: str) -> tuple[dict[str, object], str]:
         is_folder, is_there = path.is_dir(), path.exists()
     except (OSError, ValueError) as error:
         # a name that no file system can hold
-        raise InputError(f"is no path: {_short(str(error))}", where=_short(argument), hint="give a path or owner/name") from None
+        what, hint = f"is no path: {_short(str(error))}", "give a path or owner/name"
+        raise InputError(what, where=_short(argument), hint=hint) from None
     if is_there or not _REPOSITORY.fullmatch(argument):
         return read_config(path), str(path / "config.json" if is_folder else path)
     return read_config(_fetched(argument)), f"{argument}/config.json"

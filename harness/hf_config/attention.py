@@ -68,7 +68,7 @@ def one_window(config: ConfigKeys, layers: int, default: int | None, switch: str
     """The same window in every layer; with `switch`, only where that flag is on."""
     fallback = default if not config.has("sliding_window") else None
     if switch is not None and not config.flag(switch, False):
-        config.get("sliding_window")
+        config.optional_size("sliding_window", low=-1)
         return [None] * layers
     return [config.optional_size("sliding_window", fallback)] * layers
 

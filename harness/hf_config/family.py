@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -9,6 +10,16 @@ from typing import Protocol
 
 from harness.architecture import MAX_LAYERS, Architecture, FeedForward, LayerGroup, Mixer, Norms, Stack
 from harness.config_keys import ConfigKeys, shown
+
+_HEAD = re.compile(r"(ForCausalLM|(With)?LMHeadModel|ForConditionalGeneration|MTModel)$")
+_OTHER_STEMS = {
+    "gpt-sw3": "gpt2",
+    "grok-1": "grok1model",
+    "hunyuan_v1_dense": "hunyuandensev1",
+    "hunyuan_v1_moe": "hunyuanmoev1",
+    "kimi_k2": "deepseekv3",
+}
+"""Model types whose classes begin with another name."""
 
 Parts = tuple[tuple[Mixer, ...], tuple[FeedForward, ...]]
 """What one layer consists of."""
@@ -114,7 +125,24 @@ def check_causal(config: ConfigKeys, classes: tuple[str, ...] = ()) -> None:
 
 
 def check_heads(config: ConfigKeys, ending: str | tuple[str, ...], what: str) -> None:
-    """Refuse model classes whose name does not end in `ending`; without any, `what` is taken for granted."""
+    """Refuse model classes whose name does not end in `ending`, or does not begin as the model type does.
+
+    A class of another name may have another structure under the same keys. Without any, `what` is taken for granted.
+    """
+    model_type = str(config.get("model_type"))
     for name in config.items("architectures") or []:
         if not isinstance(name, str) or not name.endswith(ending):
             raise config.unknown("architectures", f"has {shown(name)}, which is not {what}")
+        if name in ending or _letters(_HEAD.sub("", name)) in _stems(model_type):
+            continue
+        raise config.unknown("architectures", f"has {shown(name)}, which is no class of type {model_type!r}")
+
+
+def _stems(model_type: str) -> tuple[str, str, str]:
+    """How the names of a type's classes may begin; the text part of a model with towers bears the whole's name."""
+    stem = _letters(model_type)
+    return stem, stem.removesuffix("text"), _OTHER_STEMS.get(model_type, stem)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

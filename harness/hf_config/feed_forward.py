@@ -80,8 +80,9 @@ def read_sparse_steps(config: ConfigKeys, layers: int, with_shared: bool) -> lis
             raise config.error("mlp_only_layers", f"has {shown(layer)}; the layers are 0 to {layers - 1}")
     experts = read_expert_count(config, "num_experts", low=0)
     sparse = [bool(experts) and layer not in dense_layers and (layer + 1) % (step or 1) == 0 for layer in range(layers)]
-    config.read |= {"intermediate_size", "moe_intermediate_size", "num_experts_per_tok"}
-    config.read |= {"shared_expert_intermediate_size"} if with_shared else set()
+    unused = ("intermediate_size", "moe_intermediate_size", "num_experts_per_tok")
+    for key in (*unused, "shared_expert_intermediate_size") if with_shared else unused:
+        config.optional_size(key, low=0)
     dense = None if all(sparse) else DenseFeedForward(width=config.size("intermediate_size"))
     routed = None
     if any(sparse):
@@ -101,9 +102,11 @@ def read_sparse_after(config: ConfigKeys, layers: int) -> list[FeedForward]:
     if not config.has("n_shared_experts"):
         raise config.error("n_shared_experts", "is missing; null means none")
     count = config.optional_size("n_shared_experts", 0, low=0)
+    if count == 0 and bias and config.get("n_shared_experts") is not None:
+        raise config.unknown("n_shared_experts", "is 0 with 'mlp_bias': shared experts of no width that have a bias")
     shared = SharedExpert(width=width * count, bias=bias) if count else None
     routed = read_routed(config, read_expert_count(config, "n_routed_experts"), "moe_intermediate_size", shared=shared)
     dense_layers = min(first, layers)
-    config.read.add("intermediate_size")
+    config.optional_size("intermediate_size", low=0)
     dense = [DenseFeedForward(width=config.size("intermediate_size"), bias=bias)] if dense_layers else []
     return [*dense * dense_layers, *[routed] * (layers - dense_layers)]
