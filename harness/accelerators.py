@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -79,6 +79,11 @@ class AcceleratorSpec(Frozen):
         """The precisions whose peak is known, in the order of `DensePeaks`."""
         return tuple(key for key, value in self.dense_flops_per_s if value is not None)
 
+    def priced(self, usd_per_hour: float, source: str) -> AcceleratorSpec:
+        """The same device at another price, as from a suite; `source` says whose price that is."""
+        about = {"price_source": source, "price_read_on": None, "price_quality": None}
+        return self.model_copy(update={"price_usd_per_hour": usd_per_hour, **about})
+
     def peak_flops_per_s(self, precision_of_compute: str) -> float:
         """The dense peak in FLOP/s (int8: operations/s) for factors of that precision, a key of `DensePeaks`.
 
@@ -116,6 +121,11 @@ class Accelerators:
             hint = near if near.startswith("did you mean") else nearest("", self._devices)
             raise InputError(f"unknown accelerator {name!r}", where=str(self._path), hint=hint)
         return found
+
+    def priced(self, usd_per_hour: Mapping[str, float], source: str) -> list[AcceleratorSpec]:
+        """All devices, those named in `usd_per_hour` at that price. Raises InputError for an unknown name."""
+        prices = {self.load(name).name: price for name, price in usd_per_hour.items()}
+        return [one.priced(prices[one.name], source) if one.name in prices else one for one in self]
 
     def __iter__(self) -> Iterator[AcceleratorSpec]:
         """All devices, in the order of the file."""

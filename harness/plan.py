@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.accelerators import Accelerators
 from harness.accounting import PRECISIONS, kv_bytes, weight_bytes
 from harness.architecture import Architecture
 from harness.catalog import Catalog
@@ -112,6 +113,7 @@ class Planner:
         Raises InputError for a model or a task that is not known.
         """
         self._check_engine_arguments()
+        self._check_prices()
         tasks = self._tasks()
         resolved = [self._resolve(index, model) for index, model in enumerate(self.suite.models)]
         refusals: list[Refusal] = []
@@ -204,6 +206,14 @@ class Planner:
             if any(task not in model.tasks_as for _, model in models)
         ]
         return direct + [(f"models[{i}].tasks_as.{t}", run) for i, m in models for t, run in m.tasks_as.items()]
+
+    def _check_prices(self) -> None:
+        known = Accelerators(self.suites_dir)
+        for name in self.suite.prices_usd_per_hour:
+            try:
+                known.load(name)
+            except InputError as error:
+                raise self._error(error.what, f"prices_usd_per_hour.{name}", error.hint) from error
 
     def _check_engine_arguments(self) -> None:
         """Raises InputError for an engine argument that the installed vLLM does not take."""

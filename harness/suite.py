@@ -149,6 +149,8 @@ class Suite(Frozen):
     timeout_s: Annotated[float, Field(gt=0)] = 3600.0
     """A job that runs longer is stopped and becomes a failed row."""
     leaderboard: Leaderboard = Leaderboard()
+    prices_usd_per_hour: dict[Name, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+    """What an hour of one accelerator costs you, by its name in `suites/accelerators.yaml`, over the list price."""
 
     @model_validator(mode="after")
     def _names_agree(self) -> Suite:

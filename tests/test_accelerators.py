@@ -226,3 +226,12 @@ def test_the_table_is_read_without_heavy_packages() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_price_of_ones_own_replaces_the_list_price() -> None:
+    changed = {one.name: one for one in SHIPPED.priced({"H100": 1.25}, "set by the suite")}
+    assert changed["h100-sxm"].price_usd_per_hour == 1.25
+    assert changed["h100-sxm"].price_source == "set by the suite"
+    assert changed["h200-sxm"] == SHIPPED.load("h200-sxm")
+    with pytest.raises(InputError, match="unknown accelerator"):
+        SHIPPED.priced({"H1000": 1.0}, "set by the suite")

@@ -49,6 +49,7 @@ def house(tmp_path: Path) -> Path:
     for task in ("facts", "facts_b", "sort", "count"):
         (tmp_path / f"tasks/{task}.yaml").write_text(TASK.format(name=task))
         (tmp_path / f"tasks/{task}.jsonl").write_text("{}\n")
+    (tmp_path / "accelerators.yaml").write_bytes((SHIPPED / "accelerators.yaml").read_bytes())
     (tmp_path / "models").mkdir()
     for name in ("olmoe-1b-7b", "gpt-oss-20b", "llama-2-70b", "pangu-sigma"):
         (tmp_path / f"models/{name}.yaml").write_bytes((SHIPPED / f"models/{name}.yaml").read_bytes())
@@ -312,6 +313,10 @@ class TestUnknown:
             {"models": [model(catalog="pangu-sigma")]}, "models[0].catalog",
             "pangu-sigma has no weights on the hub (it is unreleased), so it cannot be measured",
             "`moebench models --status released`",
+        ),
+        (
+            {"prices_usd_per_hour": {"h1000": 2.0}}, "prices_usd_per_hour.h1000", "unknown accelerator 'h1000'",
+            "did you mean",
         ),
         ({"quality": {"tasks": ["sort", "fact"]}}, "quality.tasks[1]", "unknown task 'fact'", "did you mean 'facts'"),
         ({"quality": {"tasks": ["gsm9k"]}}, "quality.tasks[0]", "unknown task 'gsm9k'", "did you mean 'gsm8k'?"),
