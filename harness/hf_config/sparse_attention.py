@@ -1,0 +1,174 @@
+"""Attention of families with experts: which layers see what, and layers whose heads differ from others'."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from harness.architecture import GroupedQueryAttention, Mixer
+from harness.config_keys import ConfigKeys, shown
+from harness.hf_config.attention import listed_windows, norm_each_head, read_head_dim, read_heads
+from harness.hf_config.sparse_layers import each_layer_size
+
+
+def every_token(config: ConfigKeys, layers: int) -> list[int | None]:
+    """Every layer sees all; the family's class knows no `layer_types`."""
+    return [None] * layers
+
+
+def minimax(config: ConfigKeys, layers: int) -> list[int | None]:
+    """Every layer sees all (MiniMax-M2), and `attn_type_list`, a key of older models, may say only that."""
+    config.only("attn_type_list", [1] * layers)
+    config.only("qk_norm_type", "per_layer")
+    return [None] * layers
+
+
+def _above_window_layers(config: ConfigKeys, layer: int) -> bool:
+    first = config.optional_size("max_window_layers", 62, low=0)
+    return first is not None and layer >= first
+
+
+def _not_each_fourth_from_first(config: ConfigKeys, layer: int) -> bool:
+    return layer % 4 != 0
+
+
+def _not_each_nth(config: ConfigKeys, layer: int, key: str) -> bool:
+    step = config.optional_size(key, 4)
+    return step is not None and (layer + 1) % step != 0
+
+
+def _never(config: ConfigKeys, layer: int) -> bool:
+    return False
+
+
+def _not_first_nor_each_sixth(config: ConfigKeys, layer: int) -> bool:
+    return layer != 0 and (layer + 1) % 6 != 0
+
+
+dots = partial(listed_windows, slides=_above_window_layers, default=4096)
+granite = partial(listed_windows, slides=_not_each_fourth_from_first, default=128)
+afmoe = partial(listed_windows, slides=partial(_not_each_nth, key="global_attn_every_n_layers"), default=1024)
+mellum = partial(listed_windows, slides=_never, default=1024)
+
+
+def exaone(config: ConfigKeys, layers: int) -> list[int | None]:
+    """A window in all but every `sliding_window_pattern`-th layer (EXAONE 4.5 MoE); none with a null window."""
+    config.read.add("sliding_window_pattern")
+    if config.has("sliding_window") and config.get("sliding_window") is None:
+        return listed_windows(config, layers, _never, None)
+    return listed_windows(config, layers, partial(_not_each_nth, key="sliding_window_pattern"), 4096)
+
+
+def cohere(config: ConfigKeys, layers: int) -> list[int | None]:
+    """Windows by two patterns: one for the dense layers at the start, another that begins behind them (Cohere 2)."""
+    dense = config.optional_size("first_k_dense_replace", 0, low=0) or 0
+    prefix = config.optional_size("prefix_dense_sliding_window_pattern", 1) or 1
+    step = config.optional_size("sliding_window_pattern", 4) or 4
+
+    def slides(keys: ConfigKeys, layer: int) -> bool:
+        return (layer + 1) % prefix != 0 if layer < dense else (layer - dense + 1) % step != 0
+
+    return listed_windows(config, layers, slides, 4096)
+
+
+def read_llama4_attention(config: ConfigKeys, layers: int) -> list[Mixer]:
+    """Attention in chunks where positions are rotated, and over everything elsewhere (Llama 4).
+
+    `layer_types` names the layers; without it `no_rope_layers` has a 1 for a rotated one, and without both every
+    `no_rope_layer_interval`-th is not rotated. Norms on queries and keys have no parameters here.
+    """
+    queries, keys = read_heads(config, False)
+    config.read |= {"use_qk_norm", "attn_temperature_tuning", "attn_scale"}
+    bias = config.flag("attention_bias", False)
+    fallback = 8192 if not config.has("attention_chunk_size") else None
+    chunk = config.optional_size("attention_chunk_size", fallback)
+    full = GroupedQueryAttention(
+        query_heads=queries,
+        kv_heads=keys,
+        head_dim=read_head_dim(config, queries, 128),
+        qkv_bias=bias,
+        output_bias=bias,
+    )
+    chunked = full.model_copy(update={"chunk": chunk})
+    return [chunked if one else full for one in _llama4_chunked(config, layers)]
+
+
+def _llama4_chunked(config: ConfigKeys, layers: int) -> list[bool]:
+    rotated = config.items("no_rope_layers") or []
+    step = config.optional_size("no_rope_layer_interval", 4) or 4
+    kinds = config.items("layer_types")
+    if kinds is None and not rotated:
+        return [(layer + 1) % step != 0 for layer in range(layers)]
+    key, listed = ("no_rope_layers", rotated) if kinds is None else ("layer_types", kinds)
+    if len(listed) != layers:
+        raise config.error(key, f"has {len(listed)} entries for {layers} layers")
+    known: dict[object, bool] = {"chunked_attention": True, "full_attention": False} if kinds else {1: True, 0: False}
+    for one in listed:
+        if isinstance(one, (list, dict, bool)) or one not in known:
+            raise config.unknown(key, f"has {shown(one)}, which no reader knows")
+    return [known[one] for one in listed]
+
+
+def read_laguna_attention(config: ConfigKeys, layers: int) -> list[Mixer]:
+    """Attention with a gate on its output and a number of query heads for each layer (Laguna)."""
+    config.only("gating", True, "per-head", "per-element")
+    config.only("moe_apply_router_weight_on_input", False)
+    _, keys = read_heads(config, False)
+    stated = "num_attention_heads_per_layer"
+    queries = each_layer_size(config, stated, layers, config.size("num_attention_heads"))
+    head_dim = read_head_dim(config, queries[0], 128)
+    bias = config.flag("attention_bias", False)
+    each_value = config.get("gating") == "per-element"
+    parts: list[Mixer] = []
+    for heads, window in zip(queries, listed_windows(config, layers, _never, 512), strict=True):
+        if heads % keys:
+            raise config.error(stated, f"has {heads}, not a multiple of {keys} key-value heads")
+        parts.append(
+            GroupedQueryAttention(
+                query_heads=heads,
+                kv_heads=keys,
+                head_dim=head_dim,
+                qkv_bias=bias,
+                output_bias=bias,
+                norm_parameters=norm_each_head(0, heads, keys, head_dim),
+                gate_width=heads * head_dim if each_value else heads,
+                window=window,
+            )
+        )
+    return parts
+
+
+def read_mimo_attention(config: ConfigKeys, layers: int) -> list[Mixer]:
+    """Layers with a window have twice the key-value heads and sinks (MiMo-V2-Flash).
+
+    The keys that released files state beside transformers' own must agree with that.
+    """
+    queries, keys = read_heads(config, False)
+    head_dim, value_dim = config.size("head_dim"), config.size("v_head_dim")
+    windows = listed_windows(config, layers, _not_first_nor_each_sixth, 128)
+    if queries % (2 * keys):
+        raise config.error("num_key_value_heads", f"is {keys}; twice that does not divide {queries} attention heads")
+    for key, value in {
+        "swa_num_attention_heads": queries,
+        "swa_num_key_value_heads": 2 * keys,
+        "swa_head_dim": head_dim,
+        "swa_v_head_dim": value_dim,
+        "add_swa_attention_sink_bias": True,
+        "add_full_attention_sink_bias": False,
+        "hybrid_layer_pattern": [int(window is not None) for window in windows],
+        "sliding_window_size": next((window for window in windows if window), None),
+    }.items():
+        config.only(key, value)
+    config.read |= {"attention_value_scale", "attention_chunk_size", "hybrid_block_size"}
+    bias = config.flag("attention_bias", False)
+    return [
+        GroupedQueryAttention(
+            query_heads=queries,
+            kv_heads=2 * keys if window else keys,
+            head_dim=head_dim,
+            v_head_dim=value_dim,
+            qkv_bias=bias,
+            window=window,
+            sinks=window is not None,
+        )
+        for window in windows
+    ]
