@@ -20,8 +20,9 @@ from harness.hf_config import architecture_from_config, read_config
 
 pytestmark = pytest.mark.torch
 
-CONFIGS = {name: config for name, config in {**TINY, **REAL}.items() if name not in sparse.RELEASED}
-DECODERS = {**dense.TINY, **sparse.KNOWN}
+RELEASED = {**dense.RELEASED, **sparse.RELEASED}
+CONFIGS = {name: config for name, config in {**TINY, **REAL}.items() if name not in RELEASED}
+DECODERS = {**dense.KNOWN, **sparse.KNOWN}
 TOKENS = 12
 # The model types whose attention modules or configuration say which window a layer has.
 WINDOWED = {"mistral", "qwen2", "qwen3", "mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "llama"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from harness.architecture import Mixer
-from harness.config_keys import ConfigKeys, shown
+from harness.config_keys import ConfigKeys
 from harness.hf_config import dense_older, dense_remote
 from harness.hf_config.attention import (
     GroupedQuery,
@@ -52,15 +52,13 @@ def _has_no_rotation(config: ConfigKeys, layer: int) -> bool:
 
 
 def _apertus(config: ConfigKeys) -> Decoder:
-    activation = config.get("hidden_act")
-    if not isinstance(activation, str | None):
-        raise config.error("hidden_act", f"must be a name, not {shown(activation)}")
+    # xIELU learns two scalars in each layer; what another activation learns is checked with the unread keys
+    learned = config.values.get("hidden_act", "xielu") == "xielu"
     return Decoder(
         biased(qk_norm=norm_each_head, kv_optional=True),
         Dense(matrices=2),
-        # xIELU learns two scalars in each layer
-        other_parameters=2 if activation in (None, "xielu") else 0,
-        ignored=("qk_norm", "post_norm"),
+        other_parameters=2 if learned else 0,
+        ignored=("qk_norm", "post_norm", *(["hidden_act"] if learned else [])),
     )
 
 

@@ -191,6 +191,7 @@ def _falcon(config: ConfigKeys) -> Decoder:
     else:
         config.only("num_ln_in_parallel_attn", 1)
         norms = 1 if config.flag("parallel_attn", True) else 2
+    config.only("activation", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu")
     bias = config.flag("bias", False)
     config.get("multi_query")
     return Decoder(
