@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,6 +14,7 @@ from harness.errors import InputError, MoebenchError, nearest
 from harness.pocket import commands as pocket
 
 if TYPE_CHECKING:
+    from harness.description import Description, Options
     from harness.errors import StoreError
     from harness.plan import Plan
     from harness.record import Environment
@@ -151,6 +153,80 @@ def export(
 
 
 @app.command()
+def models(  # noqa: PLR0913 -- each argument is an option of the command
+    kind: Annotated[str | None, typer.Option(help="Only moe or only dense ones.")] = None,
+    family: Annotated[str | None, typer.Option(help="Only families with this in their name.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only released, on-request or unreleased ones.")] = None,
+    licence: Annotated[str | None, typer.Option("--license", help="Only licences with this in their name.")] = None,
+    search: Annotated[str | None, typer.Option(help="Only models with this in name, repository or family.")] = None,
+    max_active: Annotated[str | None, typer.Option(help="The most parameters a token may use, such as 4B.")] = None,
+    max_total: Annotated[str | None, typer.Option(help="The most parameters, such as 80B.")] = None,
+    fits: Annotated[str | None, typer.Option(help="Only models whose weights fit on one such device.")] = None,
+    sort: Annotated[str, typer.Option(help="The column to sort by; with - before it, descending.")] = "name",
+    reverse: Annotated[bool, typer.Option("--reverse", help="Sort the other way round.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the models of the catalog, counted: parameters, arithmetic, memory, licence. Loads nothing."""
+    from harness.accelerators import Accelerators
+    from harness.description import Filter, Options, checked_choice, ordered, parse_parameters
+    from harness.resources import suites_dir
+
+    everything = _described_catalog(Options(every_precision=as_json))
+    facts = [one.model for one in everything]
+    wanted = Filter(
+        kind=checked_choice(kind, ("moe", "dense"), "--kind"),
+        family=checked_choice(family, (one.family for one in facts if one.family), "--family", part=True),
+        status=checked_choice(status, ("released", "on-request", "unreleased"), "--status"),
+        license=checked_choice(licence, (one.license for one in facts if one.license), "--license", part=True),
+        search=search,
+        max_active=parse_parameters(max_active, "--max-active"),
+        max_total=parse_parameters(max_total, "--max-total"),
+        fits=None if fits is None else Accelerators(suites_dir()).load(fits),
+    )
+    chosen = ordered([one for one in everything if wanted.accepts(one)], sort, reverse=reverse)
+    if as_json:
+        typer.echo(json.dumps([one.model_dump(mode="json") for one in chosen], indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from harness.catalog_table import listing
+
+    console = Console()
+    console.print(listing(chosen, len(everything), console.width), soft_wrap=True)
+
+
+@app.command()
+def describe(  # noqa: PLR0913 -- each argument is an option of the command
+    name: Annotated[str, typer.Argument(
+        help="A model of the catalog, a config.json or a checkpoint's folder, or a hub's owner/name."
+    )],
+    context: Annotated[int | None, typer.Option(help="Tokens of a sequence; 4096, or the model's limit.")] = None,
+    batch: Annotated[int, typer.Option(help="Sequences that are decoded together.")] = 1,
+    precision: Annotated[str | None, typer.Option(help="Of the weights, such as fp8; the checkpoint's own.")] = None,
+    accelerator: Annotated[str | None, typer.Option(help="How many of these it needs, and how fast it can be.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Describe one model in numbers: parameters, arithmetic, memory, and what an accelerator allows. Loads nothing."""
+    from harness.accelerators import Accelerators
+    from harness.catalog import Catalog
+    from harness.description import Options, find_subject
+    from harness.description import describe as describe_model
+    from harness.resources import suites_dir
+
+    device = None if accelerator is None else Accelerators(suites_dir()).load(accelerator)
+    options = Options(context=context, batch=batch, precision=precision, accelerator=device)
+    described = describe_model(find_subject(name, Catalog(suites_dir())), options)
+    if as_json:
+        typer.echo(described.model_dump_json(indent=2))
+        return
+    from rich.console import Console
+
+    from harness.catalog_table import sheet
+
+    Console().print(*sheet(described), sep="\n")
+
+
+@app.command()
 def doctor(results: ResultsOption = Path("results"), as_json: JsonOption = False) -> None:
     """Say what this machine has for measuring, what is missing, and the command that mends it."""
     from rich.console import Console
@@ -163,6 +239,22 @@ def doctor(results: ResultsOption = Path("results"), as_json: JsonOption = False
     else:
         render(found, Console())
     raise typer.Exit(found.exit_code)
+
+
+def _described_catalog(options: Options) -> list[Description]:
+    """Every model of the catalog; a file that cannot be read is named on stderr and left out."""
+    from harness.catalog import Catalog
+    from harness.description import describe as describe_model
+    from harness.resources import suites_dir
+
+    catalog = Catalog(suites_dir())
+    described: list[Description] = []
+    for name in catalog.names():
+        try:
+            described.append(describe_model(catalog.load(name), options))
+        except MoebenchError as problem:
+            typer.echo(f"moebench: left out: {problem}", err=True)
+    return described
 
 
 def _known_suites(given: list[str]) -> dict[str, tuple[str, Suite]]:

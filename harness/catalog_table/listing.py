@@ -1,0 +1,212 @@
+"""The models of the catalog as one table: as many columns as the terminal is wide, and no number cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.description import (
+    DEFAULT_CONTEXT_TOKENS,
+    Description,
+    active_of,
+    active_share,
+    arena_rank,
+    kind_words,
+    total_of,
+)
+from harness.quantities import MINUS, count_of, grouped, plain, significant
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+LMSYS_DATE = "2024-11-04"
+"""The day of the arena's table."""
+
+RECALLED, PUBLISHED, SHORTER = "*", "\u2020", "\u2021"
+_LEGEND = {
+    RECALLED: "from memory, not checked against a source",
+    PUBLISHED: "published, not counted: the structure was never published in full",
+    SHORTER: "at the model's own context limit, which is shorter",
+}
+_GAP = 2
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """What a column shows of a model; `sign` is explained in the legend."""
+
+    text: str
+    sign: str = ""
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column; those of smaller `weight` stay when the terminal is narrow."""
+
+    heading: str
+    weight: int
+    cell: Callable[[Description], _Cell]
+    is_text: bool = False
+
+
+def _number(value: float | None, divisor: float = 1.0, sign: str = "") -> _Cell:
+    return _Cell("") if value is None else _Cell(significant(value / divisor), sign)
+
+
+def _recalled(quality: str | None) -> str:
+    return RECALLED if quality == "recalled" else ""
+
+
+def _uncounted(described: Description) -> str:
+    return PUBLISHED if described.parameters.total is None else ""
+
+
+def _share(described: Description) -> _Cell:
+    share = active_share(described)
+    return _Cell("") if share is None else _Cell(significant(100 * share), _uncounted(described))
+
+
+def _flops(described: Description) -> _Cell:
+    shorter = SHORTER if described.context_tokens < DEFAULT_CONTEXT_TOKENS else ""
+    return _number(described.flops_per_token.decode, 1e9, shorter)
+
+
+def _context(described: Description) -> _Cell:
+    tokens = described.model.context_length
+    return _Cell("") if tokens is None else _Cell(grouped(tokens, 0))
+
+
+def _published(described: Description) -> _Cell:
+    return _number(described.published.total, 1e9, _recalled(described.published.source_quality))
+
+
+def _license(described: Description) -> _Cell:
+    return _Cell(described.model.license or "", _recalled(described.model.license_source_quality))
+
+
+def _released(described: Description) -> _Cell:
+    return _Cell(described.model.released or "", _recalled(described.model.released_source_quality))
+
+
+def _deviation(described: Description) -> _Cell:
+    return _Cell("") if described.deviation.total is None else _Cell(signed_percent(described.deviation.total))
+
+
+def _rank(described: Description) -> _Cell:
+    if described.model.lmsys_2024_11_04 == "unranked":
+        return _Cell("none")
+    rank = arena_rank(described)
+    return _Cell("" if rank is None else str(rank))
+
+
+def signed_percent(fraction: float) -> str:
+    """0.0123 as "+1.2", with a true minus, and "0.0" without a sign."""
+    text = f"{100 * fraction:+.1f}".replace("-", MINUS)
+    return text if text[1:] != "0.0" else "0.0"
+
+
+_COLUMNS = {
+    "name": _Column("model", 0, lambda one: _Cell(plain(one.name)), is_text=True),
+    "kind": _Column("experts of a layer", 2, lambda one: _Cell(kind_words(one)), is_text=True),
+    "total": _Column(
+        "total\n(billion)", 1, lambda one: _number(total_of(one), 1e9, _uncounted(one) if total_of(one) else "")
+    ),
+    "active": _Column(
+        "active\n(billion)", 3, lambda one: _number(active_of(one), 1e9, _uncounted(one) if active_of(one) else "")
+    ),
+    "share": _Column("active\n(%)", 4, _share),
+    "flops": _Column("GFLOPs\na token", 5, _flops),
+    "kv": _Column("KV cache\n(kB/token)", 7, lambda one: _number(one.bytes.kv_per_token, 1e3)),
+    "weights": _Column("weights\n(GB)", 6, lambda one: _number(one.bytes.weights, 1e9)),
+    "precision": _Column("precision", 12, lambda one: _Cell(one.precision or ""), is_text=True),
+    "context": _Column("context\n(tokens)", 8, _context),
+    "status": _Column("status", 13, lambda one: _Cell(one.model.status or ""), is_text=True),
+    "released": _Column("released", 9, _released, is_text=True),
+    "license": _Column("licence", 10, _license, is_text=True),
+    "published": _Column("published\n(billion)", 11, _published),
+    "deviation": _Column("counted \u2212\npublished (%)", 11, _deviation),
+    "rank": _Column("arena\nrank", 14, _rank),
+}
+
+
+def listing(models: Sequence[Description], all_models: int, width: int) -> Text:
+    """The table of `models`, of the `all_models` of the catalog, in `width` columns, and what its signs mean.
+
+    Print it with soft_wrap: its lines are no longer than `width`, unless that is too little for the first columns.
+    """
+    from rich.text import Text
+
+    cells = {key: [column.cell(one) for one in models] for key, column in _COLUMNS.items()}
+    filled = {key for key, column in cells.items() if any(cell.text for cell in column)}
+    shown = [key for key in _fitting(cells, width) if key in filled]
+    text = Text()
+    for line in _heading_lines(cells, shown):
+        text.append(f"{line}\n", style="bold")
+    texts = {key: _aligned(cells[key], _COLUMNS[key].is_text) for key in shown}
+    for row in zip(*(texts[key] for key in shown), strict=True):
+        text.append(_line(row, cells, shown) + "\n")
+    return text.append("\n".join(_footer(cells, shown, len(filled) - len(shown), all_models)))
+
+
+def _heading_lines(cells: dict[str, list[_Cell]], shown: list[str]) -> list[str]:
+    """The headings, standing on the last of their lines."""
+    headings = [_COLUMNS[key].heading.split("\n") for key in shown]
+    height = max(map(len, headings), default=0)
+    padded = [[""] * (height - len(heading)) + heading for heading in headings]
+    return [_line(row, cells, shown) for row in zip(*padded, strict=True)]
+
+
+def _line(row: Sequence[str], cells: dict[str, list[_Cell]], shown: list[str]) -> str:
+    from rich.cells import cell_len
+
+    parts = []
+    for text, key in zip(row, shown, strict=True):
+        blanks = " " * (_widest(cells[key], _COLUMNS[key]) - cell_len(text))
+        parts.append(text + blanks if _COLUMNS[key].is_text else blanks + text)
+    return (" " * _GAP).join(parts).rstrip()
+
+
+def _fitting(cells: dict[str, list[_Cell]], width: int) -> list[str]:
+    """The columns that fit beside each other, the most important ones first; in the order of the table."""
+    kept: set[str] = set()
+    left = width
+    for key in sorted(_COLUMNS, key=lambda name: _COLUMNS[name].weight):
+        widest = _widest(cells[key], _COLUMNS[key])
+        if left < widest and kept:
+            break
+        kept.add(key)
+        left -= widest + _GAP
+    return [key for key in _COLUMNS if key in kept]
+
+
+def _widest(cells: list[_Cell], column: _Column) -> int:
+    from rich.cells import cell_len
+
+    signed = any(cell.sign for cell in cells) and not column.is_text
+    widths = [cell_len(cell.text) + (1 if signed else len(cell.sign)) for cell in cells]
+    return max([*widths, *map(len, column.heading.split("\n"))])
+
+
+def _aligned(cells: list[_Cell], is_text: bool) -> list[str]:
+    """Numbers under each other: where one of a column has a sign, the others have a blank in its place."""
+    blank = " " if any(cell.sign for cell in cells) and not is_text else ""
+    return [cell.text + (cell.sign or blank) for cell in cells]
+
+
+def _footer(cells: dict[str, list[_Cell]], shown: list[str], hidden: int, all_models: int) -> Iterator[str]:
+    models = len(cells["name"])
+    if not models:
+        yield f"none of {count_of(all_models, 'model')} fits these filters"
+        return
+    more = f"; {count_of(hidden, 'more column')} in a wider terminal" if hidden else ""
+    yield ""
+    yield f"{models} of {count_of(all_models, 'model')}{more}; everything with --json"
+    if "flops" in shown:
+        yield f"GFLOPs a token: one decoded token at a context of {grouped(DEFAULT_CONTEXT_TOKENS, 0)} tokens"
+    if "kv" in shown:
+        yield "KV cache: keys and values that each token of a sequence adds, while no window is full"
+    if "rank" in shown:
+        yield f"arena rank: LMSYS Chatbot Arena of {LMSYS_DATE}, all prompts; none: not in its table"
+    signs = {cell.sign for key in shown for cell in cells[key]}
+    yield from (f"{sign} {meaning}" for sign, meaning in _LEGEND.items() if sign in signs)

@@ -1,0 +1,332 @@
+"""One model's description as the terminal shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from harness.catalog_table.listing import LMSYS_DATE, signed_percent
+from harness.description import Description, Layers, OnAccelerator, meanings
+from harness.quantities import count_of, grouped, plain, scale_of, significant
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+_COMPONENTS = {
+    "embedding": "input table",
+    "head": "output head",
+    "attention": "attention and other mixers",
+    "dense_ffn": "dense feed-forwards",
+    "shared_experts": "shared experts",
+    "routed_experts": "routed experts",
+    "router": "routers",
+    "norm": "norms",
+    "other": "other",
+}
+_CONVENTIONS = {
+    "all": "all that a token touches",
+    "without_input_embedding": "without the input table",
+    "non_embedding": "without input table and output head",
+}
+_SIZES = {"": "", "k": " thousand", "M": " million", "B": " billion", "T": " trillion"}
+_BOUNDS = {"compute": "arithmetic", "memory": "reading"}
+_QUALITY = {
+    "verbatim-config": "copied from its configuration", "model-card": "from its authors", "paper": "from the paper",
+    "third-party": "from third parties", "recalled": "from memory, not checked",
+}
+
+
+def sheet(described: Description) -> Iterator[Table | Text]:
+    """The facts, the parameters by component, the costs, the published figures, and the accelerator, with notes."""
+    from rich.text import Text
+
+    yield from _facts(described)
+    if described.parameters.total is not None:
+        yield from _parameters(described)
+    if described.architecture is not None:
+        yield from _costs(described)
+        yield from _experts(described)
+    if described.bytes.weights_by_precision:
+        yield from _weights(described)
+    if described.published.source is not None:
+        yield from _published(described)
+    if described.accelerator is not None:
+        yield from _accelerator(described, described.accelerator)
+    remarks = [*([described.not_counted] if described.not_counted else []), *described.notes]
+    remarks += [described.model.notes] if described.model.notes else []
+    if remarks:
+        yield _heading("Notes")
+        yield _grid(("-", one) for one in remarks)
+    if described.architecture is None:
+        return
+    words = [one.what for one in (*described.architecture.attention, *described.architecture.feed_forward)]
+    explained = meanings(words)
+    if explained:
+        yield Text("")
+        yield _grid(((f"{word}:", meaning) for word, meaning in explained), style="dim")
+
+
+# Building blocks -------------------------------------------------------------------------------------------------
+
+
+def _heading(text: str) -> Text:
+    from rich.text import Text
+
+    return Text(f"\n{text}", style="bold")
+
+
+def _grid(rows: Iterator[tuple[str, str]], style: str = "") -> Table:
+    """A label and its text beside it, which wraps."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in rows:
+        table.add_row(Text(label, style=style), Text(plain(text), style=style))
+    return table
+
+
+def _numbers(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+    """Text in the first column, numbers to the right of it, never cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
+    table.add_column(headings[0], overflow="fold")
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(text) for text in row))
+    return table
+
+
+def _quantities(rows: list[tuple[str, float | None, str]]) -> Table:
+    """What, how much, and its unit; rows without a value are left out."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(overflow="fold")
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for what, value, base in rows:
+        if value is not None:
+            scale = scale_of(base, [value])
+            table.add_row(Text(what), Text(significant(value / scale.divisor)), Text(scale.unit))
+    return table
+
+
+def _percent(part: float, whole: float | None) -> str:
+    return significant(100 * part / whole) if whole else ""
+
+
+def _tokens(number: int) -> str:
+    return f"{grouped(number, 0)} token{'s' if number != 1 else ''}"
+
+
+# The parts of the sheet ------------------------------------------------------------------------------------------
+
+
+def _facts(described: Description) -> Iterator[Table | Text]:
+    from rich.text import Text
+
+    yield Text(plain(described.name), style="bold")
+    yield Text(_headline(described))
+    yield _grid((label, text) for label, text in _fact_rows(described) if text)
+
+
+def _headline(described: Description) -> str:
+    total, active = described.parameters.total, described.parameters.active
+    if total is None:
+        return "not counted; see the published figures and the notes below"
+    scale = scale_of("parameters", [total])
+    size = _SIZES[scale.unit]
+    whole = f"{significant(total / scale.divisor)}{size} parameters"
+    if active is None:
+        return f"{whole}; how many of them a token uses is not known"
+    if active == total:
+        return f"{whole}, and each token uses all of them"
+    used = f"{significant(active / scale.divisor)}{size} ({_percent(active, total)} %)"
+    return f"{whole}, of which a token uses {used}"
+
+
+def _fact_rows(described: Description) -> Iterator[tuple[str, str]]:
+    facts, shape = described.model, described.architecture
+    yield "family", facts.family or ""
+    yield "weights", ", ".join(filter(None, (facts.hf_repo, facts.status, "gated" if facts.gated else "")))
+    yield "released", _with_quality(facts.released, facts.released_source_quality)
+    yield "licence", _with_quality(facts.license, facts.license_source_quality)
+    yield "context", _tokens(facts.context_length) if facts.context_length else ""
+    if shape is not None:
+        stacks = f", of which {shape.encoder_layers} in the encoder" if shape.encoder_layers else ""
+        yield "layers", f"{shape.layers}{stacks}, hidden size {grouped(shape.hidden_size, 0)}"
+        tied = "one table for input and output" if shape.tied_embeddings else "input and output have their own tables"
+        yield "vocabulary", f"{grouped(shape.vocab_size, 0)} entries; {tied}"
+        yield "attention", _layers(shape.attention)
+        yield "feed-forward", _layers(shape.feed_forward)
+    if facts.stated is not None:
+        stated = (
+            (facts.stated.layers, "layers"), (facts.stated.experts, "experts"),
+            (facts.stated.experts_per_token, "of them a token"),
+        )
+        known = ", ".join(f"{value} {what}" for value, what in stated if value is not None)
+        yield "stated", f"{known} ({_QUALITY[facts.stated.source_quality]})" if known else ""
+    yield "structure", _with_quality(facts.source, facts.source_quality)
+    ranks = facts.lmsys_2024_11_04
+    if ranks == "unranked":
+        yield "arena", f"not ranked by LMSYS Chatbot Arena on {LMSYS_DATE}"
+    elif ranks is not None:
+        yield "arena", (
+            f"place {ranks.overall} of all prompts, {ranks.hard_prompts_english} of hard prompts in English "
+            f"(LMSYS Chatbot Arena, {LMSYS_DATE})"
+        )
+
+
+def _layers(parts: tuple[Layers, ...]) -> str:
+    return "\n".join(f"{one.layers} layer{'s' if one.layers != 1 else ''}: {one.what}" for one in parts)
+
+
+def _with_quality(text: str | None, quality: str | None) -> str:
+    return "" if text is None else text + (f" ({_QUALITY[quality]})" if quality else "")
+
+
+def _parameters(described: Description) -> Iterator[Table | Text]:
+    counted = described.parameters
+    rows: list[tuple[str, ...]] = []
+    for key, words in _COMPONENTS.items():
+        total = getattr(counted, key)
+        if total:
+            active = counted.routed_experts_used if key == "routed_experts" else total
+            used = ("", "") if active is None else (grouped(active, 0), _percent(active, counted.active))
+            rows.append((words, grouped(total, 0), _percent(total, counted.total), *used))
+    all_active = ("", "") if counted.active is None else (grouped(counted.active, 0), "100")
+    rows.append(("all", grouped(counted.total or 0, 0), "100", *all_active))
+    for key, words in (
+        ("active_without_input_embedding", "without the input table"),
+        ("active_non_embedding", "without input table and head"),
+    ):
+        value = getattr(counted, key)
+        if value is not None and value != counted.active:
+            rows.append((words, "", "", grouped(value, 0), _percent(value, counted.active)))
+    yield _heading("Parameters by component; active: those that one token uses")
+    yield _numbers(("", "total", "%", "active", "%"), rows)
+
+
+def _costs(described: Description) -> Iterator[Table | Text]:
+    flops, size, context = described.flops_per_token, described.bytes, _tokens(described.context_tokens)
+    seq2seq = described.architecture is not None and described.architecture.encoder_layers
+    prefill = f"arithmetic of a token of the prompt, mean of {context}"
+    if seq2seq:
+        prefill = f"arithmetic of a token of the source, mean of {context}"
+    rows: list[tuple[str, float | None, str]] = [
+        (prefill, flops.prefill, "FLOPs"),
+        (f"arithmetic of a decoded token at a context of {context}", flops.decode, "FLOPs"),
+        ("weights", size.weights, "bytes"),
+        ("cache of keys and values (KV), a token", size.kv_per_token or None, "bytes"),
+        ("KV cache, a token of the source", size.kv_per_source_token, "bytes"),
+        (f"KV cache, a sequence of {context}", size.kv_per_sequence or None, "bytes"),
+        ("state of the recurrent layers, a sequence", size.state_per_sequence or None, "bytes"),
+    ]
+    step = size.decode_step
+    if step is not None:
+        batch = count_of(described.batch, "sequence")
+        rows += [
+            (f"read from memory in a decode step of {batch}", step.total, "bytes"),
+            ("  weights of routed experts", step.expert_weights or None, "bytes"),
+            ("  other weights", step.non_expert_weights, "bytes"),
+            ("  KV cache", step.kv_cache or None, "bytes"),
+            ("  state", step.state or None, "bytes"),
+        ]
+    yield _heading(f"Costs with weights in {described.precision}")
+    yield _quantities(rows)
+
+
+def _experts(described: Description) -> Iterator[Table | Text]:
+    from rich.text import Text
+
+    kinds = described.kinds_of_experts
+    if not kinds:
+        return
+    rows: list[tuple[str, ...]] = []
+    for kind in kinds:
+        low, high = kind.distinct_bounds
+        part = "attention" if kind.part == "attention" else "feed-forward"
+        rows.append((
+            f"{part}, width {kind.width}", str(kind.layers), str(kind.experts), str(kind.per_token),
+            str(kind.shared), significant(kind.expected_distinct), f"{low} to {high}",
+        ))
+    batch = count_of(described.batch, "sequence")
+    yield _heading(f"Experts of a layer, and how many of them a decode step of {batch} uses")
+    yield _numbers(("", "layers", "routed", "a token", "shared", "expected", "possible"), rows)
+    yield Text("expected: if each token's choice is uniform and independent; skewed routing uses fewer", style="dim")
+
+
+def _weights(described: Description) -> Iterator[Table | Text]:
+    weights = described.bytes.weights_by_precision
+    scale = scale_of("bytes", weights.values())
+    rows = [
+        (f"{name} (this one)" if name == described.precision else name, significant(value / scale.divisor))
+        for name, value in weights.items()
+    ]
+    yield _heading("Weights in other precisions")
+    yield _numbers(("precision", scale.unit), rows)
+
+
+def _published(described: Description) -> Iterator[Table | Text]:
+    published, counted, deviation = described.published, described.parameters, described.deviation
+    rows: list[tuple[str, ...]] = []
+    for words, ours, theirs, off in (
+        ("all parameters", counted.total, published.total, deviation.total),
+        ("active parameters", counted.active, published.active, deviation.active),
+    ):
+        if theirs is not None:
+            ours_text = "" if ours is None else significant(ours / 1e9)
+            rows.append((words, significant(theirs / 1e9), ours_text, "" if off is None else signed_percent(off)))
+    yield _heading("Published beside counted, in billions")
+    yield _numbers(("", "published", "counted", "difference (%)"), rows)
+    convention = published.active_convention
+    lines = [
+        ("source", _with_quality(published.source, published.source_quality)),
+        ("active", f"{_CONVENTIONS[convention]}, as published" if convention else ""),
+        ("why", described.deviation.explanation or ""),
+    ]
+    yield _grid((label, text) for label, text in lines if text)
+
+
+def _accelerator(described: Description, device: OnAccelerator) -> Iterator[Table | Text]:
+    gigabytes = f"{device.memory_bytes / 1e9:g}"
+    what = f"{count_of(described.batch, 'sequence')} of {_tokens(described.context_tokens)}"
+    yield _heading(f"On {device.title}, {gigabytes} GB")
+    devices = (
+        f"{device.devices_needed}: the fewest that hold weights, KV cache and state of {what} in "
+        f"{100 * device.usable_fraction:g} % of their memory "
+        f"({device.devices_needed_without_cache} for the weights alone)"
+    )
+    lines = [
+        ("devices", devices),
+        ("products", f"computed in {device.compute}"),
+        ("price", _price(device)),
+    ]
+    yield _grid((label, text) for label, text in lines if text)
+    rows = [
+        (
+            words, significant(one.tokens_per_s), _BOUNDS[one.bound], significant(1e3 * one.step_s),
+            significant(1e3 * one.compute_s), significant(1e3 * one.memory_s),
+        )
+        for words, one in (("decode step", device.decode), ("prefill", device.prefill))
+    ]
+    them = "this device allows" if device.devices_needed == 1 else f"these {device.devices_needed} devices allow"
+    yield _heading(f"The most that {them} (roofline; times in ms a step)")
+    yield _numbers(("", "tokens/s", "limited by", "step", "arithmetic", "reading"), rows)
+
+
+def _price(device: OnAccelerator) -> str:
+    if device.price_usd_per_hour is None:
+        return "none is known"
+    one, together = device.price_usd_per_hour, device.price_usd_per_hour_of_all
+    all_of_them = f", {together:.2f} for all" if device.devices_needed > 1 else ""
+    quality = _QUALITY.get(device.price_quality or "", device.price_quality)
+    return f"{one:.2f} USD an hour{all_of_them} ({device.price_source}, read {device.price_read_on}, {quality})"

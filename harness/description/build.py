@@ -1,0 +1,325 @@
+"""The numbers of a description. Every count is `harness.accounting`'s; nothing is computed twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from harness.accelerators import AcceleratorSpec
+from harness.accounting import (
+    PRECISIONS,
+    FlopCount,
+    Limits,
+    Precision,
+    Roofline,
+    count_parameters,
+    decode_bytes,
+    decode_roofline,
+    devices_needed,
+    distinct_experts_bounds,
+    expected_distinct_experts,
+    find_precision,
+    flops_per_token,
+    kv_bytes,
+    kv_bytes_per_token,
+    prefill_flops,
+    prefill_roofline,
+    state_bytes,
+    weight_bytes,
+)
+from harness.architecture import Architecture, MixtureOfAttention
+from harness.catalog import CatalogModel
+from harness.description.subject import Subject, subject_of
+from harness.description.values import (
+    Bytes,
+    Ceiling,
+    DecodeStep,
+    Description,
+    Deviation,
+    Experts,
+    FlopsPerToken,
+    Number,
+    OnAccelerator,
+    Parameters,
+)
+from harness.description.words import shape_of, shared_experts
+from harness.errors import InputError
+
+DEFAULT_CONTEXT_TOKENS = 4096
+FALLBACK_PRECISION = "bfloat16"
+USABLE_FRACTION = 0.9
+
+_NEVER_PUBLISHED = "its structure was never published in full, so nothing is counted; published figures are not checked"
+_NO_READER = (
+    "no reader knows this structure exactly: its parameters were counted by building the model without memory; FLOPs, "
+    "cache and experts in use were not"
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a description is for; None where the model decides.
+
+    `context` are tokens, 4096 unless given or the model's limit where that is shorter. `precision` is a name that
+    `accounting.find_precision` knows, the checkpoint's unless given. Without `every_precision` the weights are counted
+    in that one only.
+    """
+
+    context: int | None = None
+    batch: int = 1
+    precision: str | None = None
+    accelerator: AcceleratorSpec | None = None
+    usable_fraction: float = USABLE_FRACTION
+    every_precision: bool = True
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A structure with every option settled."""
+
+    architecture: Architecture
+    context: int
+    batch: int
+    precision: Precision
+    every_precision: bool
+
+
+def describe(model: CatalogModel | Subject, options: Options | None = None) -> Description:
+    """The model in numbers. Raises InputError naming the option that is wrong, and as `CatalogModel.architecture` does.
+
+    Sources of the formulas: those of `harness.accounting`.
+    """
+    subject = subject_of(model) if isinstance(model, CatalogModel) else model
+    options = options or Options()
+    notes = list(subject.remarks)
+    if options.batch < 1:
+        raise InputError(f"must be at least 1 sequence, not {options.batch}", where="--batch")
+    context = _context(subject, options, notes)
+    precision = _precision(subject, options, notes)
+    case = None
+    if subject.architecture is not None:
+        stored = PRECISIONS[precision or FALLBACK_PRECISION]
+        case = _Case(subject.architecture, context, options.batch, stored, options.every_precision)
+    _remark(subject, case, notes)
+    accelerator = _on_accelerator(case, options, notes)
+    parameters = _parameters(subject)
+    return Description(
+        name=subject.facts.name,
+        source=subject.source,
+        model=subject.facts,
+        architecture=None if case is None else shape_of(case.architecture),
+        context_tokens=context,
+        batch=options.batch,
+        precision=precision,
+        parameters=parameters,
+        flops_per_token=FlopsPerToken() if case is None else _flops(case),
+        bytes=_uncounted_bytes(parameters.total, precision) if case is None else _bytes(case),
+        experts=None if case is None else _experts(case),
+        published=subject.published,
+        deviation=_deviation(subject, parameters),
+        accelerator=accelerator,
+        not_counted=None if case else _NO_READER if subject.counted else _NEVER_PUBLISHED,
+        notes=tuple(notes),
+    )
+
+
+# What the options mean -------------------------------------------------------------------------------------------
+
+
+def context_limit(subject: Subject) -> int | None:
+    """The longest context that the authors support, else that of the configuration; None where neither is known."""
+    if subject.facts.context_length is not None:
+        return subject.facts.context_length
+    return subject.architecture.max_context if subject.architecture is not None else None
+
+
+def _context(subject: Subject, options: Options, notes: list[str]) -> int:
+    limit = context_limit(subject)
+    if options.context is None:
+        if limit is not None and limit < DEFAULT_CONTEXT_TOKENS:
+            notes.append(f"at a context of {limit} tokens, the model's limit; the default is {DEFAULT_CONTEXT_TOKENS}")
+            return limit
+        return DEFAULT_CONTEXT_TOKENS
+    if options.context < 1:
+        raise InputError(f"must be at least 1 token, not {options.context}", where="--context")
+    if limit is not None and options.context > limit:
+        raise InputError(
+            f"{options.context} tokens are more than {subject.facts.name} supports", where="--context",
+            hint=f"it supports {limit}",
+        )
+    return options.context
+
+
+def _precision(subject: Subject, options: Options, notes: list[str]) -> str | None:
+    if options.precision is not None:
+        return find_precision(options.precision)
+    if subject.precision is not None or (subject.architecture is None and subject.counted is None):
+        return subject.precision
+    notes.append(f"the checkpoint's precision is not known: bytes are those in {FALLBACK_PRECISION}")
+    return FALLBACK_PRECISION
+
+
+def _remark(subject: Subject, case: _Case | None, notes: list[str]) -> None:
+    if subject.counted is not None:
+        counted = subject.counted
+        notes.append(f"counted on {counted.class_name} of {counted.library_version}; active: {counted.active_note}")
+        notes += [counted.scope_note] if counted.scope_note else []
+    if case is not None and case.architecture.encoder is not None:
+        notes.append(
+            f"an encoder-decoder model: prefill encodes a source of {case.context} tokens, and a decoded token sees "
+            f"{case.context} of its own and {case.context} of the source"
+        )
+
+
+# Counts ----------------------------------------------------------------------------------------------------------
+
+
+def _exact(value: float) -> Number:
+    """A whole number as an integer, as exact as it is."""
+    return int(value) if float(value).is_integer() else value
+
+
+def _parameters(subject: Subject) -> Parameters:
+    if subject.architecture is not None:
+        count = count_parameters(subject.architecture)
+        return Parameters(
+            total=count.total, active=count.active, active_non_embedding=count.active_non_embedding,
+            active_without_input_embedding=count.active_without_input_embedding, **count.model_dump(),
+        )
+    counted = subject.counted
+    if counted is None:
+        return Parameters()
+    used = None
+    if counted.routed_experts is not None and counted.active is not None:
+        used = counted.routed_experts - (counted.total - counted.active)
+    return Parameters(
+        total=counted.total, active=counted.active, embedding=counted.embedding, head=counted.head,
+        routed_experts=counted.routed_experts, routed_experts_used=used,
+    )
+
+
+def _flops(case: _Case) -> FlopsPerToken:
+    prefill = prefill_flops(case.architecture, case.context)
+    decode = flops_per_token(case.architecture, context=case.context)
+    each = {name: _exact(value / prefill.tokens) for name, value in prefill.flops}
+    return FlopsPerToken(
+        prefill=_exact(prefill.per_token), decode=decode.total, prefill_by_component=FlopCount(**each),
+        decode_by_component=decode,
+    )
+
+
+def _bytes(case: _Case) -> Bytes:
+    architecture, element = case.architecture, case.precision.bytes_per_cache_element
+    step = decode_bytes(architecture, case.batch, case.context, precision=case.precision)
+    source = None if architecture.encoder is None else kv_bytes(architecture, 0, element, source=1)
+    precisions = PRECISIONS if case.every_precision else {}
+    by_precision = {name: _exact(weight_bytes(architecture, one)) for name, one in precisions.items()}
+    return Bytes(
+        weights=_exact(weight_bytes(architecture, case.precision)),
+        kv_per_token=_exact(kv_bytes_per_token(architecture, element)),
+        kv_per_source_token=None if source is None else _exact(source),
+        kv_per_sequence=_exact(kv_bytes(architecture, case.context, element)),
+        state_per_sequence=_exact(state_bytes(architecture, element)),
+        decode_step=DecodeStep(**{name: _exact(value) for name, value in step}, total=_exact(step.total)),
+        weights_by_precision=by_precision,
+    )
+
+
+def _uncounted_bytes(total: int | None, precision: str | None) -> Bytes:
+    """Weights from a bare total: only where every parameter has the same size, whatever its tensor."""
+    if total is None:
+        return Bytes()
+    sizes = {name: one.common.bits for name, one in PRECISIONS.items() if one.matrices is None and one.experts is None}
+    weights = {name: _exact(total * bits / 8) for name, bits in sizes.items()}
+    return Bytes(weights=weights.get(precision or ""), weights_by_precision=weights)
+
+
+def _experts(case: _Case) -> Experts | tuple[Experts, ...] | None:
+    layers: Counter[tuple[str, int, int, int, int, int]] = Counter()
+    for stack in case.architecture.stacks:
+        for group in stack.groups:
+            for mixer in group.mixers:
+                if isinstance(mixer, MixtureOfAttention):
+                    width = mixer.kv_heads * mixer.head_dim
+                    layers["attention", mixer.experts, mixer.experts_per_token, 0, width, 0] += group.count
+    for count, moe in case.architecture.moe_groups:
+        wide = moe.shared.width if moe.shared else 0
+        layers["feed_forward", moe.experts, moe.experts_per_token, shared_experts(moe), moe.width, wide] += count
+    found = [_distinct(key, count, case.batch) for key, count in layers.items()]
+    return None if not found else found[0] if len(found) == 1 else tuple(found)
+
+
+def _distinct(key: tuple[str, int, int, int, int, int], layers: int, batch: int) -> Experts:
+    part, experts, per_token, shared, width, shared_width = key
+    low, high = distinct_experts_bounds(experts, per_token, batch)
+    return Experts(
+        part="attention" if part == "attention" else "feed_forward", layers=layers, experts=experts,
+        per_token=per_token, shared=shared, width=width, shared_width=shared_width,
+        expected_distinct=expected_distinct_experts(experts, per_token, batch), distinct_bounds=(int(low), int(high)),
+    )
+
+
+def _deviation(subject: Subject, parameters: Parameters) -> Deviation:
+    def relative(counted: int | None, published: int | None) -> float | None:
+        return None if counted is None or published is None else (counted - published) / published
+
+    return Deviation(
+        total=relative(parameters.total, subject.published.total),
+        active=relative(parameters.active, subject.published.active),
+        explanation=subject.explanation,
+    )
+
+
+# On an accelerator -----------------------------------------------------------------------------------------------
+
+
+def compute_precision(precision: Precision, device: AcceleratorSpec) -> str:
+    """The precision of the products on `device`: the weights' own, or bfloat16 where the device has no units for it.
+
+    Engines then expand the weights as they read them (weight-only kernels), so that their bytes stay as they are.
+    """
+    return precision.compute if precision.compute in device.precisions else FALLBACK_PRECISION
+
+
+def _on_accelerator(case: _Case | None, options: Options, notes: list[str]) -> OnAccelerator | None:
+    device = options.accelerator
+    if device is None:
+        return None
+    if case is None:
+        notes.append(f"what it needs of {device.title} cannot be told without its structure")
+        return None
+    architecture, precision = case.architecture, case.precision
+    compute = compute_precision(precision, device)
+    if compute != precision.compute:
+        notes.append(
+            f"{device.title} has no units for {precision.compute}: its products count as {compute}, as engines "
+            "compute them there; the weights stay as they are"
+        )
+    weights = weight_bytes(architecture, precision)
+    element = precision.bytes_per_cache_element
+    sequence = kv_bytes(architecture, case.context, element) + state_bytes(architecture, element)
+    needed = weights + case.batch * sequence
+    devices = devices_needed(needed, device.memory_bytes, options.usable_fraction)
+    limits = Limits(
+        peak_flops_per_s=device.peak_flops_per_s(compute), bandwidth_bytes_per_s=device.bandwidth_bytes_per_s,
+        devices=devices,
+    )
+    decode = decode_roofline(architecture, case.batch, case.context, precision=precision, limits=limits)
+    prefill = prefill_roofline(architecture, case.batch, case.context, precision=precision, limits=limits)
+    price = device.price_usd_per_hour
+    return OnAccelerator(
+        name=device.name, title=device.title, memory_bytes=device.memory_bytes,
+        usable_fraction=options.usable_fraction, needed_bytes=_exact(needed), devices_needed=devices,
+        devices_needed_without_cache=devices_needed(weights, device.memory_bytes, options.usable_fraction),
+        compute=compute, price_usd_per_hour=price,
+        price_usd_per_hour_of_all=None if price is None else price * devices,
+        price_source=device.price_source, price_read_on=device.price_read_on, price_quality=device.price_quality,
+        decode=_ceiling(decode), prefill=_ceiling(prefill),
+    )
+
+
+def _ceiling(roofline: Roofline) -> Ceiling:
+    return Ceiling(
+        tokens_per_s=roofline.tokens_per_s, bound=roofline.bound, step_s=roofline.step_s,
+        compute_s=roofline.compute_s, memory_s=roofline.memory_s,
+    )

@@ -1,0 +1,128 @@
+"""What is to be described: a model of the catalog, or a structure read from a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from harness.architecture import Architecture
+from harness.catalog import Catalog, CatalogModel, Published
+from harness.description.stored import stored_precision
+from harness.description.values import ModelFacts
+from harness.errors import InputError, MoebenchError, UnknownStructureError, nearest
+from harness.hf_config import architecture_from_config
+from harness.hub import resolve_config
+
+if TYPE_CHECKING:
+    from harness.meta_count import MetaCount
+
+_FACTS = tuple(set(ModelFacts.model_fields) & set(CatalogModel.model_fields))
+_UNPUBLISHED = Published(total=None, active=None, active_convention=None, source=None, source_quality=None)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with what is known of it.
+
+    Without an `architecture` either `counted` has the parameters of a model that was built without memory, or nothing
+    was counted. `precision` is the checkpoint's, None where it is not known; `remarks` go into the description's notes.
+    """
+
+    facts: ModelFacts
+    source: Literal["catalog", "config", "hub"]
+    architecture: Architecture | None
+    counted: MetaCount | None = None
+    precision: str | None = None
+    published: Published = _UNPUBLISHED
+    explanation: str | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def subject_of(model: CatalogModel) -> Subject:
+    """A model of the catalog. Raises as `CatalogModel.architecture` does."""
+    return Subject(
+        facts=ModelFacts(**{key: getattr(model, key) for key in _FACTS}),
+        source="catalog",
+        architecture=model.architecture,
+        precision=model.precision,
+        published=model.published,
+        explanation=model.deviation,
+    )
+
+
+def find_subject(argument: str, catalog: Catalog) -> Subject:
+    """The model that `argument` names: one of the catalog, a config.json or checkpoint folder, or a hub's owner/name.
+
+    A name of the catalog wins over a file of that name (./name is always a path), a file over a repository, and a
+    repository that the catalog knows is not asked for. Raises InputError where there is none, with the nearest names of
+    the catalog for what looks like one, and as `subject_from_config` does.
+    """
+    names = {name.casefold(): name for name in catalog.names()}
+    if argument.casefold() in names:
+        return subject_of(catalog.load(names[argument.casefold()]))
+    is_path = _exists(argument) or argument.startswith((".", "~", "/")) or argument.endswith(".json")
+    if "/" not in argument and not is_path:
+        hint = f"{nearest(argument.casefold(), names)} (a path to a config.json and a hub's owner/name work too)"
+        raise InputError(f"no model {argument!r} in the catalog, and no such file", hint=hint)
+    known = None if is_path else _in_catalog(argument, catalog)
+    if known is not None:
+        remark = f"{argument} is {known.name} of the catalog, whose configuration is taken"
+        return replace(subject_of(known), remarks=(remark,))
+    config, where = resolve_config(argument)
+    return subject_from_config(config, where, name=argument, hub=not is_path)
+
+
+def _exists(argument: str) -> bool:
+    try:
+        return bool(argument) and Path(argument).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _in_catalog(repository: str, catalog: Catalog) -> CatalogModel | None:
+    for name in catalog.names():
+        try:
+            model = catalog.load(name)
+        except MoebenchError:
+            continue  # a broken file says so when it is asked for
+        if model.hf_repo is not None and model.hf_repo.casefold() == repository.casefold():
+            return model
+    return None
+
+
+def subject_from_config(
+    config: Mapping[str, object], where: str, *, name: str, hub: bool = False
+) -> Subject:
+    """A structure that a config.json describes; `where` is the file, for messages. `hub`: `name` is a repository's.
+
+    Where no reader knows the structure, its parameters are counted on a model that transformers builds without memory.
+    Raises as `architecture_from_config` does, or as `count_on_meta_device`.
+    """
+    architecture, counted = None, None
+    try:
+        architecture = architecture_from_config(config, where)
+    except UnknownStructureError:
+        from harness.meta_count import count_on_meta_device
+
+        counted = count_on_meta_device(config, where)
+    precision, remark = stored_precision(config)
+    kind = _kind(architecture, counted)
+    family = config.get("model_type")
+    facts = ModelFacts(
+        name=name, hf_repo=name if hub else None, family=family if isinstance(family, str) else None, kind=kind,
+        context_length=None, precision=precision, source=where,
+    )
+    return Subject(
+        facts=facts, source="hub" if hub else "config", architecture=architecture, counted=counted,
+        precision=precision, remarks=(remark,) if remark else (),
+    )
+
+
+def _kind(architecture: Architecture | None, counted: MetaCount | None) -> Literal["moe", "dense"] | None:
+    if architecture is not None:
+        return "moe" if architecture.is_moe else "dense"
+    if counted is None or counted.routed_experts is None:
+        return None
+    return "moe" if counted.routed_experts else "dense"
