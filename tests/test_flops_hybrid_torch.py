@@ -96,7 +96,7 @@ def seen_in_prefill(part: Mixer, hidden_size: int) -> int:
         # tokens one by one: reading from the state is a matrix product, decaying and writing is elementwise
         return padding - 2 * state(part) * TOKENS
     if isinstance(part, Mamba2):
-        return padding + chunked_mamba2(part) - counted.state_flops * TOKENS
+        return padding + chunked_mamba2(part) - 4 * state(part) * TOKENS
     if isinstance(part, GatedDeltaNet | KimiDeltaAttention):
         # with the recurrent function in place of the chunked one, all three passes over the state are elementwise
         return padding - 6 * state(part) * TOKENS

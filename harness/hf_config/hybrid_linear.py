@@ -38,6 +38,7 @@ from harness.hf_config.hybrid_mixers import (
     FULL,
     LINEAR,
     DeltaNetSizes,
+    check_unused,
     chosen,
     gated,
     read_delta_net,
@@ -68,7 +69,7 @@ def _qwen_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
     """Experts with a shared one in every layer."""
     config.only("mlp_only_layers", [])
     config.only("decoder_sparse_step", 1)
-    config.read.add("intermediate_size")  # of dense layers, of which there are none
+    check_unused(config, "intermediate_size")  # of dense layers, of which there are none
     shared = SharedExpert(width=config.size("shared_expert_intermediate_size"), sigmoid_gate=True)
     experts = read_expert_count(config, "num_experts")
     return [read_routed(config, experts, "moe_intermediate_size", shared=shared)] * layers
@@ -96,7 +97,7 @@ def _kimi_mixers(config: ConfigKeys, layers: int) -> list[Mixer]:
     linear = _kimi_linear(config)
     default = _kimi_kinds(config, linear, layers)
     kinds = read_kinds(config, layers, (LINEAR, FULL), default)
-    config.read |= {"linear_head_dim", "linear_num_heads", "linear_conv_kernel_dim"}
+    check_unused(config, "linear_head_dim", "linear_num_heads", "linear_conv_kernel_dim")
 
     def size(key: str, other: str) -> int:
         return linear.size(key) if linear.get(key) is not None else config.size(other)
@@ -133,7 +134,8 @@ def _kimi_feed_forwards(config: ConfigKeys, layers: int) -> list[FeedForward]:
     """Dense layers first, then experts whose choice a bias corrects, unless `mlp_layer_types` says otherwise."""
     config.only("tie_word_embeddings", False)
     config.only("moe_layer_freq", 1)
-    config.read |= {"moe_router_activation_func", "moe_renormalize", "num_expert_group", "first_k_dense_replace"}
+    check_unused(config, "first_k_dense_replace")
+    config.read |= {"moe_router_activation_func", "moe_renormalize", "num_expert_group"}
     kinds = config.items("mlp_layer_types")
     if kinds is None:
         first = config.size("first_k_dense_replace", low=0)
@@ -207,7 +209,7 @@ def _lfm2_mixers(config: ConfigKeys, layers: int) -> list[Mixer]:
 def _lfm2_feed_forwards(config: ConfigKeys, layers: int) -> list[FeedForward]:
     """The width is two thirds of the stated one, times a factor, rounded up to a multiple, unless that is off."""
     stated = config.optional_size("block_ff_dim")
-    config.read.add("intermediate_size")
+    check_unused(config, "intermediate_size")
     width = config.size("intermediate_size") if stated is None else stated
     multiple = config.optional_size("block_multiple_of", 256) or 256
     factor = _factor(config)
@@ -227,7 +229,7 @@ def _factor(config: ConfigKeys) -> float:
 def _lfm2_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
     """Dense layers first, then experts."""
     first = config.size("num_dense_layers", low=0)
-    config.read.add("intermediate_size")
+    check_unused(config, "intermediate_size")
     dense = [DenseFeedForward(width=config.size("intermediate_size"))] if first else []
     routed = read_routed(config, read_expert_count(config, "num_experts"), "moe_intermediate_size")
     sparse = corrected(routed) if config.flag("use_expert_bias", True) else routed

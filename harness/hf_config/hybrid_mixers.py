@@ -72,6 +72,12 @@ def chosen(kinds: Sequence[str], full: Sequence[Mixer], linear: Mixer) -> list[M
     return [attention if kind == FULL else linear for kind, attention in zip(kinds, full, strict=True)]
 
 
+def check_unused(config: ConfigKeys, *keys: str) -> None:
+    """Sizes that mean nothing in this model: 0, absent or any size."""
+    for key in keys:
+        config.optional_size(key, low=0)
+
+
 def sees_all(config: ConfigKeys, layers: int) -> list[int | None]:
     """No windows, where `layer_types` tells recurrent layers from others and is read elsewhere."""
     return [None] * layers

@@ -24,6 +24,7 @@ from harness.hf_config.hybrid_mixers import (
     LINEAR,
     StateSpaceKeys,
     check_kinds,
+    check_unused,
     chosen,
     expanded,
     read_kinds,
@@ -77,7 +78,7 @@ def _check_original_names(config: ConfigKeys, inner_width: int) -> None:
 def _mamba_mixers(config: ConfigKeys, layers: int) -> list[Mixer]:
     """transformers takes a stated `intermediate_size` for the inner width and ignores `expand` then (Falcon Mamba)."""
     stated = config.optional_size("intermediate_size")
-    config.read.add("expand")
+    check_unused(config, "expand")
     inner_width = expanded(config, _MAMBA_KEYS) if stated is None else stated
     _check_original_names(config, inner_width)
     read_kinds(config, layers, (LINEAR,), [LINEAR] * layers)
@@ -85,7 +86,8 @@ def _mamba_mixers(config: ConfigKeys, layers: int) -> list[Mixer]:
 
 
 def _mamba2_mixers(config: ConfigKeys, layers: int) -> list[Mixer]:
-    config.read |= {"intermediate_size", "time_step_rank"}  # transformers computes the one and does not use the other
+    check_unused(config, "intermediate_size")
+    config.read.add("time_step_rank")
     inner_width = expanded(config, _MAMBA_KEYS)
     _check_original_names(config, inner_width)
     read_kinds(config, layers, (LINEAR,), [LINEAR] * layers)
@@ -113,7 +115,7 @@ def _jamba_feed_forwards(config: ConfigKeys, layers: int) -> list[FeedForward]:
     """Experts as wide as the dense feed-forwards between them; a single one means that all are dense."""
     experts = read_expert_count(config, "num_experts")
     dense = DenseFeedForward(width=config.size("intermediate_size"))
-    config.read.add("num_experts_per_tok")
+    check_unused(config, "num_experts_per_tok")
     sparse = [stands and experts > 1 for stands in _periodic(config, "expert", layers)]
     routed = read_routed(config, experts, "intermediate_size") if any(sparse) else dense
     return [routed if is_sparse else dense for is_sparse in sparse]
@@ -140,7 +142,7 @@ def _granite_feed_forwards(config: ConfigKeys, layers: int) -> list[FeedForward]
     """A feed-forward for all tokens, beside experts where there are any."""
     width = config.size("shared_intermediate_size")
     experts = read_expert_count(config, "num_local_experts", low=0)
-    config.read |= {"intermediate_size", "num_experts_per_tok"}
+    check_unused(config, "intermediate_size", "num_experts_per_tok")
     if experts == 0:
         return [DenseFeedForward(width=width)] * layers
     return [read_routed(config, experts, "intermediate_size", shared=SharedExpert(width=width))] * layers
@@ -153,8 +155,9 @@ def _falcon_h1_mixers(config: ConfigKeys, layers: int) -> list[tuple[Mixer, ...]
     config.read |= {
         "mlp_expansion_factor", "mlp_multipliers", "key_multiplier", "embedding_multiplier", "lm_head_multiplier",
         "attention_in_multiplier", "attention_out_multiplier", "ssm_in_multiplier", "ssm_out_multiplier",
-        "ssm_multipliers", "mamba_expand", "mamba_norm_before_gate",
+        "ssm_multipliers", "mamba_norm_before_gate",
     }  # fmt: skip
+    check_unused(config, "mamba_expand")
     config.only("mamba_use_mlp", True)
     read_kinds(config, layers, ("hybrid",), ["hybrid"] * layers)
     if not config.has("mamba_d_ssm"):
@@ -190,9 +193,8 @@ class _SinglePart:
         config.only("tie_word_embeddings", False)
         config.read |= {
             "mtp_layers_block_type", "mtp_hybrid_override_pattern", "moe_shared_expert_overlap", "mamba_proj_bias",
-            "mamba_dt_min", "mamba_dt_max", "mamba_dt_limit", "mamba_dt_init_floor", "mamba_dt_rank", "expand",
-            "mamba_expand", "attention_bias", "n_shared_experts", "chunk_size", "mlp_hidden_act", "mamba_hidden_act",
-            "num_nextn_predict_layers",
+            "mamba_dt_min", "mamba_dt_max", "mamba_dt_limit", "mamba_dt_init_floor", "mamba_dt_rank",
+            "attention_bias", "chunk_size", "mamba_hidden_act",
         }  # fmt: skip
         decoder = Decoder(
             lambda keys, _: self._mixers(keys, kinds),
@@ -227,6 +229,7 @@ class _SinglePart:
     def _mixers(config: ConfigKeys, kinds: list[str]) -> list[tuple[Mixer, ...]]:
         config.only("attention_head_dim", config.optional_size("head_dim", 128))
         config.only("sliding_window")
+        check_unused(config, "expand", "n_shared_experts", "num_nextn_predict_layers")
         mixers: dict[str, tuple[Mixer, ...]] = {}
         if LINEAR in kinds:
             mixers[LINEAR] = (read_mamba2(config, _NEMOTRON_KEYS, None),)
@@ -237,8 +240,8 @@ class _SinglePart:
     @staticmethod
     def _feed_forwards(config: ConfigKeys, kinds: list[str]) -> list[tuple[FeedForward, ...]]:
         """Two matrices each; the bias is that of dense and shared ones, the experts have none."""
-        config.read |= {"intermediate_size", "moe_intermediate_size", "moe_shared_expert_intermediate_size"}
-        config.read |= {"num_experts_per_tok", "n_routed_experts", "moe_latent_size"}
+        check_unused(config, "intermediate_size", "moe_intermediate_size", "moe_shared_expert_intermediate_size")
+        check_unused(config, "num_experts_per_tok", "n_routed_experts", "moe_latent_size")
         bias = config.flag("mlp_bias", False)
         parts: dict[str, tuple[FeedForward, ...]] = {}
         if "mlp" in kinds:
