@@ -24,13 +24,15 @@ _NOT_STRUCTURE = frozenset(
     """.split()  # noqa: SIM905 -- a list takes a line for each name
 )
 _ACTIVATIONS = frozenset({"activation_function", "hidden_act", "hidden_activation", "mlp_hidden_act"})
-# Activations without parameters; others have some (prelu, xielu), or are gates that a family's reader must know.
+# Activations without parameters; others may be gates, which a family's reader must know.
 _PLAIN_ACTIVATIONS = frozenset(
     """
     gelu gelu_10 gelu_accurate gelu_fast gelu_new gelu_python gelu_python_tanh gelu_pytorch_tanh hardswish laplace
     leaky_relu linear mish quick_gelu relu relu2 relu6 sigmoid silu swish tanh
     """.split()  # noqa: SIM905 -- as above
 )
+# Keys that hold whole numbers in whatever family, be they of use or not.
+_NUMBERS = re.compile(r"^(n|num)_|_(dim|experts|group|heads|layers|rank|size)$")
 _STRUCTURAL = re.compile(
     r"adapter|attention|attn|bias|bottleneck|conv|cross|decoder|dense|depth|dim|embed|encoder|expert|ffn|gate|heads?"
     r"|hidden|inner|intermediate|latent|layers?|lora|mamba|mem|mlp|moe|mtp|nextn|norm|num|pattern|period|rank|residual"
@@ -126,6 +128,10 @@ class ConfigKeys:
     def refuse_unread(self) -> None:
         """Refuse keys that nobody read, that may change the structure, and that are switched on."""
         for key, value in self.values.items():
+            if _NUMBERS.search(key):
+                self._refuse_nonsense(key, value)
+            if value == "prelu" or (value == "xielu" and not (key in self.read and key == "hidden_act")):
+                raise self.unknown(key, f"is {shown(value)}, an activation with parameters of its own")
             if key in self.read or key in _NOT_STRUCTURE or not value:
                 continue
             if key in _ACTIVATIONS:
@@ -135,6 +141,13 @@ class ConfigKeys:
                 continue
             if not key.startswith("rope_") and _STRUCTURAL.search(key):
                 raise self.unknown(key, f"is {shown(value)} and may change the structure; no reader knows it")
+
+    def _refuse_nonsense(self, key: str, value: object) -> None:
+        """A number as text, or beyond all bounds, is a damaged file even where the structure does not need it."""
+        if isinstance(value, str) and value.strip().lstrip("+-").isdigit():
+            raise self.error(key, f"must be a whole number, not {shown(value)}")
+        if isinstance(value, int) and abs(value) > MAX_SIZE:
+            raise self.error(key, f"must be at most {MAX_SIZE}, not {shown(value)}")
 
     def _whole(self, key: str, value: object, low: int, high: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int):

@@ -1,8 +1,9 @@
 """Parameters of a model that has no reader: its class in transformers is built on torch's meta device and counted.
 
 The meta device gives shapes without memory. Nothing is downloaded and no code of a checkpoint runs: `auto_map` is
-ignored, and a class that the installed transformers lacks is refused. A total is exact; what a token uses of it is
-stated only where the routed experts can be told from the rest for certain.
+ignored, and a class that the installed transformers lacks is refused. Counted is what training changes, not fixed
+tables of sinusoids. A total is exact; what a token uses of it is stated only where the routed experts can be told from
+the rest for certain.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ _VARIABLE = {
     "longcat_flash": "its router may choose experts that compute nothing, so the number varies from token to token",
     "zaya": "its router may skip the experts, so the number varies from token to token",
 }
+_LEARNED_BUFFERS = ("e_score_correction_bias", "expert_bias", "balancing_biases", "layer_scalar")
+"""What checkpoints hold as learned values although transformers keeps it as a buffer, or freezes it."""
 _FLATTENED = ("DbrxExperts",)
 """Classes whose expert matrices lie one below the other in two dimensions."""
 _TABLES_ON_CPU = frozenset({"xlm", "flaubert", "ctrl", "fsmt", "marian", "pegasus", "distilbert", "roformer"})
@@ -56,9 +59,10 @@ _NOT_PASSED = frozenset(
     """.split()  # noqa: SIM905 -- a list takes a line for each name
 )
 _LANGUAGE_MODELS = (
-    "MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
-    "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
+    "MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES", "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
+    "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
 )
+"""The library's tables of classes; where a type is in several and no class is named, the larger model comes first."""
 
 
 class MetaCount(Frozen):
@@ -98,9 +102,10 @@ def count_on_meta_device(config: Mapping[str, object], where: str) -> MetaCount:
         stated, model = _build(config, class_name, where)
         experts = _active(model, stated)
         embedding, head, tied = _tables(model)
-        total = sum(parameter.numel() for parameter in model.parameters())
+        total = _learned(model)
         if total == 0:
             raise InputError("describes a model without parameters", where=where)
+        _check_tables(config, stated, tied, class_name, where)
         return MetaCount(
             total=total,
             active=None if experts.unused is None else total - experts.unused,
@@ -127,7 +132,7 @@ def _check_values(config: Mapping[str, object], where: str) -> None:
         if name.endswith(("_id", "_ids", "_index", "_token", "_tokens", "_length", "seed", "_theta")):
             continue
         if isinstance(value, bool | str | float):
-            if _NUMBER_KEY.search(name):
+            if _NUMBER_KEY.search(name) and not (isinstance(value, str) and not value.lstrip("-").isdigit()):
                 raise InputError(f"{key!r} must be a whole number, not {shown(value)}", where=place)
             continue
         is_layers = bool(_LAYER_KEY.search(name))
@@ -201,40 +206,47 @@ def _quietly_and_offline() -> Iterator[None]:
 
 def _class_name(config: Mapping[str, object], where: str) -> str:
     """The class to build. Raises UnknownStructureError for a type or class that transformers lacks."""
-    from transformers.models.auto import modeling_auto
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING_NAMES:
         hint = nearest(str(model_type), CONFIG_MAPPING_NAMES)
+        hint = hint if hint.startswith("did you mean") else ""
         raise _unknown(f"transformers does not know 'model_type' {shown(model_type)}", f"{where}:model_type", hint)
-    known: list[str] = []
-    for table in _LANGUAGE_MODELS:
-        entry = getattr(modeling_auto, table).get(model_type, ())
-        known += [entry] if isinstance(entry, str) else entry
-    named = config.get("architectures") or []
-    if not isinstance(named, list) or len(named) > 1:
-        raise _unknown(f"'architectures' is {shown(named)}, not one class", f"{where}:architectures")
+    known = _classes(model_type, config.get("is_encoder_decoder") is not False)
     if not known:
         what = f"{model_type!r} has no class of a language model in transformers"
         raise _unknown(what, f"{where}:model_type")
+    named = config.get("architectures") or []
+    if not isinstance(named, list) or len(named) > 1:
+        raise _unknown(f"'architectures' is {shown(named)}, not one class", f"{where}:architectures")
     if named and named[0] not in known:
         what = f"'architectures' names {shown(named[0])}; of type {model_type!r} only {_listed(known)} can be counted"
         raise _unknown(what, f"{where}:architectures")
-    if not named and model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and len(set(known)) == 1:
-        encoder = known[0].removesuffix("Decoder") in _encoders()
-        if encoder:
-            what = f"without 'architectures' a {model_type!r} model may be an encoder or a decoder"
-            raise _unknown(what, f"{where}:architectures", "name the class, such as " + known[0])
+    if not named and _may_be_encoder(model_type, known):
+        what = f"without 'architectures' a {model_type!r} model may be an encoder or a decoder"
+        raise _unknown(what, f"{where}:architectures", f"name the class, such as {known[0]}")
     return str(named[0]) if named else known[0]
 
 
-def _encoders() -> frozenset[str]:
-    """Decoder classes that share their type with an encoder of the same stack."""
+def _classes(model_type: str, encoder_decoder: bool) -> list[str]:
+    """The language models that transformers has of a type, the preferred one first."""
     from transformers.models.auto import modeling_auto
 
-    causal = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    return frozenset(causal[one] for one in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES if one in causal)
+    known: list[str] = []
+    for table in _LANGUAGE_MODELS:
+        if encoder_decoder or "SEQ_TO_SEQ" not in table:
+            entry = getattr(modeling_auto, table).get(model_type, ())
+            known += [entry] if isinstance(entry, str) else entry
+    return known
+
+
+def _may_be_encoder(model_type: str, known: list[str]) -> bool:
+    """Whether the same type is also that of masked language models, which have no decoder at all (BERT)."""
+    from transformers.models.auto import modeling_auto
+
+    causal = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
+    return model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and set(known) == {causal}
 
 
 def _listed(names: list[str]) -> str:
@@ -264,6 +276,21 @@ def _build(config: Mapping[str, object], class_name: str, where: str) -> tuple[A
     ) as error:
         raise InputError(f"transformers cannot build {class_name} from it: {_reason(error)}", where=where) from None
     return stated, model
+
+
+def _learned(model: Any) -> int:
+    """All learned values: parameters that training changes, and the buffers that stand for some."""
+    learned = (one for name, one in model.named_parameters() if one.requires_grad or name.endswith(_LEARNED_BUFFERS))
+    buffers = (one for name, one in model.named_buffers() if name.endswith(_LEARNED_BUFFERS))
+    return int(sum(one.numel() for one in learned) + sum(one.numel() for one in buffers))
+
+
+def _check_tables(config: Mapping[str, object], stated: Any, tied: bool | None, class_name: str, where: str) -> None:
+    """Refuse where the class shares its tables otherwise than checkpoints of such a file do."""
+    untied = config.get("tie_word_embeddings") is False
+    if untied and (tied or getattr(stated, "is_encoder_decoder", False)):
+        what = f"'tie_word_embeddings' is false, and {class_name} does not say which tables are then its own"
+        raise _unknown(what, f"{where}:tie_word_embeddings")
 
 
 def _passed(value: Any) -> Any:
