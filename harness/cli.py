@@ -95,13 +95,13 @@ def report(
 ) -> None:
     """Render the records as a site of static pages that works from disk."""
     from harness.render import render_site
-    from harness.resources import templates_dir
+    from harness.resources import suites_dir, templates_dir
     from harness.store import Store
 
     definitions = _known_suites(suite or [])
     names = [next((n for n, (path, _) in definitions.items() if path == given), given) for given in suite or []]
     index = render_site(
-        Store(results), out, names or None, templates_dir=templates_dir(),
+        Store(results), out, names or None, templates_dir=templates_dir(), suites_dir=suites_dir(),
         definitions={name: definition for name, (_, definition) in definitions.items()},
     )
     typer.echo(index)

@@ -33,6 +33,7 @@ def render_site(
     suites: Sequence[str] | None = None,
     *,
     templates_dir: Path,
+    suites_dir: Path | None = None,
     definitions: Mapping[str, Suite] | None = None,
 ) -> Path:
     """Writes the pages of `suites` (None: all that have records) to `out` and returns its index.html.
@@ -40,13 +41,14 @@ def render_site(
     The first named suite, or the one with the newest record, becomes index.html. The folder is built beside `out` and
     swapped in, so that nothing stale stays and a failure leaves the old site as it was. The same results give the same
     bytes. `definitions` are the suite files that are known, by name: they give titles, named comparisons and the
-    leading load and score, and nothing else. Raises InputError where nothing is recorded, a suite is unknown, or `out`
-    is a folder that is no site.
+    leading load and score, and nothing else. `suites_dir` holds the catalog; without it the site has no page of it.
+    Raises InputError where nothing is recorded, a suite is unknown, or `out` is a folder that is no site.
     """
     from harness.site import build_site
 
     target = _checked_target(out, store)
-    site = build_site(store, _chosen_suites(store, suites), named=bool(suites), definitions=definitions)
+    chosen = _chosen_suites(store, suites)
+    site = build_site(store, chosen, named=bool(suites), definitions=definitions, suites_dir=suites_dir)
     with _swapped_in(target) as folder:
         write_site(site, folder, templates_dir)
     return out / "index.html"

@@ -8,7 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from harness.accelerators import Accelerators
 from harness.cards import Card, card_of, pairs_of, partners_of, unmatched_note
+from harness.catalog import Catalog
+from harness.catalog_page import catalog_page
 from harness.errors import InputError, StoreError
 from harness.figures import pareto_data, seeds_figure
 from harness.groups import group_summaries
@@ -105,11 +108,17 @@ class Site:
 
 
 def build_site(
-    store: Store, names: Sequence[str], *, named: bool, definitions: Mapping[str, Suite] | None = None
+    store: Store,
+    names: Sequence[str],
+    *,
+    named: bool,
+    definitions: Mapping[str, Suite] | None = None,
+    suites_dir: Path | None = None,
 ) -> Site:
     """All pages of the suites `names`. Where they were not `named` by the reader, the newest leads.
 
     `definitions` give titles, comparisons and the leading load and score of suites whose files are known.
+    `suites_dir` holds the catalog and the accelerators; without it the site has no catalog page.
     Raises InputError where a suite has no record that can be read.
     """
     slugs = Slugs()
@@ -119,10 +128,11 @@ def build_site(
         read.sort(key=lambda one: (one.newest, one.name), reverse=True)
     views = [_view(one, known.get(one.name), store.root, slugs, first=one is read[0]) for one in read]
     suites = [_suite_pages(view, slugs, first=view is views[0]) for view in views]
+    leading = known.get(views[0].name)
+    common = _common_pages(suites_dir, leading.prices_usd_per_hour if leading else {})
     pages: list[Page] = []
     for suite in suites:
-        method = _method_page() if suite is suites[0] else None
-        pages += _pages_of(suite, views, known.get(suite.view.name), method)
+        pages += _pages_of(suite, views, known.get(suite.view.name), common)
     return Site(tuple(pages), tuple(suites))
 
 
@@ -198,9 +208,9 @@ def _suite_pages(view: SuiteView, slugs: Slugs, *, first: bool) -> SuitePages:
 
 
 def _pages_of(
-    suite: SuitePages, views: Sequence[SuiteView], definition: Suite | None, method: MethodPage | None
+    suite: SuitePages, views: Sequence[SuiteView], definition: Suite | None, common: Sequence[Page]
 ) -> list[Page]:
-    """The pages of a suite in their common frame; the method page goes with the first suite."""
+    """The pages of a suite in their frame; those `common` to all suites go with the first."""
     view = suite.view
     subjects = subjects_of(view.models, view.groups)
     named = [(one.sparse, dense) for one in definition.comparisons for dense in one.dense] if definition else []
@@ -208,12 +218,17 @@ def _pages_of(
     cards = tuple(card_of(view, pair) for pair in pairs)
     index = _index_page(suite, views, cards, unmatched_note(subjects, pairs), _not_run(view, definition))
     models = [model_page(view, model, partners_of(model, pairs)) for model in view.models]
-    pages: list[Page] = [index, *models, *([method] if method else [])]
-    return [replace(page, **_frame(suite, index, page.path)) for page in pages]
+    pages: list[Page] = [index, *models, *(common if view is views[0] else ())]
+    return [replace(page, **_frame(suite, index, page.path, common)) for page in pages]
 
 
-def _method_page() -> MethodPage:
-    return MethodPage(path="method.html", template="method.html", title="Method", metrics=tuple(METRICS.values()))
+def _common_pages(suites_dir: Path | None, prices_usd_per_hour: Mapping[str, float]) -> tuple[Page, ...]:
+    """The pages that belong to no suite: the catalog, where it is known, and the method."""
+    method = MethodPage(path="method.html", template="method.html", title="Method", metrics=tuple(METRICS.values()))
+    if suites_dir is None:
+        return (method,)
+    accelerators = Accelerators(suites_dir).priced(prices_usd_per_hour, "set by the suite")
+    return (catalog_page(Catalog(suites_dir), accelerators), method)
 
 
 def _not_run(view: SuiteView, definition: Suite | None) -> tuple[FailureRow, ...]:
@@ -271,7 +286,7 @@ def _groups(view: SuiteView) -> Groups | None:
     )
 
 
-def _frame(suite: SuitePages, index: IndexPage, path: str) -> dict[str, Any]:
+def _frame(suite: SuitePages, index: IndexPage, path: str, common: Sequence[Page]) -> dict[str, Any]:
     """Navigation and footer, which the pages of a suite share; `path` is the page that they are on."""
     view = suite.view
     sections = [
@@ -284,7 +299,7 @@ def _frame(suite: SuitePages, index: IndexPage, path: str) -> dict[str, Any]:
         if there
     ]
     return {
-        "navigation": (*links, NavigationLink("method.html", "Method", path == "method.html")),
+        "navigation": (*links, *(NavigationLink(one.path, one.title, path == one.path) for one in common)),
         "footer": _footer(view),
         "exports": (Link(suite.csv_path, "CSV"), Link(suite.json_path, "JSON")),
     }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Visit = Callable[..., Page]
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+SUITES = TEMPLATES.parent / "suites"
 HOSTILE = "</script><script>alert(1)</script>\u202e{{ 7*7 }}'\"&<img src=x onerror=alert(1)>"
 
 
@@ -30,9 +31,9 @@ def store_of(root: Path, records: Iterable[Record]) -> Store:
     return store
 
 
-def render(store: Store, out: Path, suites: list[str] | None = None) -> Path:
-    """The site of a store with the project's own templates."""
-    return render_site(store, out, suites, templates_dir=TEMPLATES)
+def render(store: Store, out: Path, suites: list[str] | None = None, *, catalog: bool = False) -> Path:
+    """The site of a store with the project's own templates, and with the shipped catalog where asked for."""
+    return render_site(store, out, suites, templates_dir=TEMPLATES, suites_dir=SUITES if catalog else None)
 
 
 def awkward_records() -> list[Record]:

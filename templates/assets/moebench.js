@@ -144,9 +144,11 @@
   }
 
   const interval = (values, side) => ({
-    type: "data", symmetric: false, thickness: 1.2, width: 3, color: colour(side.color),
+    type: "data", visible: values.some(([, low, high]) => low < high), symmetric: false, thickness: 1.2, width: 3, color: colour(side.color),
     array: values.map(([value, , high]) => high - value), arrayminus: values.map(([value, low]) => value - low),
   });
+
+  const SYMBOLS = { sparse: "circle", dense: "square" };
 
   function paretoTrace(kind, points, x, y, places) {
     const values = (metric) => points.map((point) => point.values[metric.key]);
@@ -157,7 +159,10 @@
       error_x: interval(values(x), { color: kind }), error_y: interval(values(y), { color: kind }),
       text: points.map((point) => (places.get(point) ? point.name : "")), textposition: points.map((point) => places.get(point) || "top center"),
       textfont: { size: 12, color: colour("ink") },
-      marker: { size: 12, symbol: kind === "sparse" ? "circle" : "square", color: colour(kind), line: { width: 1, color: colour("paper") } },
+      marker: {
+        size: points.length > 20 ? 9 : 12, symbol: points.map((point) => SYMBOLS[kind] + (point.hollow ? "-open" : "")), color: colour(kind),
+        line: { width: 1, color: points.map((point) => colour(point.hollow ? kind : "paper")) },
+      },
       customdata: points.map((point) => point.href),
       hovertext: points.map((point) => `<b>${point.name}</b><br>${text(x, point)}<br>${text(y, point)}`), hoverinfo: "text",
     };
@@ -219,10 +224,21 @@
     return places;
   }
 
+  const BETTER = { higher: ", \u2191 better", lower: ", \u2193 better" };
+
   function paretoAxis(metric, points) {
-    const better = metric.direction === "higher" ? "\u2191 better" : "\u2193 better";
-    const title = `${metric.title}${metric.unit ? ` (${metric.unit})` : ""}, ${better}`;
-    return axis({ title: { text: title, standoff: 8, font: { size: 13 } }, type: metric.log ? "log" : "linear", range: range(points, metric), nticks: 7, ...(metric.log ? { dtick: "D2" } : {}) });
+    const title = `${metric.title}${metric.unit ? ` (${metric.unit})` : ""}${BETTER[metric.direction] || ""}`;
+    const [low, high] = range(points, metric);
+    const decades = high - low;
+    return axis({ title: { text: title, standoff: 8, font: { size: 13 } }, type: metric.log ? "log" : "linear", range: [low, high], nticks: 7, ...(metric.log ? { dtick: decades > 2.5 ? 1 : "D2" } : {}) });
+  }
+
+  // Straight lines through a pair of axes, such as equal shares of active parameters, each with its name at its end.
+  function guideTraces(guides) {
+    return guides.map((guide) => ({
+      type: "scatter", mode: "lines+text", x: guide.x, y: guide.y, hoverinfo: "skip", showlegend: false,
+      line: { color: colour("line"), width: 1 }, text: ["", guide.name], textposition: "top left", cliponaxis: false, textfont: { size: 11, color: colour("muted") },
+    }));
   }
 
   function drawPareto(box) {
@@ -241,8 +257,9 @@
     const traces = ["sparse", "dense"].map((kind) => [kind, points.filter((point) => point.kind === kind)])
       .filter(([, some]) => some.length).map(([kind, some]) => paretoTrace(kind, some, x, y, places));
     const layout = { ...frame(), xaxis: paretoAxis(x, points), yaxis: paretoAxis(y, points) };
+    const guides = guideTraces((data.guides || {})[`${x.key}|${y.key}`] || []);
     document.getElementById("pareto-missing").textContent = missing.length ? `Without a value here: ${missing.join(", ")}.` : "";
-    const drawn = window.Plotly.react(box, [frontier, ...traces], layout, settings);
+    const drawn = window.Plotly.react(box, [...guides, ...(line.length ? [frontier] : []), ...traces], layout, settings);
     if (!box.dataset.ready) {
       box.dataset.ready = "1";
       drawn.then(() => box.on("plotly_click", (event) => { const href = event.points[0].customdata; if (href) window.location.href = href; }));

@@ -23,7 +23,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = [*builders.small_suite_records(), *sites.awkward_records(), *sites.seed_records()]
     records += sites.hostile_records()
     store = sites.store_of(folder / "results", records)
-    return sites.render(store, folder / "site", ["small", "seeds", "hostile"]).parent
+    return sites.render(store, folder / "site", ["small", "seeds", "hostile"], catalog=True).parent
 
 
 @pytest.fixture

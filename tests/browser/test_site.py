@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 PAGES = (
-    "index.html", "suite-seeds.html", "suite-hostile.html", "method.html", "models/small/moe-8x2.html",
+    "index.html", "suite-seeds.html", "suite-hostile.html", "method.html", "catalog.html", "models/small/moe-8x2.html",
     "models/small/broken.html",
 )
 

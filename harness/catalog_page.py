@@ -1,0 +1,334 @@
+"""The catalog as a page: every model counted, beside what its authors publish, and the accelerators it could run on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.accelerators import AcceleratorSpec
+from harness.catalog import EXPLAINED_ABOVE, CatalogModel
+from harness.catalog_columns import (
+    COLUMNS,
+    REFERENCE_ACCELERATOR,
+    REFERENCE_BATCH,
+    Entry,
+    Spec,
+    catalog_column_groups,
+    columns_of_catalog,
+    deviation,
+    number,
+    scale_for_column,
+    total_scale,
+)
+from harness.description import DEFAULT_CONTEXT_TOKENS, Options, describe
+from harness.description.words import kind_words
+from harness.errors import InputError
+from harness.figures import plotly_text
+from harness.leaderboard import ColumnGroup
+from harness.pages import Column, Mark, Page, Table, TableRow, Value
+from harness.quantities import Scale, count_of, plain, scale_of, significant
+
+_SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
+"""Active shares that the scatter plot draws as lines."""
+
+
+@dataclass(frozen=True)
+class CatalogRow:
+    """One model: its name, its kind, its parameters as a two-tone bar, and the cells of the further columns."""
+
+    name: str
+    anchor: str
+    kind: str
+    kind_text: str
+    search: str
+    marks: tuple[Mark, ...]
+    total: str
+    total_order: str
+    active_width: str
+    rest_width: str
+    uncounted: Mark
+    cells: tuple[Value, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogPage(Page):
+    """All architectures, counted and published."""
+
+    facts: tuple[str, ...]
+    lead: str
+    conditions: str
+    caption: str
+    scatter: dict[str, Any]
+    column_groups: tuple[ColumnGroup, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[CatalogRow, ...]
+    legend: str
+    deviations_note: str
+    deviations: Table
+    accelerators_note: str
+    accelerators: Table
+
+
+_AXIS_TITLES = {
+    "active": "Active parameters", "kv": "KV cache per 1000 tokens", "decode_flops": "FLOPs per decoded token",
+}
+_PLOTTED = ("active", "decode_flops", "weights", "kv")
+
+
+def catalog_page(models: Iterable[CatalogModel], accelerators: Sequence[AcceleratorSpec]) -> CatalogPage:
+    """The page of the whole catalog. Raises InputError where REFERENCE_ACCELERATOR is not among the accelerators."""
+    reference = next((one for one in accelerators if one.name == REFERENCE_ACCELERATOR), None)
+    if reference is None:
+        raise InputError(f"no accelerator {REFERENCE_ACCELERATOR!r}, for which the catalog page reckons costs")
+    options = Options(batch=REFERENCE_BATCH, accelerator=reference)
+    entries = [Entry(model, describe(model, options)) for model in models]
+    entries.sort(key=lambda entry: (-(entry.total or entry.model.published.total or 0), entry.model.name))
+    scales = {spec.key: scale_for_column(spec, entries) for spec in COLUMNS}
+    return CatalogPage(
+        path="catalog.html",
+        template="catalog.html",
+        title="Catalog",
+        facts=_facts(entries),
+        lead=_lead(entries),
+        conditions=(
+            "Parameters are counted from each model's configuration, by one convention: all that a token touches is "
+            f"active. FLOPs per token are those of decoding at {DEFAULT_CONTEXT_TOKENS} tokens of context, weights "
+            "those of the published checkpoint. The cache is in 16 bits, or 32 where the checkpoint is in float32."
+        ),
+        caption="Lines join equal shares of active parameters; open marks are models of which only published figures "
+                "are known. Both axes are logarithmic.",
+        scatter=_scatter(entries, scales),
+        column_groups=catalog_column_groups(),
+        columns=columns_of_catalog(entries, scales),
+        rows=tuple(_row(entry, entries, scales) for entry in entries),
+        legend=(
+            "The solid part of a bar is active. The marks recalled and third-party say how well a fact is known. Arena "
+            "ranks are those of the LMSYS Chatbot Arena of 4 November 2024, of all prompts."
+        ),
+        deviations_note=(
+            f"Every difference above {100 * EXPLAINED_ABOVE:.0f} % has a reason. Most are conventions: whether tables "
+            "count as active, whether a tower beside the text model does."
+        ),
+        deviations=_deviations(entries),
+        accelerators_note=(
+            "Dense peaks in the precision of the products (vendors often print twice as much, with 2:4 sparsity), and "
+            "the memory bandwidth. FLOPs per byte say from which arithmetic intensity the products bind. Prices are "
+            "one cloud's list prices, to be replaced by yours."
+        ),
+        accelerators=_accelerators(accelerators),
+    )
+
+
+# The head of the page --------------------------------------------------------------------------------------------
+
+
+def _facts(entries: Sequence[Entry]) -> tuple[str, ...]:
+    sparse = sum(entry.kind == "sparse" for entry in entries)
+    counted = sum(entry.total is not None for entry in entries)
+    return (
+        count_of(len(entries), "model"),
+        f"{sparse} sparse, {len(entries) - sparse} dense",
+        f"{counted} counted to the parameter",
+        f"{len(entries) - counted} with published figures only",
+    )
+
+
+def _lead(entries: Sequence[Entry]) -> str:
+    """How far counts and publications agree, and which sparse model uses the smallest part of itself."""
+    compared = [entry for entry in entries if entry.model.total_deviation is not None]
+    near = [entry for entry in compared if abs(entry.model.total_deviation or 0.0) <= EXPLAINED_ABOVE]
+    words = (
+        f"{len(near)} of {len(compared)} published totals agree with the count within "
+        f"{100 * EXPLAINED_ABOVE:.0f} %; every other difference is explained below."
+    )
+    share = next(spec.value for spec in COLUMNS if spec.key == "share")
+    known = [(value, entry) for entry in entries if entry.kind == "sparse" and (value := share(entry)) is not None]
+    if not known:
+        return words
+    least, smallest = min(known, key=lambda pair: pair[0])
+    return f"{words} The sparsest is {smallest.model.name}: a token uses {significant(100 * least)} % of it."
+
+
+# The table -------------------------------------------------------------------------------------------------------
+
+
+def _row(entry: Entry, entries: Sequence[Entry], scales: Mapping[str, Scale]) -> CatalogRow:
+    model, total, scale = entry.model, entry.total, total_scale(entries)
+    active = entry.numbers.parameters.active
+    share = 100.0 if not total or active is None else 100.0 * active / total
+    text = kind_words(entry.numbers)
+    words = [model.name, model.family, entry.kind, text, model.license or "", model.status, model.hf_repo or ""]
+    return CatalogRow(
+        name=model.name,
+        anchor=f"model-{model.name}",
+        kind=entry.kind,
+        kind_text=text,
+        search=plain(" ".join(words)),
+        marks=() if model.status == "released" else (Mark("plain", model.status, _status_reason(model)),),
+        total="" if total is None else significant(total / scale.divisor),
+        total_order=str(total or ""),
+        active_width=f"{share:.2f}",
+        rest_width=f"{100 - share:.2f}",
+        uncounted=Mark("missing", "not counted", "The structure was never published in full; no figure is guessed."),
+        cells=tuple(_cells(entry, scale, scales)),
+    )
+
+
+def _status_reason(model: CatalogModel) -> str:
+    if model.status == "on-request":
+        return "The weights are given on request."
+    return "The weights were never released."
+
+
+def _cells(entry: Entry, totals: Scale, scales: Mapping[str, Scale]) -> list[Value]:
+    model = entry.model
+    cells = [number(spec.value(entry), scales[spec.key], spec.factor, exact=spec.exact) for spec in COLUMNS]
+    source = _quality_mark(model.published.source_quality, "published figure", model.published.source)
+    cells += [
+        number(model.published.total, totals, marks=source if model.published.total else ()),
+        deviation(model.total_deviation, model.deviation),
+        number(model.published.active, totals),
+        deviation(model.active_deviation, model.deviation),
+        Value(model.released, order=model.released,
+              marks=_quality_mark(model.released_source_quality, "date of release", None)),
+        number(model.context_length, Scale("", 1.0), exact=True),
+        Value(plain(model.license or "none published", 80), order=model.license or "~",
+              marks=_quality_mark(model.license_source_quality, "licence", None)),
+        _rank(model),
+        Value(model.family, order=model.family),
+        number(model.architecture.layers if model.architecture else None, Scale("", 1.0), exact=True),
+        Value(model.precision or "unknown", order=model.precision or "~"),
+    ]
+    return cells
+
+
+def _quality_mark(quality: str | None, what: str, source: str | None) -> tuple[Mark, ...]:
+    """A mark where a fact is known from memory or from third parties only."""
+    if quality not in ("recalled", "third-party"):
+        return ()
+    known = "from memory, not read in a source" if quality == "recalled" else "from third parties, not from the authors"
+    origin = f" Source: {source}." if source else ""
+    return (Mark("plain", quality, f"This {what} is known {known}.{origin}"),)
+
+
+def _rank(model: CatalogModel) -> Value:
+    ranks = model.lmsys_2024_11_04
+    if ranks is None:
+        return Value("\u2013", order="")
+    if ranks == "unranked":
+        return Value("unranked", order="")
+    why = f"Rank {ranks.hard_prompts_english} of hard prompts in English."
+    return Value(str(ranks.overall), order=str(ranks.overall), marks=(Mark("plain", "hard", why),))
+
+
+# The chart, the deviations, the accelerators ---------------------------------------------------------------------
+
+
+def _scatter(entries: Sequence[Entry], scales: Mapping[str, Scale]) -> dict[str, Any]:
+    """Every model on every axis, with lines of equal active share over the two counts of parameters."""
+    chosen = [spec for spec in COLUMNS if spec.key in _PLOTTED]
+    totals = total_scale(entries)
+    axes = [{"key": "total", "title": "Total parameters", "unit": totals.unit}]
+    axes += [{"key": spec.key, "title": spec.title, "unit": scales[spec.key].unit} for spec in chosen]
+    metrics = [
+        {**one, "title": title, "plain": title, "direction": "", "log": True}
+        for one in axes
+        if (title := _AXIS_TITLES.get(one["key"], one["title"]))
+    ]
+    points = [_point(entry, chosen, scales, totals) for entry in entries]
+    return {
+        "metrics": metrics, "points": [point for point in points if point["values"]], "frontiers": {},
+        "guides": {"total|active": _guides(entries, totals, scales["active"])}, "x": "total", "y": "active",
+    }
+
+
+def _point(
+    entry: Entry, chosen: Sequence[Spec], scales: Mapping[str, Scale], totals: Scale
+) -> dict[str, Any]:
+    published = entry.model.published
+    hollow = entry.total is None
+    found: dict[str, tuple[float | None, Scale]] = {"total": (entry.total or published.total, totals)}
+    for spec in chosen:
+        value = spec.value(entry)
+        found[spec.key] = (None if value is None else value * spec.factor, scales[spec.key])
+    if hollow:
+        found["active"] = (published.active, scales["active"])
+    known = {key: value / scale.divisor for key, (value, scale) in found.items() if value}
+    note = " (published)" if hollow else ""
+    return {
+        "name": plotly_text(entry.model.name), "plain": plain(entry.model.name, 80), "kind": entry.kind,
+        "href": f"#model-{entry.model.name}", "hollow": hollow,
+        "values": {key: [float(f"{value:.6g}")] * 3 for key, value in known.items()},
+        "texts": {key: significant(value) + note for key, value in known.items()},
+    }
+
+
+def _guides(entries: Sequence[Entry], totals: Scale, actives: Scale) -> list[dict[str, Any]]:
+    """Lines of equal active share, as far as there are models."""
+    known = [entry.numbers.parameters for entry in entries]
+    sizes = [one.total / totals.divisor for one in known if one.total]
+    used = [one.active / actives.divisor for one in known if one.active]
+    if not sizes or not used:
+        return []
+    ratio = totals.divisor / actives.divisor
+    guides = []
+    for share in _SHARES:
+        ends = [max(min(sizes), min(used) / ratio / share), min(1.3 * max(sizes), 1.3 * max(used) / ratio / share)]
+        guides.append({"name": f"{100 * share:g} %", "x": ends, "y": [end * ratio * share for end in ends]})
+    return guides
+
+
+def _deviations(entries: Sequence[Entry]) -> Table:
+    rows = []
+    for entry in entries:
+        model = entry.model
+        if not model.deviates:
+            continue
+        cells = (
+            _in_words(entry.total), _in_words(model.published.total), deviation(model.total_deviation, None),
+            _in_words(entry.numbers.parameters.active),
+            _in_words(model.published.active), deviation(model.active_deviation, None), Value(model.deviation or ""),
+        )
+        rows.append(TableRow(model.name, cells))
+    columns = (
+        Column("Model", classes="text frozen"),
+        Column("Total", "counted", classes="numeric first-of-group"), Column("Total", "published", classes="numeric"),
+        Column("Differs", "%", classes="numeric"), Column("Active", "counted", classes="numeric first-of-group"),
+        Column("Active", "published", classes="numeric"), Column("Differs", "%", classes="numeric"),
+        Column("Why", classes="text wide first-of-group"),
+    )
+    return Table(columns, tuple(rows))
+
+
+def _in_words(value: float | None) -> Value:
+    if value is None:
+        return Value("\u2013")
+    scale = scale_of("parameters", [value])
+    return Value(f"{significant(value / scale.divisor, 4)} {scale.unit}", order=repr(float(value)))
+
+
+def _accelerators(found: Sequence[AcceleratorSpec]) -> Table:
+    columns = (
+        Column("Accelerator", classes="text frozen"), Column("Memory", "GB", classes="numeric"),
+        Column("Bandwidth", "TB/s", classes="numeric"), Column("bfloat16", "TFLOPS", classes="numeric first-of-group"),
+        Column("fp8", "TFLOPS", classes="numeric"), Column("fp4", "TFLOPS", classes="numeric"),
+        Column("Balance", "FLOPs/byte", help="bfloat16 peak by bandwidth", classes="numeric first-of-group"),
+        Column("Price", "USD/h", classes="numeric"), Column("Source", classes="text wide first-of-group"),
+    )
+    return Table(columns, tuple(_accelerator(one) for one in found))
+
+
+def _accelerator(one: AcceleratorSpec) -> TableRow:
+    peaks = one.dense_flops_per_s
+    tera = Scale("T", 1e12)
+    price, label = one.price_usd_per_hour, "list price" if one.price_read_on else "your price"
+    read = f", read on {one.price_read_on}" if one.price_read_on else ""
+    return TableRow(one.title, (
+        number(one.memory_bytes, Scale("GB", 1e9)), number(one.bandwidth_bytes_per_s, tera),
+        number(peaks.bfloat16, tera), number(peaks.fp8, tera), number(peaks.fp4, tera),
+        number(peaks.bfloat16 / one.bandwidth_bytes_per_s, Scale("", 1.0)),
+        Value(f"{price:.2f}", order=repr(price), marks=(Mark("plain", label, f"{one.price_source}{read}."),)) if price
+        else Value("\u2013"),
+        Value("; ".join(dict.fromkeys(source.document for source in one.sources))),
+    ))

@@ -1,0 +1,86 @@
+"""The catalog as a reader uses it, in headless Chromium."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+    from sites import Visit
+
+pytestmark = pytest.mark.browser
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("#catalog-table tbody .name").all_inner_texts()
+
+
+def order(page: Page, title: str) -> list[str]:
+    """The sort values of a column, by its title, in the order of the shown rows."""
+    found: list[str] = page.evaluate(
+        """(title) => {
+          const heads = [...document.querySelectorAll("#catalog-table thead tr:last-child th")];
+          const index = heads.findIndex((head) => head.dataset.label === title);
+          const rows = [...document.querySelectorAll("#catalog-table tbody tr")];
+          return rows.map((row) => row.children[index].dataset.order);
+        }""",
+        title,
+    )
+    return found
+
+
+def sort(page: Page, title: str, direction: str) -> None:
+    head = f'#catalog-table th[data-label="{title}"]'
+    page.locator(f"{head} .dt-column-title").first.click()
+    page.wait_for_selector(f'{head}[aria-sort="{direction}"]')
+
+
+def test_the_catalog_is_reached_from_every_page(visit: Visit) -> None:
+    page = visit("models/small/moe-8x2.html")
+    page.get_by_role("link", name="Catalog", exact=True).click()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert page.locator("h1").inner_text() == "Catalog"
+    assert page.locator('nav a[aria-current="page"]').inner_text() == "Catalog"
+
+
+def test_models_sort_by_number_with_uncounted_ones_last(visit: Visit) -> None:
+    page = visit("catalog.html")
+    assert names(page)[0] == "switch-c-2048"
+    sort(page, "Weights", "ascending")
+    values = order(page, "Weights")
+    known = [float(value) for value in values if value]
+    assert known == sorted(known)
+    assert len(known) < len(values) and not any(values[len(known) :])
+    sort(page, "Share", "ascending")
+    assert names(page)[0] == "switch-c-2048"
+
+
+def test_search_and_kinds_narrow_the_table(visit: Visit) -> None:
+    page = visit("catalog.html")
+    everything = len(names(page))
+    page.get_by_role("button", name="Dense", exact=True).click()
+    assert 20 < len(names(page)) < everything
+    assert "mixtral-8x7b" not in names(page)
+    page.get_by_role("button", name="All", exact=True).click()
+    page.get_by_label("Search models").fill("mixtral")
+    assert sorted(names(page)) == ["mixtral-8x22b", "mixtral-8x7b"]
+    assert page.locator("#catalog-tools .count").inner_text() == f"2 of {everything} models"
+
+
+def test_a_difference_explains_itself(visit: Visit) -> None:
+    page = visit("catalog.html")
+    mark = page.locator("#model-gpt-oss-20b .mark", has_text="why").first
+    mark.focus()
+    assert "input table" in page.locator("#tip").inner_text()
+
+
+def test_the_axes_can_be_chosen_and_a_point_leads_to_its_row(visit: Visit) -> None:
+    page = visit("catalog.html")
+    page.wait_for_selector(".chart .points path", state="attached")
+    page.get_by_label("Vertical").select_option("kv")
+    page.wait_for_function("document.querySelector('.chart .ytitle').textContent.startsWith('KV cache')")
+    drawn = page.evaluate("document.querySelector('.chart').data.flatMap((trace) => trace.customdata || [])")
+    assert "#model-deepseek-v3" in drawn
+    assert page.locator("#model-deepseek-v3").count() == 1
