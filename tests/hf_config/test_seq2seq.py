@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from meta_models import build, count_by_names, count_on_meta, few_and_more
-from model_configs import TINY, Config
+from model_configs import TINY, Config, seq2seq
 
 from harness.accounting import ParameterCount, count_parameters
 from harness.architecture import Architecture, GroupedQueryAttention, Stack
@@ -178,6 +180,29 @@ def test_a_contradiction_says_what_and_where(name: str, changes: Config, key: st
     with pytest.raises(InputError, match=what) as raised:
         read(name, **changes)
     assert raised.value.where == f"{WHERE}:{key}"
+
+
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.integers(-2, 100), st.floats(), st.text(max_size=5),
+    st.sampled_from(["gated-gelu", "relu"]), st.lists(st.integers(), max_size=2), st.just({"a": 1}),
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.data(), st.sampled_from(sorted(seq2seq.TINY)))
+def test_any_change_gives_two_stacks_or_an_input_error(data: st.DataObject, name: str) -> None:
+    others = {"feed_forward_proj", "dense_act_fn", "is_gated_act", "tie_word_embeddings", "num_experts", "router_bias"}
+    key = data.draw(st.sampled_from(sorted({*seq2seq.TINY[name], *others})))
+    config = {**seq2seq.TINY[name], key: data.draw(ANYTHING)}
+    try:
+        encoder, decoder = stacks(architecture_from_config(config, WHERE))
+    except InputError as error:
+        assert error.where.startswith(WHERE)
+        assert "\n" not in error.what
+    else:
+        stated = [config[key] for key in ("num_layers", "encoder_layers") if key in config]
+        assert [encoder.layers] == stated
+        assert decoder.layers == (config.get("num_decoder_layers") or config.get("decoder_layers") or encoder.layers)
 
 
 # Counts that no class of transformers gives ----------------------------------------------------------------------
