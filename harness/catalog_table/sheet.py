@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from harness.catalog_table.listing import LMSYS_DATE, signed_percent
-from harness.description import Description, Layers, OnAccelerator, meanings
+from harness.description import Description, Layers, OnAccelerator, Parameters, meanings
 from harness.quantities import count_of, grouped, plain, scale_of, significant
 
 if TYPE_CHECKING:
@@ -196,14 +196,9 @@ def _with_quality(text: str | None, quality: str | None) -> str:
 def _parameters(described: Description) -> Iterator[Table | Text]:
     counted = described.parameters
     rows: list[tuple[str, ...]] = []
-    for key, words in _COMPONENTS.items():
-        total = getattr(counted, key)
-        if total:
-            active = counted.routed_experts_used if key == "routed_experts" else total
-            used = ("", "") if active is None else (grouped(active, 0), _percent(active, counted.active))
-            rows.append((words, grouped(total, 0), _percent(total, counted.total), *used))
-    all_active = ("", "") if counted.active is None else (grouped(counted.active, 0), "100")
-    rows.append(("all", grouped(counted.total or 0, 0), "100", *all_active))
+    for words, total, active in _component_rows(counted):
+        used = ("", "") if active is None else (grouped(active, 0), _percent(active, counted.active))
+        rows.append((words, grouped(total, 0), _percent(total, counted.total), *used))
     for key, words in (
         ("active_without_input_embedding", "without the input table"),
         ("active_non_embedding", "without input table and head"),
@@ -213,6 +208,23 @@ def _parameters(described: Description) -> Iterator[Table | Text]:
             rows.append((words, "", "", grouped(value, 0), _percent(value, counted.active)))
     yield _heading("Parameters by component; active: those that one token uses")
     yield _numbers(("", "total", "%", "active", "%"), rows)
+
+
+def _component_rows(counted: Parameters) -> Iterator[tuple[str, int, int | None]]:
+    """Each component with its parameters and the active ones, what was not told apart, and all together."""
+    rest, rest_active = counted.total or 0, counted.active
+    for key, words in _COMPONENTS.items():
+        total = getattr(counted, key)
+        if not total:
+            continue
+        active = counted.routed_experts_used if key == "routed_experts" else total
+        active = None if counted.active is None else active
+        yield words, total, active
+        rest -= total
+        rest_active = None if rest_active is None or active is None else rest_active - active
+    if rest:
+        yield "the rest, not told apart", rest, rest_active
+    yield "all", counted.total or 0, counted.active
 
 
 def _costs(described: Description) -> Iterator[Table | Text]:
@@ -261,7 +273,7 @@ def _experts(described: Description) -> Iterator[Table | Text]:
     batch = count_of(described.batch, "sequence")
     yield _heading(f"Experts of a layer, and how many of them a decode step of {batch} uses")
     yield _numbers(("", "layers", "routed", "a token", "shared", "expected", "possible"), rows)
-    yield Text("expected: if each token's choice is uniform and independent; skewed routing uses fewer", style="dim")
+    yield Text("expected: if tokens choose uniformly and independently; skewed routing uses fewer", style="dim")
 
 
 def _weights(described: Description) -> Iterator[Table | Text]:

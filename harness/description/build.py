@@ -48,6 +48,8 @@ from harness.errors import InputError
 DEFAULT_CONTEXT_TOKENS = 4096
 FALLBACK_PRECISION = "bfloat16"
 USABLE_FRACTION = 0.9
+MAX_TOKENS = MAX_SEQUENCES = 10**9
+"""Beyond any use, and below where sums of floating-point numbers overflow."""
 
 _NEVER_PUBLISHED = "its structure was never published in full, so nothing is counted; published figures are not checked"
 _NO_READER = (
@@ -92,8 +94,7 @@ def describe(model: CatalogModel | Subject, options: Options | None = None) -> D
     subject = subject_of(model) if isinstance(model, CatalogModel) else model
     options = options or Options()
     notes = list(subject.remarks)
-    if options.batch < 1:
-        raise InputError(f"must be at least 1 sequence, not {options.batch}", where="--batch")
+    _check_range(options.batch, MAX_SEQUENCES, "sequence", "--batch")
     context = _context(subject, options, notes)
     precision = _precision(subject, options, notes)
     case = None
@@ -140,14 +141,20 @@ def _context(subject: Subject, options: Options, notes: list[str]) -> int:
             notes.append(f"at a context of {limit} tokens, the model's limit; the default is {DEFAULT_CONTEXT_TOKENS}")
             return limit
         return DEFAULT_CONTEXT_TOKENS
-    if options.context < 1:
-        raise InputError(f"must be at least 1 token, not {options.context}", where="--context")
+    _check_range(options.context, MAX_TOKENS, "token", "--context")
     if limit is not None and options.context > limit:
         raise InputError(
             f"{options.context} tokens are more than {subject.facts.name} supports", where="--context",
             hint=f"it supports {limit}",
         )
     return options.context
+
+
+def _check_range(value: int, largest: int, thing: str, where: str) -> None:
+    if value < 1:
+        raise InputError(f"must be at least 1 {thing}, not {value}", where=where)
+    if value > largest:
+        raise InputError(f"must be at most {largest} {thing}s", where=where)
 
 
 def _precision(subject: Subject, options: Options, notes: list[str]) -> str | None:
