@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -139,45 +139,45 @@ def listing(models: Sequence[Description], all_models: int, width: int) -> Text:
 
     cells = {key: [column.cell(one) for one in models] for key, column in _COLUMNS.items()}
     filled = {key for key, column in cells.items() if any(cell.text for cell in column)}
-    shown = [key for key in _fitting(cells, width) if key in filled]
+    widths = {key: _widest(cells[key], column) for key, column in _COLUMNS.items() if key in filled}
+    shown = {key: widths[key] for key in _fitting(widths, width)}
     text = Text()
-    for line in _heading_lines(cells, shown):
+    for line in _heading_lines(shown):
         text.append(f"{line}\n", style="bold")
-    texts = {key: _aligned(cells[key], _COLUMNS[key].is_text) for key in shown}
-    for row in zip(*(texts[key] for key in shown), strict=True):
-        text.append(_line(row, cells, shown) + "\n")
+    texts = [_aligned(cells[key], _COLUMNS[key].is_text) for key in shown]
+    text.append("".join(f"{_line(row, shown)}\n" for row in zip(*texts, strict=True)))
     return text.append("\n".join(_footer(cells, shown, len(filled) - len(shown), all_models)))
 
 
-def _heading_lines(cells: dict[str, list[_Cell]], shown: list[str]) -> list[str]:
+def _heading_lines(shown: dict[str, int]) -> list[str]:
     """The headings, standing on the last of their lines."""
     headings = [_COLUMNS[key].heading.split("\n") for key in shown]
     height = max(map(len, headings), default=0)
     padded = [[""] * (height - len(heading)) + heading for heading in headings]
-    return [_line(row, cells, shown) for row in zip(*padded, strict=True)]
+    return [_line(row, shown) for row in zip(*padded, strict=True)]
 
 
-def _line(row: Sequence[str], cells: dict[str, list[_Cell]], shown: list[str]) -> str:
+def _line(row: Sequence[str], shown: dict[str, int]) -> str:
+    """One line of the columns `shown`, which have their widths."""
     from rich.cells import cell_len
 
     parts = []
-    for text, key in zip(row, shown, strict=True):
-        blanks = " " * (_widest(cells[key], _COLUMNS[key]) - cell_len(text))
+    for text, (key, width) in zip(row, shown.items(), strict=True):
+        blanks = " " * (width - cell_len(text))
         parts.append(text + blanks if _COLUMNS[key].is_text else blanks + text)
     return (" " * _GAP).join(parts).rstrip()
 
 
-def _fitting(cells: dict[str, list[_Cell]], width: int) -> list[str]:
+def _fitting(widths: dict[str, int], width: int) -> list[str]:
     """The columns that fit beside each other, the most important ones first; in the order of the table."""
     kept: set[str] = set()
     left = width
-    for key in sorted(_COLUMNS, key=lambda name: _COLUMNS[name].weight):
-        widest = _widest(cells[key], _COLUMNS[key])
-        if left < widest and kept:
+    for key in sorted(widths, key=lambda name: _COLUMNS[name].weight):
+        if left < widths[key] and kept:
             break
         kept.add(key)
-        left -= widest + _GAP
-    return [key for key in _COLUMNS if key in kept]
+        left -= widths[key] + _GAP
+    return [key for key in widths if key in kept]
 
 
 def _widest(cells: list[_Cell], column: _Column) -> int:
@@ -194,7 +194,7 @@ def _aligned(cells: list[_Cell], is_text: bool) -> list[str]:
     return [cell.text + (cell.sign or blank) for cell in cells]
 
 
-def _footer(cells: dict[str, list[_Cell]], shown: list[str], hidden: int, all_models: int) -> Iterator[str]:
+def _footer(cells: dict[str, list[_Cell]], shown: Iterable[str], hidden: int, all_models: int) -> Iterator[str]:
     models = len(cells["name"])
     if not models:
         yield f"none of {count_of(all_models, 'model')} fits these filters"
