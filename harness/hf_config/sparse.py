@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from harness.architecture import FeedForward, Mixer, MixtureOfAttention
+from harness.architecture import FeedForward, Mixer, MixtureOfAttention, MoeFeedForward
 from harness.config_keys import ConfigKeys
 from harness.hf_config import sparse_attention, sparse_released
 from harness.hf_config.attention import (
@@ -20,7 +20,7 @@ from harness.hf_config.attention import (
     one_window,
     read_latent,
 )
-from harness.hf_config.family import Chosen, Decoder, Family
+from harness.hf_config.family import Chosen, Decoder, Family, Parts
 from harness.hf_config.feed_forward import read_sparse, read_sparse_after, read_sparse_steps
 from harness.hf_config.sparse_layers import (
     NEXT_TOKENS,
@@ -42,6 +42,13 @@ _qwen2_moe_windows = partial(listed_windows, slides=every_other_lower_layer, def
 _qwen3_moe_windows = partial(one_window, default=4096, switch="use_sliding_window")
 _one_stated_window = partial(one_window, default=None)
 _local_experts = partial(read_sparse, count_key="num_local_experts")
+
+
+class _BehindExperts(Decoder):
+    """A decoder with one more norm, behind the experts, in layers that have them (A.X K1)."""
+
+    def _count(self, parts: Parts) -> int:
+        return super()._count(parts) + any(isinstance(part, MoeFeedForward) for part in parts[1])
 
 
 def _latent_v3(config: ConfigKeys, layers: int) -> list[Mixer]:
@@ -140,6 +147,7 @@ FAMILIES: dict[str, Family] = {
     "deepseek_v3": _DEEPSEEK_V3,
     # Kimi-K2 has the class and the keys of DeepSeek-V3
     "kimi_k2": _DEEPSEEK_V3,
+    "axk1": _BehindExperts(_latent_v3, _AFTER_FIRST, ignored=NEXT_TOKENS),
     "glm4_moe_lite": Decoder(
         _latent_lite,
         replace(_AFTER_FIRST, layers=typed_but_first),
@@ -178,12 +186,21 @@ FAMILIES: dict[str, Family] = {
         _GRANITE_SHARED,
         ignored=("layer_rope_theta", *_MULTIPLIERS),
     ),
+    "aria_text": Decoder(
+        biased(kv_optional=True),
+        Experts(width="intermediate_size", shared_count="moe_num_shared_experts", bias_key="mlp_bias"),
+        own_names={"num_experts": "moe_num_experts", "num_experts_per_tok": "moe_topk"},
+    ),
     "phimoe": Chosen(_phimoe),
     "ernie4_5_moe": Chosen(_ernie),
     "minimax_m2": Decoder(
         GroupedQuery(sparse_attention.minimax, norm_all_heads, head_dim=128),
         Experts(count="num_local_experts", width="intermediate_size", correction_bias=True),
-        ignored=("mlp_intermediate_size", "num_mtp_modules", "mtp_transformer_layers", "use_mtp", *NEXT_TOKENS),
+        ignored=(
+            *("layernorm_full_attention_beta", "layernorm_linear_attention_beta", "layernorm_mlp_beta"),
+            *("mlp_intermediate_size", "num_mtp_modules", "mtp_transformer_layers", "shared_moe_mode", "use_mtp"),
+            *("rotary_dim", "use_routing_bias", *NEXT_TOKENS),
+        ),
     ),
     "exaone_moe": Decoder(
         GroupedQuery(sparse_attention.exaone, norm_each_head),
@@ -215,7 +232,7 @@ FAMILIES: dict[str, Family] = {
     "mimo_v2_flash": Decoder(
         sparse_attention.read_mimo_attention,
         Experts(typed_but_first, "n_routed_experts", correction_bias=True),
-        ignored=("n_shared_experts", *NEXT_TOKENS),
+        ignored=("layernorm_epsilon", "n_shared_experts", *NEXT_TOKENS),
     ),
     "hy_v3": Decoder(
         group_heads(sparse_attention.every_token, 128),

@@ -5,12 +5,20 @@ Catalog entries state some of them in common terms instead of the authors' own; 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
-from harness.architecture import DenseFeedForward, FeedForward, GroupedQueryAttention, Mixer, MoeFeedForward
+from harness.architecture import (
+    DenseFeedForward,
+    FeedForward,
+    GroupedQueryAttention,
+    Mixer,
+    MoeFeedForward,
+    SharedExpert,
+)
 from harness.config_keys import ConfigKeys, shown
 from harness.hf_config.attention import GroupedQuery, biased, norm_each_head, read_head_dim, read_heads
-from harness.hf_config.family import Decoder, Family
+from harness.hf_config.family import Chosen, Decoder, Family
 from harness.hf_config.sparse_layers import (
     NEXT_TOKENS,
     Experts,
@@ -59,7 +67,8 @@ def _dbrx_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
 # What these configurations state for layers of another kind, which the switches below keep out.
 _HUNYUAN_OTHERS = ("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "dense_list",
                    "pool_type", "class_num", "moe_drop_tokens", "moe_random_routing_dropped_token", "org_vocab_size",
-                   "num_media_embeds")  # fmt: skip
+                   "num_media_embeds", "anyres_pooling_size", "anyres_vit_max_image_size", "position_embedding_xdrope",
+                   "use_rotary_pos_emb", "group_limited_greedy")  # fmt: skip
 
 
 def _check_hunyuan(config: ConfigKeys) -> None:
@@ -198,6 +207,32 @@ def _openmoe_attention(config: ConfigKeys, layers: int) -> list[Mixer]:
     return [GroupedQueryAttention(query_heads=queries, kv_heads=keys, head_dim=config.size("head_dim"))] * layers
 
 
+def _bailing_attention(config: ConfigKeys, layers: int) -> list[Mixer]:
+    """Norms on queries and keys are layer norms unless `use_rmsnorm` (Ling; vLLM's bailing_moe.py)."""
+    config.only("use_bias", False)
+    queries, keys = read_heads(config, False)
+    head_dim = read_head_dim(config, queries, None)
+    vectors = 1 if config.flag("use_rmsnorm", False) else 2
+    norm_parameters = 2 * vectors * head_dim if config.flag("use_qk_norm", False) else 0
+    one = GroupedQueryAttention(
+        query_heads=queries,
+        kv_heads=keys,
+        head_dim=head_dim,
+        qkv_bias=config.flag("use_qkv_bias", False),
+        norm_parameters=norm_parameters,
+    )
+    return [one] * layers
+
+
+def _bailing_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
+    correction = config.flag("moe_router_enable_expert_bias", False)
+    count = config.size("num_shared_experts", low=0)
+    width = config.optional_size("moe_shared_expert_intermediate_size", config.size("moe_intermediate_size")) or 0
+    shared = SharedExpert(width=count * width) if count else None
+    parts = Experts(sparse_after, correction_bias=correction)(config, layers)
+    return [part.model_copy(update={"shared": shared}) if part.kind == "moe" else part for part in parts]
+
+
 def _skywork(config: ConfigKeys, layers: int) -> list[FeedForward]:
     """Two experts of `intermediate_size` a token, behind a router of two layers unless the file says otherwise.
 
@@ -237,7 +272,15 @@ _SKYWORK = Decoder(
     GroupedQuery(kv_optional=True),
     _skywork,
     ignored=("moe_use_mixtral_gating", "moe_use_logits_norm", "moe_gate_norm_std", "moe_feature_no_mul_topk"),
+    classes=("SkyworkForCausalLM", "SkyworkMoeForCausalLM"),
 )
+_BAILING = Decoder(
+    _bailing_attention,
+    _bailing_experts,
+    ignored=("norm_head", "norm_softmax", "moe_router_topk_scaling_factor", "num_expert_groups", "router_dtype",
+             *NEXT_TOKENS),
+    classes=("BailingMoeForCausalLM", "BailingMoeV2ForCausalLM"),
+)  # fmt: skip
 # Four norms a layer: before and behind the attention, before and behind the feed-forwards.
 _GROK = Decoder(
     GroupedQuery(),
@@ -247,6 +290,15 @@ _GROK = Decoder(
     ignored=("attn_output_multiplier", "attn_temperature_len", "attn_factor", "attn_logit_softcapping",
              "max_attn_value", "embedding_multiplier_scale", "router_logit_softcapping"),
 )  # fmt: skip
+
+
+
+def _git(config: ConfigKeys) -> Decoder:
+    """Grok-2's files state the model type of another model, GIT, and only their class tells them apart."""
+    if config.items("architectures") != ["Grok1ForCausalLM"]:
+        raise config.unknown("model_type", "is read for Grok-2 alone, whose class is Grok1ForCausalLM")
+    return replace(_GROK, tied=False, classes=("Grok1ForCausalLM",))
+
 
 FAMILIES: dict[str, Family] = {
     "dbrx": Decoder(
@@ -264,6 +316,8 @@ FAMILIES: dict[str, Family] = {
         Experts(sparse_after, "n_routed_experts", shared_count="n_shared_experts"),
         ignored=NEXT_TOKENS,
     ),
+    "bailing_moe": _BAILING,
+    "bailing_moe_v2": _BAILING,
     "hunyuan": Decoder(
         _hunyuan_attention,
         _hunyuan_experts,
@@ -286,6 +340,7 @@ FAMILIES: dict[str, Family] = {
     # the name in the released configuration
     "skywork": _SKYWORK,
     "grok-1": _GROK,
+    "git": Chosen(_git),
     "openmoe": Decoder(
         _openmoe_attention,
         _openmoe,
@@ -295,6 +350,7 @@ FAMILIES: dict[str, Family] = {
                  "load_balance_group_swap_factor", "router_aux_loss_factor", "router_capacity_factor_eval",
                  "router_capacity_factor_train", "router_drop_tks", "router_min_capacity", "router_noisy_policy",
                  "router_z_loss_factor"),
+        classes=("HFOpenMoeForCausalLM",),
     ),
     # GPT-3's structure with sinusoidal positions (arXiv 2112.10684, section 3.1), which have no parameters
     "fairseq_moe_lm": Decoder(_fairseq_attention, _fairseq_experts, biased_norms=True, tied=True),

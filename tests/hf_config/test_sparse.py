@@ -44,6 +44,23 @@ BY_HAND: dict[str, tuple[int, int]] = {
         2 * TABLE + 4 * (ATTENTION + 2 * 48) + DENSE + 3 * (9 * 3 * 48 * 24 + 48 * 7) + 48,
         2 * TABLE + 4 * (ATTENTION + 2 * 48) + DENSE + 3 * (5 * 3 * 48 * 24 + 48 * 7) + 48,
     ),
+    "bailing_moe": (
+        2 * TABLE + 4 * (ATTENTION + 2 * 48) + DENSE + 3 * (9 * 3 * 48 * 24 + 48 * 7) + 48,
+        2 * TABLE + 4 * (ATTENTION + 2 * 48) + DENSE + 3 * (5 * 3 * 48 * 24 + 48 * 7) + 48,
+    ),
+    # heads of 10 with norms, biases of queries, keys and values and of the choice; two shared experts of 20
+    "bailing_moe_v2": (
+        2 * TABLE
+        + 4 * (2 * 48 * 60 + 2 * 48 * 20 + 60 + 2 * 20 + 2 * 10 + 2 * 48)
+        + DENSE
+        + 3 * (7 * 3 * 48 * 24 + 2 * 3 * 48 * 20 + 48 * 7 + 7)
+        + 48,
+        2 * TABLE
+        + 4 * (2 * 48 * 60 + 2 * 48 * 20 + 60 + 2 * 20 + 2 * 10 + 2 * 48)
+        + DENSE
+        + 3 * (3 * 3 * 48 * 24 + 2 * 3 * 48 * 20 + 48 * 7 + 7)
+        + 48,
+    ),
     # heads of 10; layers 1 and 3 have queries and outputs alone, and both norms; two shared experts of 40
     "hunyuan": (
         TABLE + 4 * (2 * 48 * 60 + 2 * 10 + 2 * 48 + 9 * DENSE + 48 * 7) + 2 * 2 * 48 * 20 + 48,
@@ -100,12 +117,18 @@ def test_released_families_equal_the_count_by_hand(name: str) -> None:
 
 
 def test_every_released_family_is_counted_by_hand() -> None:
-    assert {*BY_HAND, "kimi_k2"} == set(sparse.RELEASED)
+    assert {*BY_HAND, "kimi_k2", "git"} == set(sparse.RELEASED)
 
 
 def test_kimi_has_the_structure_of_deepseek() -> None:
     kimi = architecture_from_config(TINY["kimi_k2"], WHERE)
     assert kimi == architecture_from_config(TINY["deepseek_v3"], WHERE)
+
+
+def test_grok_2_is_told_from_git_by_its_class() -> None:
+    assert counted(TINY["git"]) == counted(TINY["grok-1-residual"])
+    with pytest.raises(UnknownStructureError, match="read for Grok-2 alone"):
+        architecture_from_config({**TINY["git"], "architectures": ["GitForCausalLM"]}, WHERE)
 
 
 def test_options_of_released_families_by_hand() -> None:
@@ -127,6 +150,8 @@ def test_options_of_released_families_by_hand() -> None:
     assert added("hunyuan", num_experts=[7, 7, 7, 8]) == DENSE + 48
     no_residual = {"parallel_attn_mlp_res": False, "use_residual": False}
     assert added("arctic", **no_residual) == -2 * (3 * 48 * 48 + 48)
+    assert added("bailing_moe_v2", use_rmsnorm=False) == 4 * 2 * 10
+    assert added("bailing_moe", num_shared_experts=0) == -3 * 2 * 3 * 48 * 24
     assert added("deepseek", n_shared_experts=None) == -3 * 2 * 3 * 48 * 24
     assert added("deepseek", attention_bias=True) == 4 * (48 + 2 * 16 + 48)
     assert added("grok-1-residual", residual_moe=False) == -4 * DENSE
@@ -178,6 +203,63 @@ def test_catalog_terms_mean_what_the_authors_keys_do() -> None:
         glu=True,
         layer_norm_epsilon=1e-5,
     )
+
+
+# What published files state beside the sizes, as far as it sounds structural.
+BESIDE: dict[str, dict[str, Any]] = {
+    "bailing_moe": {
+        "architectures": ["BailingMoeForCausalLM"], "norm_softmax": False, "embedding_dropout": 0.0,
+        "output_dropout": 0.0, "pretraining_tp": 1,
+    },
+    "dbrx": {
+        "architectures": ["DbrxForCausalLM"], "emb_pdrop": 0.0, "resid_pdrop": 0.0, "router_aux_loss_coef": 0.05,
+        "ffn_config": {**TINY["dbrx"]["ffn_config"], "moe_jitter_eps": 0.01, "moe_loss_weight": 0.05},
+    },
+    "deepseek_v3": {
+        "architectures": ["DeepseekV3ForCausalLM"], "ep_size": 1, "norm_topk_prob": True, "routed_scaling_factor": 2.5,
+        "scoring_func": "sigmoid", "topk_method": "noaux_tc", "seq_aux": True, "aux_loss_alpha": 0.001,
+    },
+    "git": {
+        "attn_factor": 1.0, "attn_logit_softcapping": 30.0, "attn_temperature_len": 1024, "beta_fast": 8,
+        "embedding_multiplier_scale": 90.5, "final_logit_softcapping": 50, "output_multiplier_scale": 0.5,
+        "router_logit_softcapping": 30.0, "scaling_factor": 16.0,
+    },
+    "granitemoe": {
+        "architectures": ["GraniteMoeForCausalLM"], "attention_multiplier": 0.015625, "embedding_multiplier": 12.0,
+        "logits_scaling": 6.0, "residual_multiplier": 0.22,
+    },
+    "hunyuan_v1_moe": {
+        "architectures": ["HunYuanMoEV1ForCausalLM"], "attention_head_dim": 8, "cla_share_factor": 2, "use_cla": False,
+        "moe_intermediate_size": [40] * 4, "moe_topk": [3] * 4, "num_shared_expert": [1] * 4, "norm_type": "rms",
+        "dense_list": [48, 0], "use_mixed_mlp_moe": True, "use_mla": False, "q_lora_rank": 12, "pool_type": "last",
+    },
+    "jetmoe": {"architectures": ["JetMoEForCausalLM"], "glu": True, "layer_norm_epsilon": 1e-5, "num_layers": 4},
+    "mimo_v2_flash": {
+        "add_full_attention_sink_bias": False, "add_swa_attention_sink_bias": True, "attention_chunk_size": 8,
+        "attention_value_scale": 0.707, "hybrid_layer_pattern": [0, 1, 1, 1, 1, 0, 1], "layernorm_epsilon": 1e-5,
+        "moe_layer_freq": [0] + [1] * 6, "sliding_window_size": 8, "swa_head_dim": 12, "swa_num_attention_heads": 8,
+        "swa_num_key_value_heads": 4, "swa_v_head_dim": 8,
+    },
+    "minimax_m2": {
+        "attn_type_list": [1] * 4, "layernorm_mlp_beta": 1.0, "mlp_intermediate_size": 72, "mtp_transformer_layers": 1,
+        "num_mtp_modules": 3, "qk_norm_type": "per_layer", "rotary_dim": 4, "shared_intermediate_size": 0,
+        "shared_moe_mode": "sigmoid", "use_mtp": True, "use_qk_norm": True, "use_routing_bias": True,
+    },
+    "openmoe": {
+        "architectures": ["HFOpenMoeForCausalLM"], "layer_norm_epsilon": 1e-6, "load_balance_beam_width": 8,
+        "mlp_gated": True, "mlp_bias": False, "router_capacity_factor_eval": 2.0, "router_min_capacity": 4,
+    },
+    "phimoe": {
+        "architectures": ["PhiMoEForCausalLM"], "hidden_dropout": 0.0, "input_jitter_noise": 0.01,
+        "router_jitter_noise": 0.01, "original_max_position_embeddings": 4096, "rope_scaling": {"type": "longrope"},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_published_files_state_beside_the_sizes_changes_nothing(name: str) -> None:
+    stated = architecture_from_config({**TINY[name], **BESIDE[name]}, WHERE)
+    assert stated == architecture_from_config(TINY[name], WHERE)
 
 
 # Published sizes ------------------------------------------------------------------------------------------------

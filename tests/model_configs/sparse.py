@@ -88,6 +88,8 @@ KNOWN: dict[str, Config] = {
     "deepseek_v3-direct": tiny(
         "deepseek_v3", **{**_V3, "q_lora_rank": None, "attention_bias": True, "first_k_dense_replace": 2}
     ),
+    "axk1": tiny("axk1", **_V3),
+    "axk1-dense": tiny("axk1", **{**_V3, "first_k_dense_replace": 3, "n_shared_experts": 1, "attention_bias": True}),
     "glm4_moe_lite": tiny("glm4_moe_lite", **_V3),
     "glm4_moe_lite-listed": tiny(
         "glm4_moe_lite",
@@ -137,6 +139,17 @@ KNOWN: dict[str, Config] = {
         shared_intermediate_size=56,
         attention_bias=True,
         layer_types=["sliding_attention", "full_attention", "full_attention", "sliding_attention"],
+    ),
+    "aria_text": tiny("aria_text", moe_num_experts=7, moe_topk=3, moe_num_shared_experts=2),
+    "aria_text-biases": tiny(
+        "aria_text",
+        moe_num_experts=7,
+        moe_topk=2,
+        moe_num_shared_experts=1,
+        attention_bias=True,
+        mlp_bias=True,
+        num_key_value_heads=None,
+        tie_word_embeddings=True,
     ),
     "phimoe": tiny("phimoe", **_LOCAL, sliding_window=8),
     "phimoe-biases": tiny("phimoe", **_LOCAL, attention_bias=True, lm_head_bias=True, head_dim=10),
@@ -293,6 +306,20 @@ KNOWN: dict[str, Config] = {
 RELEASED: dict[str, Config] = {
     "kimi_k2": {**KNOWN["deepseek_v3"], "model_type": "kimi_k2"},
     "deepseek": tiny("deepseek", **{**_GROUPS, "moe_layer_freq": 1}),
+    "bailing_moe": tiny(
+        "bailing_moe", **_COUNTED, first_k_dense_replace=1, use_bias=False, use_qkv_bias=False, norm_head=True
+    ),
+    "bailing_moe_v2": tiny(
+        "bailing_moe_v2",
+        **{**_COUNTED, "head_dim": 10},
+        first_k_dense_replace=1,
+        moe_shared_expert_intermediate_size=20,
+        moe_router_enable_expert_bias=True,
+        use_qkv_bias=True,
+        use_qk_norm=True,
+        use_rmsnorm=True,
+        num_nextn_predict_layers=1,
+    ),
     "hunyuan": tiny(
         "hunyuan",
         num_experts=7,
@@ -314,6 +341,16 @@ RELEASED: dict[str, Config] = {
     "grok-1": tiny("grok-1", num_experts=7, num_experts_per_tok=3),
     "grok-1-residual": tiny(
         "grok-1", **_LOCAL, moe_intermediate_size=24, residual_moe=True, head_dim=10, tie_word_embeddings=False
+    ),
+    "git": tiny(
+        "git",
+        architectures=["Grok1ForCausalLM"],
+        **_LOCAL,
+        moe_intermediate_size=24,
+        residual_moe=True,
+        head_dim=10,
+        sliding_window_size=-1,
+        global_attn_every_n=1,
     ),
     "openmoe": tiny(
         "openmoe", num_experts=7, router_topk=3, moe_layer_interval=2, head_dim=10, hidden_act="swiglu"
