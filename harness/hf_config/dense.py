@@ -130,7 +130,7 @@ _LLAMA_LIKE: dict[str, Family] = {
     "granite": Decoder(biased(kv_optional=True), _bias_by_mlp_key, ignored=_SCALES),
     "granite_swa": Decoder(
         _default_width(
-            partial(listed_windows, slides=not_first_of_four_layers, default=128), kv_optional=True, sinks=True
+            partial(listed_windows, slides=not_first_of_four_layers, default=128), sinks=True
         ),
         _bias_by_mlp_key,
         tied=True,
@@ -138,10 +138,7 @@ _LLAMA_LIKE: dict[str, Family] = {
     ),
     "hyperclovax": Chosen(_hyperclovax),
     "smollm3": Decoder(
-        biased(
-            partial(listed_windows, slides=_has_no_rotation, default=None, switch="use_sliding_window"),
-            kv_optional=True,
-        ),
+        biased(partial(listed_windows, slides=_has_no_rotation, default=None, switch="use_sliding_window")),
         _bias_by_mlp_key,
         tied=True,
         ignored=("no_rope_layers", "no_rope_layer_interval"),
@@ -152,7 +149,6 @@ _LLAMA_LIKE: dict[str, Family] = {
             bias=True,
             output_bias_key="attention_out_bias",
             head_dim=128,
-            kv_optional=True,
         ),
         _bias_by_mlp_key,
     ),
@@ -161,7 +157,7 @@ _LLAMA_LIKE: dict[str, Family] = {
         _bias_by_mlp_key,
     ),
     "ernie4_5": Decoder(
-        GroupedQuery(bias_key="use_bias", output_biased=True, head_dim=128, kv_optional=True),
+        GroupedQuery(bias_key="use_bias", output_biased=True, head_dim=128),
         Dense(bias_key="use_bias"),
         tied=True,
     ),
@@ -199,7 +195,7 @@ _OTHER_NORMS: dict[str, Family] = {
             "use_embedding_sharing", "use_gated_activation",
         ),
     ),
-    "bitnet": Decoder(biased(qk_norm=_norm_output, kv_optional=True), Dense(inner_norm=True)),
+    "bitnet": Decoder(biased(qk_norm=_norm_output), Dense(inner_norm=True)),
     "minicpm3": Decoder(_read_minicpm3, _bias_by_mlp_key, tied=True, ignored=("scale_depth", "dim_model_base")),
     "youtu": Decoder(read_latent, read_dense, tied=True),
 }

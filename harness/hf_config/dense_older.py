@@ -14,7 +14,6 @@ _GPT_NAMES = {
     "hidden_size": "n_embd",
     "num_hidden_layers": "n_layer",
     "num_attention_heads": "n_head",
-    "intermediate_size": "n_inner",
     "max_position_embeddings": "n_positions",
 }
 _GPT_KEYS = (
@@ -23,7 +22,7 @@ _GPT_KEYS = (
 )
 _FAIRSEQ_KEYS = ("attention_probs_dropout_prob", "hidden_dropout_prob", "layerdrop", "scale_embedding")
 _two_biased = Dense(matrices=2, bias=True)
-_two_biased_or_four_times = Dense(matrices=2, bias=True, times_hidden=4)
+_two_of_inner_width = Dense(matrices=2, bias=True, times_hidden=4, width_key="n_inner")
 
 
 def _positions(config: ConfigKeys) -> int:
@@ -117,12 +116,11 @@ def _opt(config: ConfigKeys) -> Decoder:
     learned = config.flag("layer_norm_elementwise_affine", True)
     return Decoder(
         EqualHeads(qkv_bias=bias, output_bias=bias),
-        Dense(matrices=2, bias=bias),
+        Dense(matrices=2, bias=bias, width_key="ffn_dim"),
         scaled_norms=learned,
         biased_norms=learned,
         tied=True,
         positions=_positions_and_two,
-        own_names={"intermediate_size": "ffn_dim"},
         ignored=("layerdrop",),
     )
 
@@ -184,23 +182,22 @@ def _falcon_keys(config: ConfigKeys, queries: int) -> int:
 
 
 def _falcon(config: ConfigKeys) -> Decoder:
+    norms = 1 if config.flag("parallel_attn", True) else 2
     if config.flag("new_decoder_architecture", False):
         config.only("parallel_attn", True)
         config.only("num_ln_in_parallel_attn", 1, 2)
         norms = config.optional_size("num_ln_in_parallel_attn", 2) or 2
     else:
         config.only("num_ln_in_parallel_attn", 1)
-        norms = 1 if config.flag("parallel_attn", True) else 2
     config.only("activation", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu")
     bias = config.flag("bias", False)
     config.get("multi_query")
     return Decoder(
         EqualHeads(qkv_bias=bias, output_bias=bias, kv_heads=_falcon_keys),
-        Dense(matrices=2, bias=bias, times_hidden=4),
+        Dense(matrices=2, bias=bias, times_hidden=4, width_key="ffn_hidden_size"),
         layer_norms=norms,
         biased_norms=True,
         tied=True,
-        own_names={"intermediate_size": "ffn_hidden_size"},
         ignored=("layer_norm_epsilon", "apply_residual_connection_post_layernorm"),
     )
 
@@ -210,7 +207,7 @@ _all_biased = EqualHeads(qkv_bias=True, output_bias=True)
 FAMILIES: dict[str, Family] = {
     "gpt2": Decoder(
         _all_biased,
-        _two_biased_or_four_times,
+        _two_of_inner_width,
         biased_norms=True,
         tied=True,
         positions=_positions,
@@ -219,7 +216,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "gpt_bigcode": Decoder(
         EqualHeads(qkv_bias=True, output_bias=True, kv_heads=_gpt_bigcode_keys),
-        _two_biased_or_four_times,
+        _two_of_inner_width,
         biased_norms=True,
         tied=True,
         positions=_positions,
@@ -228,7 +225,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "gptj": Decoder(
         EqualHeads(),
-        _two_biased_or_four_times,
+        _two_of_inner_width,
         layer_norms=1,
         biased_norms=True,
         head_bias=True,
@@ -237,7 +234,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "codegen": Decoder(
         EqualHeads(),
-        _two_biased_or_four_times,
+        _two_of_inner_width,
         layer_norms=1,
         biased_norms=True,
         head_bias=True,
@@ -246,7 +243,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "gpt_neo": Decoder(
         EqualHeads(output_bias=True, windows=_gpt_neo_windows),
-        _two_biased_or_four_times,
+        Dense(matrices=2, bias=True, times_hidden=4),
         biased_norms=True,
         tied=True,
         positions=_positions,
@@ -282,14 +279,13 @@ FAMILIES: dict[str, Family] = {
     ),
     "xglm": Decoder(
         _all_biased,
-        _two_biased,
+        Dense(matrices=2, bias=True, width_key="ffn_dim"),
         biased_norms=True,
         tied=True,
         own_names={
             "hidden_size": "d_model",
             "num_hidden_layers": "num_layers",
             "num_attention_heads": "attention_heads",
-            "intermediate_size": "ffn_dim",
         },
         ignored=_FAIRSEQ_KEYS,
     ),

@@ -69,7 +69,8 @@ def _chatglm_keys(config: ConfigKeys, queries: int) -> int:
 
 
 def _chatglm(config: ConfigKeys) -> Decoder:
-    _must_state(config, "tie_word_embeddings")
+    for key in ("num_layers", "padded_vocab_size", "tie_word_embeddings"):
+        _must_state(config, key)
     _check_channels(config)
     config.only("rmsnorm", True)
     config.only("post_layer_norm", True)
@@ -79,11 +80,10 @@ def _chatglm(config: ConfigKeys) -> Decoder:
         EqualHeads(
             qkv_bias=config.flag("add_qkv_bias", False) or bias, output_bias=bias, kv_heads=_chatglm_keys
         ),
-        Dense(bias=bias),
+        Dense(bias=bias, width_key="ffn_hidden_size"),
         own_names={
             "num_hidden_layers": "num_layers",
             "vocab_size": "padded_vocab_size",
-            "intermediate_size": "ffn_hidden_size",
             "max_position_embeddings": "seq_length",
         },
         ignored=(

@@ -19,7 +19,7 @@ def read_dense(config: ConfigKeys, layers: int, bias_key: str | None = None) -> 
 class Dense:
     """Reads one dense feed-forward a layer. `bias_key` and its default switch the biases.
 
-    It is `intermediate_size` wide, and `times_hidden` the hidden size where that is not stated.
+    Its width stands under `width_key`; where that is not stated, it is `times_hidden` the hidden size.
     """
 
     matrices: Literal[2, 3, 4] = 3
@@ -27,11 +27,12 @@ class Dense:
     bias: bool = False
     inner_norm: bool = False
     times_hidden: int | None = None
+    width_key: str = "intermediate_size"
 
     def __call__(self, config: ConfigKeys, layers: int) -> list[FeedForward]:
         """The same in every layer."""
-        if self.times_hidden is None or config.get("intermediate_size") is not None:
-            width = config.size("intermediate_size")
+        if self.times_hidden is None or config.get(self.width_key) is not None:
+            width = config.size(self.width_key)
         else:
             width = self.times_hidden * config.size("hidden_size")
         bias = self.bias if self.bias_key is None else config.flag(self.bias_key, self.bias)

@@ -218,6 +218,8 @@ def test_released_models_are_counted_as_by_hand(
 @pytest.mark.parametrize(
     ("config", "key"),
     [
+        ({**dense.TINY["gpt2"], "intermediate_size": 40}, "intermediate_size"),
+        ({**dense.TINY["falcon"], "intermediate_size": 40}, "intermediate_size"),
         ({**dense.TINY["opt"], "word_embed_proj_dim": 24}, "word_embed_proj_dim"),
         ({**dense.TINY["opt"], "do_layer_norm_before": False}, "do_layer_norm_before"),
         ({**dense.TINY["opt"], "_remove_final_layer_norm": True}, "_remove_final_layer_norm"),
@@ -275,6 +277,9 @@ def test_what_cannot_be_counted_is_refused_by_name(config: dict[str, Any], key: 
         ({**dense.TINY["falcon-new"], "num_kv_heads": 5}, "num_kv_heads", "does not divide 6"),
         (without("opt", "ffn_dim"), "ffn_dim", "is missing"),
         (without("gemma2", "num_key_value_heads"), "num_key_value_heads", "is missing"),
+        (without("ernie4_5", "num_key_value_heads"), "num_key_value_heads", "is missing"),
+        ({**dense.TINY["falcon-new"], "parallel_attn": None}, "parallel_attn", "true or false"),
+        (without("chatglm3-6b", "padded_vocab_size"), "padded_vocab_size", "is missing"),
         (without("minicpm3", "q_lora_rank"), "q_lora_rank", "is missing"),
         (without("phi", "intermediate_size"), "intermediate_size", "is missing"),
         ({**dense.TINY["mpt"], "attn_config": [1]}, "attn_config", "must be an object"),
