@@ -27,8 +27,7 @@ from harness.hf_config import architecture_from_config
 
 pytestmark = pytest.mark.torch
 
-# transformers has no class of ST-MoE.
-CONFIGS = {name: config for name, config in seq2seq.TINY.items() if name != "st_moe"}
+CONFIGS = seq2seq.KNOWN
 SPARSE = {name: config for name, config in CONFIGS.items() if "num_experts" in config}
 SOURCE, STEPS = 13, 4
 
