@@ -154,7 +154,7 @@ FAMILIES: dict[str, Family] = {
         ignored=NEXT_TOKENS,
     ),
     "glm4_moe": Decoder(norms_if_flagged(GroupedQuery(bias_key="attention_bias")), _AFTER_FIRST, ignored=NEXT_TOKENS),
-    "dots1": Decoder(group_heads(sparse_attention.dots, kv_optional=True), _AFTER_FIRST),
+    "dots1": Decoder(group_heads(sparse_attention.dots), _AFTER_FIRST),
     # its class has experts in every layer
     "solar_open": Decoder(
         GroupedQuery(bias_key="attention_bias", head_dim=128),

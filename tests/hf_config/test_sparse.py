@@ -421,6 +421,7 @@ REQUIRED = [
     ("dbrx", "n_layers"),
     ("deepseek_v3", "first_k_dense_replace"),
     ("deepseek_v3", "n_routed_experts"),
+    ("dots1", "num_key_value_heads"),
     ("ernie4_5_moe", "moe_layer_start_index"),
     ("ernie4_5_moe", "moe_num_experts"),
     ("exaone_moe", "first_k_dense_replace"),
