@@ -165,7 +165,7 @@ _LLAMA_LIKE: dict[str, Family] = {
     "hunyuan_v1_dense": Decoder(
         biased(qk_norm=norm_each_head, kv_optional=True),
         read_dense,
-        ignored=("attention_head_dim", "cla_share_factor", "dense_list", "norm_type"),
+        ignored=("attention_head_dim", "cla_share_factor", "dense_list", "norm_type", "org_vocab_size"),
     ),
 }
 

@@ -203,17 +203,19 @@ def _falcon(config: ConfigKeys) -> Decoder:
 
 
 _all_biased = EqualHeads(qkv_bias=True, output_bias=True)
+_gpt2 = Decoder(
+    _all_biased,
+    _two_of_inner_width,
+    biased_norms=True,
+    tied=True,
+    positions=_positions,
+    own_names=_GPT_NAMES,
+    ignored=_GPT_KEYS,
+)
 
 FAMILIES: dict[str, Family] = {
-    "gpt2": Decoder(
-        _all_biased,
-        _two_of_inner_width,
-        biased_norms=True,
-        tied=True,
-        positions=_positions,
-        own_names=_GPT_NAMES,
-        ignored=_GPT_KEYS,
-    ),
+    "gpt2": _gpt2,
+    "gpt-sw3": _gpt2,
     "gpt_bigcode": Decoder(
         EqualHeads(qkv_bias=True, output_bias=True, kv_heads=_gpt_bigcode_keys),
         _two_of_inner_width,

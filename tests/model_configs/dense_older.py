@@ -41,6 +41,7 @@ TINY: dict[str, Config] = {
         "tie_word_embeddings": False,
         "scale_attn_by_inverse_layer_idx": True,
     },
+    "gpt-sw3": _gpt("gpt-sw3", n_positions=64, n_inner=40),
     "gpt_bigcode": _gpt("gpt_bigcode", n_positions=128),
     "gpt_bigcode-all-heads": _gpt(
         "gpt_bigcode", n_positions=128, n_inner=40, multi_query=False, tie_word_embeddings=False
@@ -122,6 +123,22 @@ REAL: dict[str, Config] = {
         "n_positions": 1024,
         "n_ctx": 1024,
         "vocab_size": 50257,
+    },
+    "starcoder": {
+        "model_type": "gpt_bigcode",
+        "architectures": ["GPTBigCodeForCausalLM"],
+        "n_embd": 6144,
+        "n_layer": 40,
+        "n_head": 48,
+        "n_inner": 24576,
+        "n_positions": 8192,
+        "vocab_size": 49152,
+        "multi_query": True,
+        "attn_pdrop": 0.1,
+        "attention_softmax_in_fp32": True,
+        "scale_attention_softmax_in_fp32": True,
+        "scale_attn_weights": True,
+        "max_batch_size": None,
     },
     "pythia-6.9b": {
         "model_type": "gpt_neox",
