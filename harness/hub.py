@@ -19,6 +19,9 @@ def resolve_config(argument: str) -> tuple[dict[str, object], str]:
     config.json alone is fetched, or taken from the cache (HF_HOME; HF_HUB_OFFLINE=1 asks nobody). Raises InputError
     with the next step where there is no such file or repository, or it may not be read.
     """
+    if not argument.strip() or not argument.isprintable():
+        what, hint = f"{_short(argument)!r} is neither a path nor a repository", "give a path or owner/name"
+        raise InputError(what, where="config.json", hint=hint)
     path = Path(argument)
     try:
         is_folder, is_there = path.is_dir(), path.exists()
