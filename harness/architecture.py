@@ -90,7 +90,8 @@ class LatentAttention(Frozen):
     """Multi-head latent attention: keys and values are expanded from one cached vector a token (DeepSeek-V2).
 
     The cache holds `kv_rank + rope_dim` values a token. `query_rank` is None where queries are projected directly.
-    `bias` applies to the two down-projections and the output. Source: arXiv 2405.04434, section 2.1.
+    `bias` applies to the two down-projections and the output. Source: arXiv 2405.04434, section 2.1. With `selected` a
+    token sees at most so many positions, which an indexer chose; then prefill is absorbed as well (arXiv 2512.02556).
     """
 
     kind: Literal["mla"] = "mla"
@@ -101,11 +102,25 @@ class LatentAttention(Frozen):
     rope_dim: Size
     v_head_dim: Size
     bias: Flag = False
+    selected: Size | None = None
 
     @property
     def query_dim(self) -> int:
         """The width of a query head: the part without and the part with rotary position."""
         return self.nope_dim + self.rope_dim
+
+
+class Indexer(Frozen):
+    """Scores every earlier position for the latent attention beside it, which then sees the best (DeepSeek-V3.2).
+
+    `heads` queries of `head_dim` come from the `query_rank` values of that attention's queries; one key is cached a
+    token, and a weight for each head sums their scores. Source: arXiv 2512.02556, section 2.1.
+    """
+
+    kind: Literal["indexer"] = "indexer"
+    heads: Size
+    head_dim: Size
+    query_rank: Size
 
 
 class MixtureOfAttention(Frozen):
@@ -267,6 +282,7 @@ class MoeFeedForward(Frozen):
 Mixer = Annotated[
     GroupedQueryAttention
     | LatentAttention
+    | Indexer
     | MixtureOfAttention
     | Mamba
     | Mamba2

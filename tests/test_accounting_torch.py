@@ -56,11 +56,18 @@ def test_layers_have_the_windows_of_the_model(name: str) -> None:
 
 def square_instead_of_causal(architecture: Architecture) -> int:
     """What an eager prefill multiplies beyond the causal pairs: it computes all TOKENS x TOKENS and masks half."""
-    return sum(
+    square = sum(
         group.count * part.prefill_score_flops * (TOKENS**2 - part.reach.causal_pairs(TOKENS))
         for group, parts in group_accounts(architecture.decoder, architecture.hidden_size)
         for part in parts
     )
+    for group in architecture.each_layer():
+        part = group.mixers[0]
+        if isinstance(part, LatentAttention) and part.selected:
+            # its class masks what is not selected, and scores expanded heads
+            expanded = 2 * part.heads * (part.query_dim + part.v_head_dim)
+            square += (expanded - 2 * part.heads * (2 * part.kv_rank + part.rope_dim)) * TOKENS**2
+    return square
 
 
 def expanded_instead_of_absorbed(architecture: Architecture, context: int) -> int:
@@ -74,7 +81,8 @@ def expanded_instead_of_absorbed(architecture: Architecture, context: int) -> in
         if isinstance(part, LatentAttention):
             expand = 2 * part.kv_rank * part.heads * (part.nope_dim + part.v_head_dim) * (context - 1)
             expanded = 2 * part.heads * (part.query_dim + part.v_head_dim) * context
-            absorbed = 2 * part.heads * (2 * part.kv_rank + part.rope_dim) * context
+            seen = min(context, part.selected or context)
+            absorbed = 2 * part.heads * (2 * part.kv_rank + part.rope_dim) * seen
             extra += expand + expanded - absorbed
     return extra
 
@@ -91,11 +99,15 @@ def all_experts_instead_of_chosen(architecture: Architecture) -> int:
 
 
 def cached_instead_of_seen(architecture: Architecture, context: int) -> int:
-    """What decoding scores beyond a token's own chunk: the cache has the last positions, of which most are masked."""
+    """What decoding scores beyond a token's own chunk: the cache has the last positions, of which most are masked.
+
+    For selected positions `expanded_instead_of_absorbed` says it.
+    """
     return sum(
         group.count * part.decode_score_flops * int(part.reach.kept(context, 0) - part.reach.seen(context, 0))
         for group, parts in group_accounts(architecture.decoder, architecture.hidden_size)
         for part in parts
+        if part.reach.chunk is not None
     )
 
 

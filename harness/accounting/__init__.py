@@ -17,6 +17,7 @@ from harness.accounting.memory import (
     find_precision,
     kv_bytes,
     kv_bytes_per_token,
+    kv_read_bytes,
     state_bytes,
     weight_bytes,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "flops_per_token",
     "kv_bytes",
     "kv_bytes_per_token",
+    "kv_read_bytes",
     "prefill_flops",
     "prefill_roofline",
     "state_bytes",

@@ -145,6 +145,19 @@ def kv_bytes(
     return elements * bytes_per_element
 
 
+def kv_read_bytes(architecture: Architecture, context: float, bytes_per_element: float = 2.0) -> float:
+    """Bytes of the cache of one sequence of `context` tokens that a decode step reads.
+
+    All of `kv_bytes`, but for attention over selected positions, of which it reads only those. Units: bytes. Source:
+    definition.
+    """
+    return bytes_per_element * sum(
+        group.count * part.cache_elements * part.reach.read(context, context)
+        for group, parts in group_accounts(architecture.decoder, architecture.hidden_size)
+        for part in parts
+    )
+
+
 def state_bytes(architecture: Architecture, bytes_per_element: float = 2.0) -> float:
     """Bytes of the recurrent and convolution states of one sequence, which do not grow with its length. Units: bytes.
 

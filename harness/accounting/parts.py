@@ -18,6 +18,7 @@ from harness.architecture import (
     DenseFeedForward,
     GatedDeltaNet,
     GroupedQueryAttention,
+    Indexer,
     KimiDeltaAttention,
     LatentAttention,
     LayerGroup,
@@ -74,11 +75,15 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Reach:
-    """Which earlier tokens a token sees: all, the last `window`, those of its own `chunk`, or the whole `source`."""
+    """Which earlier tokens a token sees: all, the last `window`, those of its own `chunk`, or the whole `source`.
+
+    Of `selected` positions it sees that many at most, though all have to stay in the cache.
+    """
 
     window: int | None = None
     chunk: int | None = None
     source: bool = False
+    selected: int | None = None
 
     def seen(self, context: float, source: float) -> float:
         """The positions that the newest of `context` tokens sees, itself included."""
@@ -86,7 +91,8 @@ class Reach:
             return source
         if self.chunk is not None:
             return (context - 1) % self.chunk + 1
-        return context if self.window is None else min(context, self.window)
+        limit = self.window or self.selected
+        return context if limit is None else min(context, limit)
 
     def kept(self, context: float, source: float) -> float:
         """The positions that have to stay in the cache of a sequence."""
@@ -95,10 +101,15 @@ class Reach:
         limit = self.window or self.chunk
         return context if limit is None else min(context, limit)
 
+    def read(self, context: float, source: float) -> float:
+        """The cached positions that a decode step reads."""
+        kept = self.kept(context, source)
+        return kept if self.selected is None else min(kept, self.selected)
+
     def causal_pairs(self, tokens: int) -> int:
         """The pairs of query and key of a causal prefill of `tokens` tokens."""
         if self.chunk is None:
-            return causal_context(tokens, self.window)
+            return causal_context(tokens, self.window or self.selected)
         full, rest = divmod(tokens, self.chunk)
         return full * causal_context(self.chunk) + causal_context(rest)
 
@@ -185,11 +196,31 @@ def _latent(part: LatentAttention, hidden_size: int) -> Account:
         _vector("attention", part.bias * (rank + cached + hidden_size)),
         _vector("norm", rank + part.kv_rank),
     ]
+    absorbed = 2 * part.heads * (2 * part.kv_rank + part.rope_dim)
     return Account(
         tuple(tensors),
-        decode_score_flops=2 * part.heads * (2 * part.kv_rank + part.rope_dim),
-        prefill_score_flops=2 * part.heads * (part.query_dim + part.v_head_dim),
+        decode_score_flops=absorbed,
+        prefill_score_flops=absorbed if part.selected else 2 * part.heads * (part.query_dim + part.v_head_dim),
+        reach=Reach(selected=part.selected),
         cache_elements=cached,
+    )
+
+
+@account.register
+def _indexer(part: Indexer, hidden_size: int) -> Account:
+    # the products of queries and keys, and the weighted sum over heads
+    score_flops = 2 * part.heads * (part.head_dim + 1)
+    return Account(
+        (
+            _matrix("attention", part.query_rank, part.heads * part.head_dim),
+            _matrix("attention", hidden_size, part.head_dim),
+            _matrix("attention", hidden_size, part.heads),
+            # a layer norm on the key
+            _vector("norm", 2 * part.head_dim),
+        ),
+        decode_score_flops=score_flops,
+        prefill_score_flops=score_flops,
+        cache_elements=part.head_dim,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from harness.accounting.memory import PRECISIONS, Precision, kv_bytes, state_bytes
+from harness.accounting.memory import PRECISIONS, Precision, kv_read_bytes, state_bytes
 from harness.accounting.parts import layer_tensors, outer_tensors
 from harness.architecture import Architecture
 from harness.errors import InputError
@@ -87,7 +87,7 @@ def decode_bytes(
     return DecodeBytes(
         non_expert_weights=weights,
         expert_weights=experts,
-        kv_cache=batch * kv_bytes(architecture, context, element),
+        kv_cache=batch * kv_read_bytes(architecture, context, element),
         state=batch * state_bytes(architecture, element),
     )
 

@@ -147,6 +147,18 @@ FAMILIES: dict[str, Family] = {
     "deepseek_v3": _DEEPSEEK_V3,
     # Kimi-K2 has the class and the keys of DeepSeek-V3
     "kimi_k2": _DEEPSEEK_V3,
+    "deepseek_v32": Decoder(
+        sparse_attention.read_indexed,
+        replace(_AFTER_FIRST, layers=typed_after),
+        layer_norms=2,
+        ignored=NEXT_TOKENS,
+    ),
+    "glm_moe_dsa": Decoder(
+        sparse_attention.read_shared_indexed,
+        replace(_AFTER_FIRST, layers=typed_after),
+        layer_norms=2,
+        ignored=NEXT_TOKENS,
+    ),
     "axk1": _BehindExperts(_latent_v3, _AFTER_FIRST, ignored=NEXT_TOKENS),
     "glm4_moe_lite": Decoder(
         _latent_lite,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from harness.architecture import GroupedQueryAttention, Mixer
+from harness.architecture import GroupedQueryAttention, Indexer, LatentAttention, Mixer
 from harness.config_keys import ConfigKeys, shown
-from harness.hf_config.attention import listed_windows, norm_each_head, read_head_dim, read_heads
+from harness.hf_config.attention import listed_windows, norm_each_head, read_head_dim, read_heads, read_latent
 from harness.hf_config.sparse_layers import each_layer_size
 
 
@@ -135,6 +135,48 @@ def read_laguna_attention(config: ConfigKeys, layers: int) -> list[Mixer]:
             )
         )
     return parts
+
+
+def read_indexed(config: ConfigKeys, layers: int) -> list[tuple[Mixer, ...]]:
+    """Latent attention over the positions that an indexer selects (DeepSeek-V3.2)."""
+    config.only("layer_types", ["indexed_attention"] * layers)
+    config.only("mlp_bias", False)
+    (latent,) = read_latent(config, 1)
+    if not isinstance(latent, LatentAttention) or latent.query_rank is None:
+        raise config.error("q_lora_rank", "is null, but the indexer's queries come from those of this rank")
+    indexer = Indexer(
+        heads=config.size("index_n_heads"), head_dim=config.size("index_head_dim"), query_rank=latent.query_rank
+    )
+    selective = latent.model_copy(update={"selected": config.size("index_topk")})
+    return [(selective, indexer)] * layers
+
+
+def read_shared_indexed(config: ConfigKeys, layers: int) -> list[tuple[Mixer, ...]]:
+    """The same, where layers may use what the indexer of an earlier one selected (GLM-5).
+
+    `indexer_types` names the layers that do. Without it they follow a pattern of F and S, or every
+    `index_topk_freq`-th layer from `index_skip_topk_offset` on has an indexer, and all before it.
+    """
+    parts = read_indexed(config, layers)
+    return [part if own else part[:1] for part, own in zip(parts, _own_indexers(config, layers), strict=True)]
+
+
+def _own_indexers(config: ConfigKeys, layers: int) -> list[bool]:
+    kinds, pattern = config.items("indexer_types"), config.get("index_topk_pattern")
+    step = config.optional_size("index_topk_freq", 1) or 1
+    offset = config.optional_size("index_skip_topk_offset", 2, low=0) or 0
+    if kinds is None and pattern is None:
+        return [max(layer - offset + 1, 0) % step == 0 for layer in range(layers)]
+    key, listed = ("indexer_types", kinds) if kinds is not None else ("index_topk_pattern", pattern)
+    named = {"full": True, "shared": False, **({"F": True, "S": False} if isinstance(listed, str) else {})}
+    if not isinstance(listed, (list, str)) or len(listed) != layers:
+        raise config.error(key, f"must have an entry for each of {layers} layers")
+    for one in listed:
+        if not isinstance(one, str) or one not in named:
+            raise config.unknown(key, f"has {shown(one)}, which no reader knows")
+    if not named[str(listed[0])]:
+        raise config.error(key, "lets the first layer use an earlier indexer")
+    return [named[str(one)] for one in listed]
 
 
 def read_mimo_attention(config: ConfigKeys, layers: int) -> list[Mixer]:

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_configs import REAL, TINY, sparse, tiny
 
-from harness.accounting import ParameterCount, count_parameters, flops_per_token
+from harness.accounting import (
+    ParameterCount,
+    count_parameters,
+    decode_bytes,
+    flops_per_token,
+    kv_bytes,
+    kv_read_bytes,
+    prefill_flops,
+)
 from harness.architecture import GroupedQueryAttention
 from harness.errors import InputError, UnknownStructureError
 from harness.hf_config import architecture_from_config
@@ -372,6 +380,41 @@ def test_layers_that_share_keys_have_no_cache_of_their_own() -> None:
     assert [part.keys for part in attention_layers(TINY["hunyuan"])] == ["own", "shared"] * 2
 
 
+def test_an_indexer_scores_all_and_attention_sees_what_it_selects() -> None:
+    """At context 13, of which 5 are selected: 3 index heads of 8, 6 heads over a latent of 10 and 4 rotated values."""
+    architecture = architecture_from_config(TINY["deepseek_v32"], WHERE)
+    index, attention = 2 * 3 * (8 + 1), 2 * 6 * (2 * 10 + 4)
+    assert flops_per_token(architecture, context=13).attention_scores == 4 * (13 * index + 5 * attention)
+    # tokens 1 to 5 see all before them, the others five
+    pairs = 5 * 6 // 2 + 8 * 5
+    assert prefill_flops(architecture, 13).flops.attention_scores == 4 * (13 * 14 // 2 * index + pairs * attention)
+
+
+def test_all_is_cached_and_what_is_selected_is_read() -> None:
+    architecture = architecture_from_config(TINY["deepseek_v32"], WHERE)
+    assert kv_bytes(architecture, 13) == 2 * 4 * 13 * (8 + 10 + 4)
+    assert kv_read_bytes(architecture, 13) == 2 * 4 * (13 * 8 + 5 * (10 + 4))
+    assert decode_bytes(architecture, 3, 13).kv_cache == 3 * kv_read_bytes(architecture, 13)
+    windowed = architecture_from_config(TINY["mellum-mixed"], WHERE)
+    assert kv_read_bytes(windowed, 13) == kv_bytes(windowed, 13)
+
+
+@pytest.mark.parametrize(
+    ("changes", "own"),
+    [
+        ({}, [True] * 4),
+        ({"index_topk_freq": 2}, [True, True, False, True]),
+        ({"index_topk_freq": 2, "index_skip_topk_offset": 1}, [True, False, True, False]),
+        ({"index_topk_pattern": "FSSF"}, [True, False, False, True]),
+        ({"index_topk_pattern": ["full", "shared", "full", "shared"]}, [True, False, True, False]),
+        ({"indexer_types": ["full"] * 4, "index_topk_pattern": "FSSS"}, [True] * 4),
+    ],
+)
+def test_layers_may_use_an_earlier_selection(changes: dict[str, Any], own: list[bool]) -> None:
+    layers = architecture_from_config({**TINY["glm_moe_dsa"], **changes}, WHERE).each_layer()
+    assert [len(group.mixers) == 2 for group in layers] == own
+
+
 # What cannot be read --------------------------------------------------------------------------------------------
 
 
@@ -382,6 +425,11 @@ def test_layers_that_share_keys_have_no_cache_of_their_own() -> None:
         ("arctic", {"sliding_window": 64}, "sliding_window"),
         ("dbrx", {"attn_config": {"kv_n_heads": 2, "qk_norm_width": 8}}, "attn_config:qk_norm_width"),
         ("deepseek_v3", {"mlp_bias": True}, "mlp_bias"),
+        ("deepseek_v32", {"layer_types": ["full_attention"] * 4}, "layer_types"),
+        ("deepseek_v32", {"q_lora_rank": None}, "q_lora_rank"),
+        ("glm_moe_dsa", {"indexer_types": ["shared"] + ["full"] * 3}, "indexer_types"),
+        ("glm_moe_dsa", {"index_topk_pattern": "FXFF"}, "index_topk_pattern"),
+        ("glm_moe_dsa", {"index_topk_pattern": "FF"}, "index_topk_pattern"),
         ("ernie4_5_moe", {"moe_use_aux_free": False}, "moe_use_aux_free"),
         ("glm4_moe_lite", {"head_dim": 8}, "head_dim"),
         ("glm4_moe_lite", {"first_k_dense_replace": 2}, "first_k_dense_replace"),
@@ -421,6 +469,7 @@ REQUIRED = [
     ("dbrx", "n_layers"),
     ("deepseek_v3", "first_k_dense_replace"),
     ("deepseek_v3", "n_routed_experts"),
+    ("deepseek_v32", "index_topk"),
     ("dots1", "num_key_value_heads"),
     ("ernie4_5_moe", "moe_layer_start_index"),
     ("ernie4_5_moe", "moe_num_experts"),

@@ -22,6 +22,7 @@ _LATENT: Config = {
     "topk_group": 1,
 }
 _V3: Config = {**_ROUTED, **_LATENT, "num_nextn_predict_layers": 1}
+_INDEXED: Config = {"index_topk": 5, "index_head_dim": 8, "index_n_heads": 3}
 _GROUPS: Config = {
     **_ROUTED,
     "head_dim": 8,
@@ -87,6 +88,19 @@ KNOWN: dict[str, Config] = {
     "deepseek_v3": tiny("deepseek_v3", **_V3),
     "deepseek_v3-direct": tiny(
         "deepseek_v3", **{**_V3, "q_lora_rank": None, "attention_bias": True, "first_k_dense_replace": 2}
+    ),
+    "deepseek_v32": tiny("deepseek_v32", **_V3, **_INDEXED),
+    "deepseek_v32-all-selected": tiny(
+        "deepseek_v32", **{**_V3, **_INDEXED, "index_topk": 64, "first_k_dense_replace": 2, "attention_bias": True}
+    ),
+    "glm_moe_dsa": tiny("glm_moe_dsa", **_V3, **_INDEXED),
+    "glm_moe_dsa-shared": tiny(
+        "glm_moe_dsa",
+        **_V3,
+        **_INDEXED,
+        indexer_types=["full", "shared", "shared", "full"],
+        mlp_layer_types=["dense", "sparse", "dense", "sparse"],
+        tie_word_embeddings=True,
     ),
     "axk1": tiny("axk1", **_V3),
     "axk1-dense": tiny("axk1", **{**_V3, "first_k_dense_replace": 3, "n_shared_experts": 1, "attention_bias": True}),
@@ -383,6 +397,31 @@ REAL: dict[str, Config] = {
         "vocab_size": 32064,
         "max_position_embeddings": 131072,
         "sliding_window": 131072,
+        "tie_word_embeddings": False,
+    },
+    "deepseek-v3.2": {
+        "model_type": "deepseek_v32",
+        "hidden_size": 7168,
+        "intermediate_size": 18432,
+        "moe_intermediate_size": 2048,
+        "num_hidden_layers": 61,
+        "num_attention_heads": 128,
+        "num_key_value_heads": 128,
+        "n_routed_experts": 256,
+        "n_shared_experts": 1,
+        "num_experts_per_tok": 8,
+        "first_k_dense_replace": 3,
+        "q_lora_rank": 1536,
+        "kv_lora_rank": 512,
+        "qk_nope_head_dim": 128,
+        "qk_rope_head_dim": 64,
+        "v_head_dim": 128,
+        "index_head_dim": 128,
+        "index_n_heads": 64,
+        "index_topk": 2048,
+        "vocab_size": 129280,
+        "max_position_embeddings": 163840,
+        "num_nextn_predict_layers": 1,
         "tie_word_embeddings": False,
     },
     "glm-4.5-air": {
