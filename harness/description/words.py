@@ -11,6 +11,7 @@ from harness.architecture import (
     DenseFeedForward,
     GatedDeltaNet,
     GroupedQueryAttention,
+    Indexer,
     KimiDeltaAttention,
     LatentAttention,
     LightningAttention,
@@ -27,6 +28,7 @@ MEANINGS = {
     "GQA": "grouped-query attention: query heads / key-value heads × width of a head",
     "MQA": "multi-query attention: query heads / key-value heads × width of a head",
     "MLA": "latent attention: keys and values are expanded from one cached vector a token",
+    "indexer": "scores all earlier positions and selects those that the attention beside it sees",
     "cross-attention": "the decoder looks at the encoder's output",
     "attention experts": "experts that project queries and outputs, of which a token uses k",
     "window": "a token sees only the last so many",
@@ -72,7 +74,13 @@ def _grouped_query(part: GroupedQueryAttention) -> str:
 
 @part_words.register
 def _latent(part: LatentAttention) -> str:
-    return f"MLA {part.heads} heads, {part.kv_rank} + {part.rope_dim} values cached"
+    selected = f", at most {part.selected} positions" if part.selected else ""
+    return f"MLA {part.heads} heads, {part.kv_rank} + {part.rope_dim} values cached{selected}"
+
+
+@part_words.register
+def _indexer(part: Indexer) -> str:
+    return f"indexer {part.heads} × {part.head_dim}"
 
 
 @part_words.register
