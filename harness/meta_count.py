@@ -10,30 +10,17 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
-from harness.architecture import MAX_LAYERS, MAX_SIZE
+from harness.config_bounds import EXPERT_COUNT, check_bounds
 from harness.config_keys import shown
 from harness.errors import InputError, UnknownStructureError, nearest
 from harness.schema import Frozen
 
-_MAX_BUILT_LAYERS = 2000
-"""Each layer takes milliseconds and memory for its modules; no published model has a tenth of these."""
-_MAX_BUILT_EXPERTS = 100_000
-"""Experts of all layers together, for the few classes that keep each expert as a module of its own."""
-_MAX_TABLED_POSITIONS = 10**6
-_MAX_DEPTH = 20
-
-_LAYER_KEY = re.compile(r"(layers?|blocks?|depths?|n_layer|num_hidden)$|^(n|num)_(\w+_)?(layers|blocks|stages)")
-_NUMBER_KEY = re.compile(
-    r"^(n|num)_(\w+_)?(layers?|heads?|experts)$|(hidden|vocab|intermediate|ffn|embedding)_size$|^(head|hidden)_dim$|_rank$"
-)
-_EXPERT_COUNT = re.compile(r"^(moe_)?(n|num)(_local|_routed)?_experts$")
 _PER_TOKEN = frozenset(
     """
     num_experts_per_tok num_experts_per_token experts_per_token moe_topk moe_top_k moe_k top_k_experts
@@ -50,8 +37,6 @@ _LEARNED_BUFFERS = ("e_score_correction_bias", "expert_bias", "balancing_biases"
 """What checkpoints hold as learned values although transformers keeps it as a buffer, or freezes it."""
 _FLATTENED = ("DbrxExperts",)
 """Classes whose expert matrices lie one below the other in two dimensions."""
-_TABLES_ON_CPU = frozenset({"xlm", "flaubert", "ctrl", "fsmt", "marian", "pegasus", "distilbert", "roformer"})
-"""Types whose position tables are computed in Python, whatever the device."""
 _NOT_PASSED = frozenset(
     """
     attn_implementation _attn_implementation experts_implementation _experts_implementation quantization_config
@@ -93,7 +78,7 @@ def count_on_meta_device(config: Mapping[str, object], where: str) -> MetaCount:
     UnknownStructureError where transformers does not know the type or the class, or the class is no language model,
     and InputError for values with which the model cannot be built and where torch or transformers is missing.
     """
-    _check_values(config, where)
+    check_bounds(config, where)
     _check_installed(where)
     with _quietly_and_offline():
         import transformers
@@ -118,57 +103,6 @@ def count_on_meta_device(config: Mapping[str, object], where: str) -> MetaCount:
             class_name=class_name,
             library_version=f"transformers {transformers.__version__}",
         )
-
-
-# Values, before anything is built --------------------------------------------------------------------------------
-
-
-def _check_values(config: Mapping[str, object], where: str) -> None:
-    """Refuse what would take minutes or gigabytes to build, and sizes that are none."""
-    layers = experts = 1
-    for key, value in _numbers(config, "", where):
-        name = key.rsplit(".", 1)[-1]
-        place = f"{where}:{key}"
-        if name.endswith(("_id", "_ids", "_index", "_token", "_tokens", "_length", "seed", "_theta")):
-            continue
-        if isinstance(value, bool | str | float):
-            if _NUMBER_KEY.search(name) and not (isinstance(value, str) and not value.lstrip("-").isdigit()):
-                raise InputError(f"{key!r} must be a whole number, not {shown(value)}", where=place)
-            continue
-        is_layers = bool(_LAYER_KEY.search(name))
-        limit = MAX_LAYERS if is_layers else MAX_SIZE
-        if abs(value) > limit:
-            raise InputError(f"{key!r} must be at most {limit}, not {shown(value)}", where=place)
-        if name in ("hidden_size", "vocab_size", "num_hidden_layers", "num_attention_heads") and value < 1:
-            raise InputError(f"{key!r} must be at least 1, not {shown(value)}", where=place)
-        layers = max(layers, value) if is_layers else layers
-        experts = max(experts, value) if _EXPERT_COUNT.match(name) else experts
-        if name.endswith(("_positions", "_embeddings")) and value > _MAX_TABLED_POSITIONS:
-            _check_table(config, key, value, where)
-    if layers > _MAX_BUILT_LAYERS or layers * experts > _MAX_BUILT_EXPERTS * 10:
-        raise InputError(f"has {layers} layers of up to {experts} experts, too many to build", where=where)
-
-
-def _check_table(config: Mapping[str, object], key: str, value: int, where: str) -> None:
-    if config.get("model_type") in _TABLES_ON_CPU:
-        raise InputError(f"{key!r} must be at most {_MAX_TABLED_POSITIONS}, not {value}", where=f"{where}:{key}")
-
-
-def _numbers(value: object, path: str, where: str, depth: int = 0) -> Iterator[tuple[str, int | float | bool | str]]:
-    """Every plain value with its dotted key, entries of lists under the list's own key."""
-    if depth > _MAX_DEPTH:
-        raise InputError(f"{path!r} is nested too deeply", where=f"{where}:{path}")
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if key not in ("id2label", "label2id", "quantization_config", "task_specific_params"):
-                yield from _numbers(inner, f"{path}.{key}" if path else str(key), where, depth + 1)
-    elif isinstance(value, list):
-        if len(value) > MAX_LAYERS and _LAYER_KEY.search(path):
-            raise InputError(f"{path!r} has {len(value)} entries", where=f"{where}:{path}")
-        for inner in value:
-            yield from _numbers(inner, path, where, depth + 1)
-    elif isinstance(value, bool | int | float | str):
-        yield path, value
 
 
 # The class -------------------------------------------------------------------------------------------------------
@@ -330,7 +264,7 @@ class _UncertainError(Exception):
 
 def _active(model: Any, stated: Any) -> _Experts:
     try:
-        counts = _stated(stated, lambda key: bool(_EXPERT_COUNT.match(key)))
+        counts = _stated(stated, lambda key: bool(EXPERT_COUNT.match(key)))
         banks = [_bank(path, module, parent) for path, module, parent in _expert_modules(model)]
         if not banks:
             return _without_banks(model, counts)
