@@ -159,5 +159,9 @@ class ConfigKeys:
 
 def shown(value: object) -> str:
     """`value` as short JSON, for messages."""
-    text = json.dumps(value, default=str)
+    try:
+        text = json.dumps(value, default=str)
+    except (ValueError, RecursionError):
+        # nested without end, or a number of thousands of digits
+        return "what is too long to show"
     return text if len(text) <= 40 else text[:37] + "..."

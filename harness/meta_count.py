@@ -144,7 +144,7 @@ def _class_name(config: Mapping[str, object], where: str) -> str:
 
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING_NAMES:
-        hint = nearest(str(model_type), CONFIG_MAPPING_NAMES)
+        hint = nearest(model_type if isinstance(model_type, str) else "", CONFIG_MAPPING_NAMES)
         hint = hint if hint.startswith("did you mean") else ""
         raise _unknown(f"transformers does not know 'model_type' {shown(model_type)}", f"{where}:model_type", hint)
     known = _classes(model_type, config.get("is_encoder_decoder") is not False)

@@ -55,7 +55,7 @@ def architecture_from_config(config: Mapping[str, object], where: str) -> Archit
         raise UnknownStructureError(
             f"unknown 'model_type' {shown(model_type)}",
             where=f"{where}:model_type",
-            hint=nearest(str(model_type), _FAMILIES),
+            hint=nearest(model_type if isinstance(model_type, str) else "", _FAMILIES),
         )
     try:
         architecture = family.read(keys)
