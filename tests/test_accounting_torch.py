@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from meta_models import build, count_by_names
-from model_configs import REAL, TINY, dense, sparse
+from model_configs import REAL, TINY, dense, seq2seq, sparse
 
 from harness.accounting import (
     count_parameters,
@@ -20,12 +20,13 @@ from harness.hf_config import architecture_from_config, read_config
 
 pytestmark = pytest.mark.torch
 
-RELEASED = {**dense.RELEASED, **sparse.RELEASED}
+RELEASED = {**dense.RELEASED, **sparse.RELEASED, **seq2seq.RELEASED}
 CONFIGS = {name: config for name, config in {**TINY, **REAL}.items() if name not in RELEASED}
 DECODERS = {**dense.KNOWN, **sparse.KNOWN}
 TOKENS = 12
 # The model types whose attention modules or configuration say which window a layer has.
 WINDOWED = {"mistral", "qwen2", "qwen3", "mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "llama"}
+WINDOWED |= {"afmoe", "cohere2_moe", "dots1", "granitemoe_swa", "laguna", "mellum", "mimo_v2_flash", "phimoe"}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -164,7 +165,10 @@ def test_the_absorbed_form_gives_the_same_result_at_the_counted_cost() -> None:
     assert before.get_total_flops() + after.get_total_flops() == 2 * rank * heads * (nope + value)
 
 
-@pytest.mark.parametrize("name", ["mixtral", "olmoe", "gpt_oss", "deepseek_v2"])
+@pytest.mark.parametrize(
+    "name",
+    ["mixtral", "olmoe", "gpt_oss", "deepseek_v2", "deepseek_v3", "ernie4_5_moe", "hunyuan_v1_moe", "afmoe", "phimoe"],
+)
 def test_a_decode_step_uses_as_many_experts_as_stated(name: str) -> None:
     import torch
 

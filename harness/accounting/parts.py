@@ -163,7 +163,7 @@ def _grouped_query(part: GroupedQueryAttention, hidden_size: int) -> Account:
         tensors += [
             Tensor("attention", width, hidden_size, "matrix", on_source=on_source) for width in (key, value)
         ]
-        biases += part.qkv_bias * (key + value)
+        tensors.append(Tensor("attention", part.qkv_bias * (key + value), on_source=on_source))
     if part.gate_width:
         tensors.append(_matrix("attention", hidden_size, part.gate_width))
     biases += part.gate_bias * part.gate_width
@@ -420,8 +420,9 @@ def outer_tensors(architecture: Architecture) -> Iterator[Tensor]:
         yield _matrix("head", hidden, vocabulary)
     yield _vector("head", architecture.head_bias * vocabulary)
     for stack in architecture.stacks:
-        yield Tensor("embedding", stack.positions, hidden, "table")
-        yield _vector("norm", stack.norms.parameters)
+        on_source = stack is not architecture.decoder
+        yield Tensor("embedding", stack.positions, hidden, "table", on_source=on_source)
+        yield Tensor("norm", stack.norms.parameters, on_source=on_source)
 
 
 def layer_tensors(architecture: Architecture, stacks: tuple[Stack, ...]) -> Iterator[tuple[int, Tensor]]:

@@ -66,6 +66,8 @@ def decode_bytes(
     _require(batch >= 1, f"a decode step needs at least 1 sequence, not {batch}")
     weights = experts = 0.0
     for tensor in outer_tensors(architecture):
+        if tensor.on_source:
+            continue
         if tensor.kind == "table":
             read = batch * tensor.columns if tensor.rows else 0
             weights += read * precision.common.bits / 8
