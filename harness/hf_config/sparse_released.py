@@ -111,33 +111,42 @@ def _hunyuan_v1_attention(config: ConfigKeys, layers: int) -> list[Mixer]:
     )(config, layers)
 
 
-def _hunyuan_experts(config: ConfigKeys, layers: int, mixed: bool | None = None) -> list[FeedForward]:
-    """Experts, and one shared of the dense width where `use_mixed_mlp_moe` (`mixed` where the file need not say)."""
+def _hunyuan_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
+    """Experts, and with `use_mixed_mlp_moe` a shared feed-forward of `num_shared_expert` times the dense width."""
     _check_hunyuan(config)
     width = config.size("intermediate_size")
-    widths = each_layer_size(config, "moe_intermediate_size", layers, width)
     counts = each_layer_size(config, "num_shared_expert", layers, 1)
-    if mixed is None:
-        mixed = config.flag("use_mixed_mlp_moe", config.has("n_shared_experts"))
-        config.only("n_shared_experts", counts[0])
-        config.only("shared_expert_intermediate_size", width * counts[0])
-    else:
-        config.only("use_mixed_mlp_moe", mixed)
-        config.only("moe_intermediate_size", width, [width] * layers)
-        config.only("num_shared_expert", 1, [1] * layers)
-    experts = each_layer_size(config, "num_experts", layers)
-    used = each_layer_size(config, "num_experts_per_tok", layers)
-    parts: list[FeedForward] = []
-    for layer in range(layers):
-        values = {
-            "num_experts": experts[layer],
-            "num_experts_per_tok": used[layer],
-            "moe_intermediate_size": widths[layer],
-            "intermediate_size": width,
-            "shared": width * counts[layer] if mixed else 0,
-        }
-        parts += Experts(shared_width="shared")(ConfigKeys(values, config.where), 1)
-    return parts
+    mixed = config.flag("use_mixed_mlp_moe", config.has("n_shared_experts"))
+    config.only("n_shared_experts", counts[0])
+    config.only("shared_expert_intermediate_size", width * counts[0])
+    if 1 in each_layer_size(config, "num_experts", layers):
+        raise config.unknown("num_experts", "is 1 in some layer, which the released code makes a dense one")
+    return _hunyuan_layers(config, [width * count if mixed else 0 for count in counts])
+
+
+def _hunyuan_v1_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
+    """Experts and one shared feed-forward, all of `intermediate_size` (transformers' class)."""
+    _check_hunyuan(config)
+    width = config.size("intermediate_size")
+    config.only("use_mixed_mlp_moe", True)
+    config.only("moe_intermediate_size", width, [width] * layers)
+    config.only("num_shared_expert", 1, [1] * layers)
+    return _hunyuan_layers(config, [width] * layers)
+
+
+def _hunyuan_layers(config: ConfigKeys, shared_widths: list[int]) -> list[FeedForward]:
+    """Each layer by itself, because every number may be a list."""
+    layers, width = len(shared_widths), config.size("intermediate_size")
+    sizes = zip(
+        each_layer_size(config, "num_experts", layers),
+        each_layer_size(config, "num_experts_per_tok", layers),
+        each_layer_size(config, "moe_intermediate_size", layers, width),
+        shared_widths,
+        strict=True,
+    )
+    names = ("num_experts", "num_experts_per_tok", "moe_intermediate_size", "shared_width")
+    one = Experts(shared_width="shared_width")
+    return [one(ConfigKeys(dict(zip(names, layer, strict=True)), config.where), 1)[0] for layer in sizes]
 
 
 # Layers with a dense feed-forward beside the experts -------------------------------------------------------------
@@ -326,7 +335,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "hunyuan_v1_moe": Decoder(
         _hunyuan_v1_attention,
-        partial(_hunyuan_experts, mixed=True),
+        _hunyuan_v1_experts,
         own_names={"num_experts_per_tok": "moe_topk"},
         ignored=_HUNYUAN_OTHERS,
     ),

@@ -437,6 +437,7 @@ def test_layers_may_use_an_earlier_selection(changes: dict[str, Any], own: list[
         ("grok-1-residual", {"global_attn_every_n": 4}, "global_attn_every_n"),
         ("grok-1-residual", {"sliding_window_size": 64}, "sliding_window_size"),
         ("hunyuan", {"use_mla": True}, "use_mla"),
+        ("hunyuan", {"num_experts": 1, "moe_topk": 1}, "num_experts"),
         ("hunyuan", {"moe_layer_num_skipped": 1}, "moe_layer_num_skipped"),
         ("hunyuan_v1_moe", {"use_cla": True}, "use_cla"),
         ("hunyuan_v1_moe", {"moe_intermediate_size": 24}, "moe_intermediate_size"),
