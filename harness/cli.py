@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated
@@ -95,13 +96,13 @@ def report(
 ) -> None:
     """Render the records as a site of static pages that works from disk."""
     from harness.render import render_site
-    from harness.resources import suites_dir, templates_dir
+    from harness.resources import shipped_folders
     from harness.store import Store
 
     definitions = _known_suites(suite or [])
     names = [next((n for n, (path, _) in definitions.items() if path == given), given) for given in suite or []]
     index = render_site(
-        Store(results), out, names or None, templates_dir=templates_dir(), suites_dir=suites_dir(),
+        Store(results), out, names or None, folders=shipped_folders(),
         definitions={name: definition for name, (_, definition) in definitions.items()},
     )
     typer.echo(index)
@@ -354,6 +355,9 @@ def _require_folder(results: Path) -> None:
 
 def main() -> None:
     """The entry point: an expected error is one message on stderr and its exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows a mark instead of failing
     try:
         app()
     except MoebenchError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, StoreError, nearest
+from harness.resources import Folders
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ def render_site(
     out: Path,
     suites: Sequence[str] | None = None,
     *,
-    templates_dir: Path,
-    suites_dir: Path | None = None,
+    folders: Folders,
     definitions: Mapping[str, Suite] | None = None,
 ) -> Path:
     """Writes the pages of `suites` (None: all that have records) to `out` and returns its index.html.
@@ -41,16 +41,16 @@ def render_site(
     The first named suite, or the one with the newest record, becomes index.html. The folder is built beside `out` and
     swapped in, so that nothing stale stays and a failure leaves the old site as it was. The same results give the same
     bytes. `definitions` are the suite files that are known, by name: they give titles, named comparisons and the
-    leading load and score, and nothing else. `suites_dir` holds the catalog; without it the site has no page of it.
-    Raises InputError where nothing is recorded, a suite is unknown, or `out` is a folder that is no site.
+    leading load and score, and nothing else. Raises InputError where nothing is recorded, a suite is unknown, or `out`
+    is a folder that is no site.
     """
     from harness.site import build_site
 
     target = _checked_target(out, store)
     chosen = _chosen_suites(store, suites)
-    site = build_site(store, chosen, named=bool(suites), definitions=definitions, suites_dir=suites_dir)
+    site = build_site(store, chosen, named=bool(suites), definitions=definitions, suites_dir=folders.suites)
     with _swapped_in(target) as folder:
-        write_site(site, folder, templates_dir)
+        write_site(site, folder, folders.templates)
     return out / "index.html"
 
 

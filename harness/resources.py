@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InputError, nearest
@@ -10,6 +11,22 @@ _PACKAGE = Path(__file__).resolve().parent
 
 ACCELERATORS_FILE = "accelerators.yaml"
 """The one file beside the suites that is none."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """What a site is made with besides records: its templates, and the suites' folder, which holds the catalog.
+
+    Without `suites` a site has no page of the catalog.
+    """
+
+    templates: Path
+    suites: Path | None = None
+
+
+def shipped_folders() -> Folders:
+    """The folders that are shipped."""
+    return Folders(templates_dir(), suites_dir())
 
 
 def suites_dir() -> Path:

@@ -11,6 +11,7 @@ import builders
 
 from harness.record import Completed, QualityScenario, Record
 from harness.render import render_site
+from harness.resources import Folders
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def store_of(root: Path, records: Iterable[Record]) -> Store:
 
 def render(store: Store, out: Path, suites: list[str] | None = None, *, catalog: bool = False) -> Path:
     """The site of a store with the project's own templates, and with the shipped catalog where asked for."""
-    return render_site(store, out, suites, templates_dir=TEMPLATES, suites_dir=SUITES if catalog else None)
+    return render_site(store, out, suites, folders=Folders(TEMPLATES, SUITES if catalog else None))
 
 
 def awkward_records() -> list[Record]:

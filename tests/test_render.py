@@ -11,6 +11,7 @@ import sites
 
 from harness.errors import InputError
 from harness.render import MARKER, classic_script, render_site, script_json
+from harness.resources import Folders
 from harness.store import Store
 
 
@@ -132,7 +133,7 @@ def test_a_failure_leaves_the_old_site(store: Store, tmp_path: Path) -> None:
     out = sites.render(store, tmp_path / "site").parent
     before = _contents(out)
     with pytest.raises(Exception, match=r"\.html"):
-        render_site(store, out, templates_dir=tmp_path)
+        render_site(store, out, folders=Folders(tmp_path))
     assert _contents(out) == before
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
