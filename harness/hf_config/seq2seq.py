@@ -79,6 +79,8 @@ class RelativePositions:
     feed_forwards: FeedForwards
     everywhere: bool = False
     tied: bool = True
+    as_deep: bool = True
+    """Whether the decoder has as many layers as the encoder where the file does not say."""
 
     def read(self, config: ConfigKeys) -> Architecture:
         """The structure of an encoder and a decoder that share one input table."""
@@ -86,7 +88,7 @@ class RelativePositions:
         keys = config.with_names(_T5_NAMES)
         hidden = keys.size("hidden_size")
         encoder = keys.size("num_hidden_layers", high=MAX_LAYERS)
-        stated = keys.get("num_decoder_layers") is not None
+        stated = keys.get("num_decoder_layers") is not None or not self.as_deep
         decoder = keys.size("num_decoder_layers", high=MAX_LAYERS) if stated else encoder
         outer = Norms(count=1, width=hidden)
         return Architecture(
@@ -282,7 +284,7 @@ FAMILIES: dict[str, Family] = {
     "t5": RelativePositions(_ungated),
     "mt5": RelativePositions(_gated),
     "umt5": RelativePositions(_gated, everywhere=True),
-    "switch_transformers": RelativePositions(switch_feed_forwards),
+    "switch_transformers": RelativePositions(switch_feed_forwards, as_deep=False),
     "st_moe": RelativePositions(st_moe_feed_forwards, tied=False),
     "bart": AbsolutePositions(bart_feed_forwards, outer_norms=1, extra_rows=2),
     "plbart": AbsolutePositions(bart_feed_forwards, outer_norms=1, extra_rows=2),
