@@ -104,6 +104,12 @@ def _cohere_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
     )(config, layers)
 
 
+def _laguna_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
+    shared = "shared_expert_intermediate_size"
+    config.size(shared, low=0)
+    return Experts(typed_but_first, shared_width=shared, correction_bias=True)(config, layers)
+
+
 def _jetmoe_attention(config: ConfigKeys, layers: int) -> list[Mixer]:
     attention = MixtureOfAttention(
         experts=config.size("num_local_experts"),
@@ -121,6 +127,12 @@ def _jetmoe_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
     config.only("num_layers", layers)
     routed = Experts(count="num_local_experts", width="intermediate_size")(config, layers)
     return [part.model_copy(update={"output_bias": True}) for part in routed if part.kind == "moe"]
+
+
+def _hy_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
+    # the class takes a shared expert of no width for one of the dense width
+    config.size("num_shared_experts")
+    return replace(_TYPED_SHARED, bias_key="mlp_bias")(config, layers)
 
 
 _AFTER_FIRST = Experts(
@@ -237,7 +249,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "laguna": Decoder(
         sparse_attention.read_laguna_attention,
-        Experts(typed_but_first, shared_width="shared_expert_intermediate_size", correction_bias=True),
+        _laguna_experts,
         ignored=("moe_routed_scaling_factor", "moe_router_logit_softcapping"),
     ),
     "mellum": Decoder(group_heads(sparse_attention.mellum, 128), Experts(typed_all)),
@@ -248,7 +260,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "hy_v3": Decoder(
         group_heads(sparse_attention.every_token, 128),
-        replace(_TYPED_SHARED, bias_key="mlp_bias"),
+        _hy_experts,
         ignored=("enable_moe_fp32_combine", "router_scaling_factor", *NEXT_TOKENS),
     ),
     "jetmoe": Decoder(

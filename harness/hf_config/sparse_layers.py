@@ -121,7 +121,7 @@ class Experts:
         used = config.size("num_experts_per_tok")
         if used > experts:
             raise config.error("num_experts_per_tok", f"is {used}, more than the {experts} experts")
-        shared = self._shared_width(config)
+        shared = self._shared_width(config, bias)
         routed = MoeFeedForward(
             experts=experts,
             experts_per_token=used,
@@ -131,7 +131,7 @@ class Experts:
         )
         return [part for one in sparse if (part := routed if one else dense) is not None]
 
-    def _shared_width(self, config: ConfigKeys) -> int:
+    def _shared_width(self, config: ConfigKeys, bias: bool) -> int:
         if self.shared_width is not None:
             return config.optional_size(self.shared_width, 0, low=0) or 0
         if self.shared_count is None:
@@ -139,6 +139,8 @@ class Experts:
         if not config.has(self.shared_count):
             raise config.error(self.shared_count, "is missing; null means none")
         count = config.optional_size(self.shared_count, 0, low=0) or 0
+        if bias and not count:
+            raise config.unknown(self.shared_count, "is none, but classes of the family may keep their last bias")
         return count * config.size(self.width)
 
 

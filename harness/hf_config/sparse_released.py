@@ -75,6 +75,8 @@ def _check_hunyuan(config: ConfigKeys) -> None:
     for switch in ("use_mla", "add_classification_head", "mamba", "mlp_bias"):
         config.only(switch, False)
     config.only("norm_type", "rms", "hf_rms")
+    # transformers takes the one for the other
+    config.only("num_local_experts", config.get("num_experts"))
     config.only("moe_layer_num_skipped", 0)
 
 
