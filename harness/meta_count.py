@@ -1,9 +1,9 @@
 """Parameters of a model that has no reader: its class in transformers is built on torch's meta device and counted.
 
 The meta device gives shapes without memory. Nothing is downloaded and no code of a checkpoint runs: `auto_map` is
-ignored, and a class that the installed transformers lacks is refused. Counted is what training changes, not fixed
-tables of sinusoids. A total is exact; what a token uses of it is stated only where the routed experts can be told from
-the rest for certain.
+ignored, and a class that the installed transformers lacks is refused. Counted are parameters, frozen ones included,
+and not buffers. A total is exact; what a token uses of it is stated only where the routed experts can be told from the
+rest for certain.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ _VARIABLE = {
     "longcat_flash": "its router may choose experts that compute nothing, so the number varies from token to token",
     "zaya": "its router may skip the experts, so the number varies from token to token",
 }
-_LEARNED_BUFFERS = ("e_score_correction_bias", "expert_bias", "balancing_biases", "layer_scalar")
-"""What checkpoints hold as learned values although transformers keeps it as a buffer, or freezes it."""
 _FLATTENED = ("DbrxExperts",)
 """Classes whose expert matrices lie one below the other in two dimensions."""
 _NOT_PASSED = frozenset(
@@ -87,7 +85,7 @@ def count_on_meta_device(config: Mapping[str, object], where: str) -> MetaCount:
         stated, model = _build(config, class_name, where)
         experts = _active(model, stated)
         embedding, head, tied = _tables(model)
-        total = _learned(model)
+        total = sum(one.numel() for one in model.parameters())
         if total == 0:
             raise InputError("describes a model without parameters", where=where)
         _check_tables(config, stated, tied, class_name, where)
@@ -210,13 +208,6 @@ def _build(config: Mapping[str, object], class_name: str, where: str) -> tuple[A
     ) as error:
         raise InputError(f"transformers cannot build {class_name} from it: {_reason(error)}", where=where) from None
     return stated, model
-
-
-def _learned(model: Any) -> int:
-    """All learned values: parameters that training changes, and the buffers that stand for some."""
-    learned = (one for name, one in model.named_parameters() if one.requires_grad or name.endswith(_LEARNED_BUFFERS))
-    buffers = (one for name, one in model.named_buffers() if name.endswith(_LEARNED_BUFFERS))
-    return int(sum(one.numel() for one in learned) + sum(one.numel() for one in buffers))
 
 
 def _check_tables(config: Mapping[str, object], stated: Any, tied: bool | None, class_name: str, where: str) -> None:

@@ -25,9 +25,6 @@ COMMON = [
     ("mlp.", "dense_ffn"),
 ]
 
-# Learned values that steer the choice of experts; transformers keeps them as buffers, and checkpoints have them.
-CORRECTIONS = ("e_score_correction_bias", "expert_bias")
-
 # An expert that is a module of its own, by its number.
 LISTED_EXPERT = re.compile(r"\bexperts\.(?:expert_)?(\d+)\.")
 
@@ -81,9 +78,6 @@ def count_by_names(model: Any) -> ParameterCount:
     listed: set[str] = set()
     of_listed = 0
     for name, tensor in model.named_parameters():
-        if not tensor.requires_grad and not name.endswith(CORRECTIONS):
-            # fixed sinusoids
-            continue
         component = next(component for part, component in rules if part in name)
         sums[component] += tensor.numel()
         number = LISTED_EXPERT.search(name)
@@ -97,7 +91,6 @@ def count_by_names(model: Any) -> ParameterCount:
             sums["routed_experts_used"] += tensor.numel() // experts * experts_per_token(model.config)
     if listed:
         sums["routed_experts_used"] += of_listed // len(listed) * experts_per_token(model.config)
-    sums["router"] += sum(tensor.numel() for name, tensor in model.named_buffers() if name.endswith(CORRECTIONS))
     if not sums["routed_experts"]:
         sums["dense_ffn"] += sums.pop("shared_experts")
     return ParameterCount(**sums)

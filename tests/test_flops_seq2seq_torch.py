@@ -122,7 +122,7 @@ def read_in_a_step(model: Any) -> tuple[int, int]:
         if "experts.expert_" in name:
             experts += tensor.numel()
         elif "embed_positions" in name:
-            others += tensor.shape[1] * tensor.requires_grad
+            others += tensor.shape[1]
         elif not projects_source and "embed_tokens" not in name:
             others += tensor.numel()
     head = model.get_output_embeddings().weight

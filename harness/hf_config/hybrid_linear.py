@@ -11,7 +11,6 @@ from harness.architecture import (
     KimiDeltaAttention,
     LightningAttention,
     Mixer,
-    MoeFeedForward,
     SharedExpert,
     ShortConvolution,
 )
@@ -148,13 +147,7 @@ def _kimi_feed_forwards(config: ConfigKeys, layers: int) -> list[FeedForward]:
     dense = DenseFeedForward(width=config.size("intermediate_size"))
     shared = SharedExpert(width=config.size("moe_intermediate_size") * config.size("n_shared_experts"))
     routed = read_routed(config, read_expert_count(config, "num_experts"), "moe_intermediate_size", shared=shared)
-    sparse = corrected(routed)
-    return [dense if kind == "dense" else sparse for kind in kinds]
-
-
-def corrected(routed: MoeFeedForward) -> MoeFeedForward:
-    """The same experts, chosen with one more learned value each."""
-    return routed.model_copy(update={"correction_bias": True})
+    return [dense if kind == "dense" else routed for kind in kinds]
 
 
 # Lightning attention ---------------------------------------------------------------------------------------------
@@ -232,8 +225,8 @@ def _lfm2_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
     check_unused(config, "intermediate_size")
     dense = [DenseFeedForward(width=config.size("intermediate_size"))] if first else []
     routed = read_routed(config, read_expert_count(config, "num_experts"), "moe_intermediate_size")
-    sparse = corrected(routed) if config.flag("use_expert_bias", True) else routed
-    return [*dense * min(first, layers), *[sparse] * (layers - first)]
+    config.flag("use_expert_bias", True)  # a buffer, which does not count
+    return [*dense * min(first, layers), *[routed] * (layers - first)]
 
 
 _LFM2_NAMES = {"tie_word_embeddings": "tie_embedding"}

@@ -253,7 +253,7 @@ class _SinglePart:
             latent = config.optional_size("moe_latent_size")
             if latent is not None:
                 config.only("mlp_bias", False)  # it would also be one of the latent projections
-            details = {"matrices": 2, "correction_bias": True, "latent_width": latent}
+            details = {"matrices": 2, "latent_width": latent}
             parts["moe"] = (MoeFeedForward.model_validate({**routed.model_dump(), **details}),)
         return [parts.get(kind, ()) for kind in kinds]
 

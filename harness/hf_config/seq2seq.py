@@ -80,7 +80,7 @@ class RelativePositions:
     everywhere: bool = False
     tied: bool = True
     as_deep: bool = True
-    """Whether the decoder has as many layers as the encoder where the file does not say."""
+    """Whether the decoder has as many layers as the encoder where the file says nothing; null always means that."""
 
     def read(self, config: ConfigKeys) -> Architecture:
         """The structure of an encoder and a decoder that share one input table."""
@@ -88,8 +88,8 @@ class RelativePositions:
         keys = config.with_names(_T5_NAMES)
         hidden = keys.size("hidden_size")
         encoder = keys.size("num_hidden_layers", high=MAX_LAYERS)
-        stated = keys.get("num_decoder_layers") is not None or not self.as_deep
-        decoder = keys.size("num_decoder_layers", high=MAX_LAYERS) if stated else encoder
+        as_deep = keys.get("num_decoder_layers") is None and (self.as_deep or keys.has("num_decoder_layers"))
+        decoder = encoder if as_deep else keys.size("num_decoder_layers", high=MAX_LAYERS)
         outer = Norms(count=1, width=hidden)
         return Architecture(
             vocab_size=keys.size("vocab_size"),
@@ -207,8 +207,9 @@ class AbsolutePositions:
     """The BART family: biases everywhere, norms with bias, and one table for input, decoder and head.
 
     `outer_norms` stand around the layers of each stack: one on the embeddings, one on the output, both or none.
-    A learned table of positions has `extra_rows` more than there are positions; None means fixed sinusoids. The bias
-    that some add to the logits is no parameter but a buffer, mostly of zeros.
+    A table of positions has `extra_rows` more than there are positions; it counts where the class holds it as a
+    parameter, learned or frozen (Pegasus, Marian), and is None where sinusoids are computed. The bias that some add to
+    the logits is no parameter but a buffer, mostly of zeros.
     """
 
     feed_forwards: FeedForwards
@@ -291,8 +292,8 @@ FAMILIES: dict[str, Family] = {
     "mbart": AbsolutePositions(bart_feed_forwards, outer_norms=2, extra_rows=2),
     "blenderbot": AbsolutePositions(bart_feed_forwards, outer_norms=1, extra_rows=0),
     "blenderbot-small": AbsolutePositions(bart_feed_forwards, outer_norms=1, extra_rows=0),
-    "pegasus": AbsolutePositions(bart_feed_forwards, outer_norms=1),
-    "marian": AbsolutePositions(bart_feed_forwards, outer_norms=0),
+    "pegasus": AbsolutePositions(bart_feed_forwards, outer_norms=1, extra_rows=0),
+    "marian": AbsolutePositions(bart_feed_forwards, outer_norms=0, extra_rows=0),
     "m2m_100": AbsolutePositions(bart_feed_forwards, outer_norms=1),
     "nllb-moe": AbsolutePositions(nllb_feed_forwards, outer_norms=1),
 }

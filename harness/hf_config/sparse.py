@@ -135,11 +135,9 @@ def _hy_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
     return replace(_TYPED_SHARED, bias_key="mlp_bias")(config, layers)
 
 
-_AFTER_FIRST = Experts(
-    sparse_after, "n_routed_experts", shared_count="n_shared_experts", correction_bias=True
-)
+_AFTER_FIRST = Experts(sparse_after, "n_routed_experts", shared_count="n_shared_experts")
 _DEEPSEEK_V3 = Decoder(_latent_v3, _AFTER_FIRST, ignored=NEXT_TOKENS)
-_TYPED_SHARED = Experts(typed_but_first, shared_count="num_shared_experts", correction_bias=True)
+_TYPED_SHARED = Experts(typed_but_first, shared_count="num_shared_experts")
 _MULTIPLIERS = ("attention_multiplier", "embedding_multiplier", "residual_multiplier")
 _GRANITE_SHARED = Experts(
     count="num_local_experts", width="intermediate_size", shared_width="shared_intermediate_size"
@@ -219,7 +217,7 @@ FAMILIES: dict[str, Family] = {
     "ernie4_5_moe": Chosen(_ernie),
     "minimax_m2": Decoder(
         GroupedQuery(sparse_attention.minimax, norm_all_heads, head_dim=128),
-        Experts(count="num_local_experts", width="intermediate_size", correction_bias=True),
+        Experts(count="num_local_experts", width="intermediate_size"),
         ignored=(
             *("layernorm_full_attention_beta", "layernorm_linear_attention_beta", "layernorm_mlp_beta"),
             *("mlp_intermediate_size", "num_mtp_modules", "mtp_transformer_layers", "shared_moe_mode", "use_mtp"),
@@ -255,7 +253,7 @@ FAMILIES: dict[str, Family] = {
     "mellum": Decoder(group_heads(sparse_attention.mellum, 128), Experts(typed_all)),
     "mimo_v2_flash": Decoder(
         sparse_attention.read_mimo_attention,
-        Experts(typed_but_first, "n_routed_experts", correction_bias=True),
+        Experts(typed_but_first, "n_routed_experts"),
         ignored=("layernorm_epsilon", "n_shared_experts", *NEXT_TOKENS),
     ),
     "hy_v3": Decoder(

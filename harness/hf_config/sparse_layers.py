@@ -98,8 +98,8 @@ class Experts:
 
     The fields are the keys of the number of experts, of their width, and of the dense width. Shared experts are read
     as a number of experts of that width (`shared_count`, null for none) or as their joint width (`shared_width`, 0
-    and absent for none). `bias_key` switches the biases of dense and shared experts. `correction_bias` counts though
-    transformers holds it as a buffer in most families: it is learned, and checkpoints have it.
+    and absent for none). `bias_key` switches the biases of dense and shared experts. `correction_bias` is for families
+    whose class holds it as a parameter; in most (DeepSeek-V3) it is a buffer, and buffers do not count.
     """
 
     layers: SparseLayers = all_sparse

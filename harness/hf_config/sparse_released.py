@@ -236,11 +236,11 @@ def _bailing_attention(config: ConfigKeys, layers: int) -> list[Mixer]:
 
 
 def _bailing_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
-    correction = config.flag("moe_router_enable_expert_bias", False)
+    config.flag("moe_router_enable_expert_bias", False)  # a buffer, which does not count
     count = config.size("num_shared_experts", low=0)
     width = config.optional_size("moe_shared_expert_intermediate_size", config.size("moe_intermediate_size")) or 0
     shared = SharedExpert(width=count * width) if count else None
-    parts = Experts(sparse_after, correction_bias=correction)(config, layers)
+    parts = Experts(sparse_after)(config, layers)
     return [part.model_copy(update={"shared": shared}) if part.kind == "moe" else part for part in parts]
 
 

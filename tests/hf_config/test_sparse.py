@@ -56,17 +56,17 @@ BY_HAND: dict[str, tuple[int, int]] = {
         2 * TABLE + 4 * (ATTENTION + 2 * 48) + DENSE + 3 * (9 * 3 * 48 * 24 + 48 * 7) + 48,
         2 * TABLE + 4 * (ATTENTION + 2 * 48) + DENSE + 3 * (5 * 3 * 48 * 24 + 48 * 7) + 48,
     ),
-    # heads of 10 with norms, biases of queries, keys and values and of the choice; two shared experts of 20
+    # heads of 10 with norms, biases of queries, keys and values; two shared experts of 20
     "bailing_moe_v2": (
         2 * TABLE
         + 4 * (2 * 48 * 60 + 2 * 48 * 20 + 60 + 2 * 20 + 2 * 10 + 2 * 48)
         + DENSE
-        + 3 * (7 * 3 * 48 * 24 + 2 * 3 * 48 * 20 + 48 * 7 + 7)
+        + 3 * (7 * 3 * 48 * 24 + 2 * 3 * 48 * 20 + 48 * 7)
         + 48,
         2 * TABLE
         + 4 * (2 * 48 * 60 + 2 * 48 * 20 + 60 + 2 * 20 + 2 * 10 + 2 * 48)
         + DENSE
-        + 3 * (3 * 3 * 48 * 24 + 2 * 3 * 48 * 20 + 48 * 7 + 7)
+        + 3 * (3 * 3 * 48 * 24 + 2 * 3 * 48 * 20 + 48 * 7)
         + 48,
     ),
     # heads of 10; layers 1 and 3 have queries and outputs alone, and both norms; two shared experts of 40
