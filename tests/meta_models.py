@@ -15,6 +15,7 @@ from harness.accounting import ParameterCount
 # Where a tensor belongs, by the first part of its name that matches.
 COMMON = [
     ("embed_tokens", "embedding"),
+    ("lm_head.bias", "other"),
     ("lm_head", "head"),
     ("norm", "norm"),
     ("self_attn.", "attention"),

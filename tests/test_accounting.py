@@ -25,24 +25,30 @@ from harness.accounting import (
     flops_per_token,
     kv_bytes,
     kv_bytes_per_token,
+    kv_read_bytes,
+    prefill_bytes,
     prefill_flops,
     prefill_roofline,
     state_bytes,
     weight_bytes,
 )
-from harness.accounting.parts import Reach, Tensor
+from harness.accounting.inventory import Reach, Tensor
 from harness.architecture import (
     Architecture,
     DenseFeedForward,
     FeedForward,
+    GatedDeltaNet,
     GroupedQueryAttention,
     LatentAttention,
     LayerGroup,
+    LightningAttention,
     Mamba,
+    Mamba2,
     Mixer,
     MoeFeedForward,
     Norms,
     SharedExpert,
+    ShortConvolution,
     Stack,
 )
 from harness.catalog import Catalog
@@ -61,31 +67,44 @@ def structure(name: str) -> Architecture:
     return found
 
 
+LAW = settings(deadline=None, max_examples=40)
+flags = st.booleans()
+latents = st.builds(
+    LatentAttention, heads=small, query_rank=st.none() | small, kv_rank=small, nope_dim=small, rope_dim=small,
+    v_head_dim=small, bias=flags, selected=st.none() | small,
+)  # fmt: skip
+recurrent: st.SearchStrategy[Mixer] = st.one_of(
+    st.builds(Mamba, inner_width=small, state_size=small, conv_width=small, step_rank=small, inner_norms=flags),
+    st.builds(Mamba2, heads=small, head_dim=small, state_size=small, state_groups=small, conv_width=small),
+    st.builds(
+        GatedDeltaNet, key_heads=small, value_heads=small, key_dim=small, value_dim=small, conv_width=small
+    ),
+    st.builds(LightningAttention, heads=small, head_dim=small),
+    st.builds(ShortConvolution, conv_width=small, bias=flags),
+)
+
 
 @st.composite
-def attentions(draw: st.DrawFn) -> Mixer:
-    if draw(st.booleans()):
-        ranks = [draw(small) for _ in range(5)]
-        return LatentAttention(
-            heads=ranks[0],
-            query_rank=draw(st.none() | small),
-            kv_rank=ranks[1],
-            nope_dim=ranks[2],
-            rope_dim=ranks[3],
-            v_head_dim=ranks[4],
-            bias=draw(st.booleans()),
-        )
+def grouped_attentions(draw: st.DrawFn, encoded: bool = False) -> GroupedQueryAttention:
     kv_heads = draw(st.integers(1, 4))
+    window, chunk = draw(st.sampled_from([(None, None), (7, None), (None, 7)]))
     return GroupedQueryAttention(
         query_heads=kv_heads * draw(st.integers(1, 4)),
         kv_heads=kv_heads,
         head_dim=draw(small),
         v_head_dim=draw(st.none() | small),
-        qkv_bias=draw(st.booleans()),
+        qkv_bias=draw(flags),
         norm_parameters=draw(st.integers(0, 9)),
-        window=draw(st.none() | small),
-        sinks=draw(st.booleans()),
+        gate_width=draw(st.integers(0, 9)),
+        window=window,
+        chunk=chunk,
+        sinks=draw(flags),
+        keys="encoder" if encoded else draw(st.sampled_from(["own", "own", "shared"])),
     )
+
+
+attentions: st.SearchStrategy[Mixer] = grouped_attentions() | latents
+mixers = attentions | recurrent
 
 
 @st.composite
@@ -100,6 +119,7 @@ def sparse_parts(draw: st.DrawFn) -> MoeFeedForward:
         router_bias=draw(st.booleans()),
         correction_bias=draw(st.booleans()),
         shared=draw(st.none() | st.builds(SharedExpert, width=small, sigmoid_gate=st.booleans(), bias=st.booleans())),
+        latent_width=draw(st.none() | small),
     )
 
 
@@ -107,24 +127,46 @@ dense_parts = st.builds(DenseFeedForward, width=small, matrices=st.sampled_from(
 any_parts: st.SearchStrategy[FeedForward] = dense_parts | sparse_parts()
 
 
-@st.composite
-def architectures(draw: st.DrawFn, parts: st.SearchStrategy[FeedForward] = any_parts) -> Architecture:
-    hidden = draw(small)
-    norms = st.builds(Norms, count=st.integers(0, 4), width=small, scale=st.booleans(), bias=st.booleans())
+norms = st.builds(Norms, count=st.integers(0, 4), width=small, scale=flags, bias=flags)
+
+
+def stacks(parts: st.SearchStrategy[FeedForward], mixing: st.SearchStrategy[Mixer]) -> st.SearchStrategy[Stack]:
+    """Up to three groups of layers of up to two mixers and two feed-forwards each."""
     group = st.builds(
         LayerGroup,
         count=st.integers(1, 5),
-        mixers=st.lists(attentions(), max_size=2).map(tuple),
+        mixers=st.lists(mixing, max_size=2).map(tuple),
         feed_forwards=st.lists(parts, min_size=1, max_size=2).map(tuple),
         norms=norms,
+        other_parameters=st.integers(0, 3),
     )
+    groups = st.lists(group, min_size=1, max_size=3).map(tuple)
+    return st.builds(Stack, groups=groups, norms=norms, positions=st.sampled_from([0, 30]))
+
+
+@st.composite
+def architectures(
+    draw: st.DrawFn,
+    parts: st.SearchStrategy[FeedForward] = any_parts,
+    mixing: st.SearchStrategy[Mixer] = mixers,
+) -> Architecture:
     return Architecture(
         vocab_size=draw(small),
-        hidden_size=hidden,
-        tied_embeddings=draw(st.booleans()),
+        hidden_size=draw(small),
+        tied_embeddings=draw(flags),
+        head_bias=draw(flags),
         max_context=None,
-        decoder=Stack(groups=tuple(draw(st.lists(group, min_size=1, max_size=3))), norms=draw(norms)),
+        decoder=draw(stacks(parts, mixing)),
     )
+
+
+@st.composite
+def translators(draw: st.DrawFn) -> Architecture:
+    """Encoder-decoder models, whose decoder also looks at the encoder."""
+    looking = attentions | grouped_attentions(encoded=True)
+    model = draw(architectures(mixing=looking))
+    encoder = draw(stacks(any_parts, grouped_attentions().filter(lambda part: not part.window and not part.chunk)))
+    return model.model_copy(update={"encoder": encoder})
 
 
 def with_experts(architecture: Architecture, experts: int | None, per_token: int | None) -> Architecture:
@@ -152,7 +194,8 @@ def with_groups(architecture: Architecture, groups: tuple[LayerGroup, ...]) -> A
 
 def without_windows(architecture: Architecture) -> Architecture:
     def changed(part: Mixer) -> Mixer:
-        return part.model_copy(update={"window": None}) if isinstance(part, GroupedQueryAttention) else part
+        limits = ("window", "chunk") if isinstance(part, GroupedQueryAttention) else ()
+        return part.model_copy(update=dict.fromkeys(limits))
 
     groups = tuple(
         group.model_copy(update={"mixers": tuple(changed(part) for part in group.mixers)})
@@ -328,14 +371,16 @@ def test_impossible_arguments_are_refused(call: object) -> None:
 # Laws
 
 
-@settings(deadline=None)
+@LAW
 @given(architectures())
 def test_active_parameters_are_part_of_the_total(architecture: Architecture) -> None:
     count = count_parameters(architecture)
     assert 0 < count.active_non_embedding <= count.active_without_input_embedding <= count.active <= count.total
+    tables = 0 if architecture.tied_embeddings else count.embedding
+    assert count.active - count.active_without_input_embedding == tables
 
 
-@settings(deadline=None)
+@LAW
 @given(architectures(parts=dense_parts))
 def test_in_a_dense_model_every_parameter_is_active(architecture: Architecture) -> None:
     count = count_parameters(architecture)
@@ -343,14 +388,14 @@ def test_in_a_dense_model_every_parameter_is_active(architecture: Architecture) 
     assert count.routed_experts == count.router == count.shared_experts == 0
 
 
-@settings(deadline=None)
+@LAW
 @given(architectures(parts=sparse_parts()))
 def test_with_all_experts_in_use_every_parameter_is_active(architecture: Architecture) -> None:
     count = count_parameters(with_experts(architecture, 0, None))
     assert count.active == count.total == count_parameters(architecture).total
 
 
-@settings(deadline=None)
+@LAW
 @given(architectures(parts=sparse_parts()), small)
 def test_more_experts_change_only_experts_and_router(architecture: Architecture, more: int) -> None:
     before = count_parameters(with_experts(architecture, 0, 1))
@@ -361,7 +406,7 @@ def test_more_experts_change_only_experts_and_router(architecture: Architecture,
     assert after.active - before.active == after.router - before.router > 0
 
 
-@settings(deadline=None)
+@LAW
 @given(architectures())
 def test_splitting_a_group_changes_nothing(architecture: Architecture) -> None:
     single = [group.model_copy(update={"count": 1}) for group in architecture.each_layer()]
@@ -371,7 +416,7 @@ def test_splitting_a_group_changes_nothing(architecture: Architecture) -> None:
     assert kv_bytes(split, 9) == kv_bytes(architecture, 9)
 
 
-@settings(deadline=None)
+@LAW
 @given(architectures(), st.integers(1, 60))
 def test_a_prefill_is_the_sum_of_its_tokens(architecture: Architecture, tokens: int) -> None:
     whole = prefill_flops(architecture, tokens, sampled=tokens)
@@ -383,34 +428,36 @@ def test_a_prefill_is_the_sum_of_its_tokens(architecture: Architecture, tokens: 
     assert whole.per_token * tokens == pytest.approx(whole.total)
 
 
-@settings(deadline=None)
+@LAW
 @given(st.integers(1, 300), st.none() | st.integers(1, 300))
 def test_the_context_of_a_causal_prefill(tokens: int, window: int | None) -> None:
     expected = sum(i if window is None else min(i, window) for i in range(1, tokens + 1))
     assert causal_context(tokens, window) == expected
 
 
-@settings(deadline=None)
+@LAW
 @given(architectures(), st.integers(1, 80))
 def test_windows_only_save(architecture: Architecture, context: int) -> None:
     full = without_windows(architecture)
     assert flops_per_token(architecture, context=context).total <= flops_per_token(full, context=context).total
     assert prefill_flops(architecture, context).total <= prefill_flops(full, context).total
     assert kv_bytes(architecture, context) <= kv_bytes(full, context) == context * kv_bytes_per_token(full)
+    assert kv_read_bytes(architecture, context) <= kv_read_bytes(full, context)
 
 
-@settings(deadline=None)
+@LAW
 @given(architectures(), st.integers(1, 64))
 def test_flops_are_twice_the_weights_that_are_multiplied(architecture: Architecture, context: int) -> None:
     flops = flops_per_token(architecture, context=context)
-    assert flops.total - flops.attention_scores <= 2 * count_parameters(architecture).active + flops.head
+    products = flops.total - flops.attention_scores - flops.attention_state
+    assert products <= 2 * count_parameters(architecture).active + flops.head
     assert flops_per_token(architecture, context=context + 1).total >= flops.total
 
 
 experts_and_used = small.flatmap(lambda experts: st.tuples(st.just(experts), st.integers(1, experts)))
 
 
-@settings(deadline=None)
+@LAW
 @given(experts_and_used, st.integers(0, 5000))
 def test_expected_experts_lie_within_their_bounds_and_grow(pair: tuple[int, int], tokens: int) -> None:
     experts, used = pair
@@ -422,14 +469,43 @@ def test_expected_experts_lie_within_their_bounds_and_grow(pair: tuple[int, int]
         assert expected <= expected_distinct_experts(experts, used + 1, tokens) + 1e-9
 
 
-@settings(deadline=None)
+@LAW
 @given(architectures(), st.integers(1, 300), st.integers(0, 50))
 def test_a_step_reads_no_more_than_there_is(architecture: Architecture, batch: int, context: int) -> None:
     step = decode_bytes(architecture, batch, context)
-    rows = 0 if architecture.tied_embeddings else 2 * batch * architecture.hidden_size
-    assert step.non_expert_weights + step.expert_weights <= weight_bytes(architecture, HALF) + rows + 1e-6
-    assert step.kv_cache == batch * kv_bytes(architecture, context)
+    assert step.non_expert_weights + step.expert_weights <= weight_bytes(architecture, HALF) + 1e-6
+    assert step.kv_cache == batch * kv_read_bytes(architecture, context)
+    assert step.state == 2 * batch * state_bytes(architecture)
     assert step.total <= decode_bytes(architecture, batch + 1, context).total + 1e-6
+
+
+@LAW
+@given(architectures(mixing=latents | grouped_attentions().filter(lambda part: part.keys == "own")), st.integers(0, 50))
+def test_without_sharing_a_step_reads_no_more_than_the_cache_holds(architecture: Architecture, context: int) -> None:
+    assert kv_read_bytes(architecture, context) <= kv_bytes(architecture, context)
+
+
+@LAW
+@given(architectures(), st.integers(1, 64))
+def test_a_prefill_of_one_token_reads_what_a_step_reads(architecture: Architecture, batch: int) -> None:
+    step = decode_bytes(architecture, batch, 0)
+    read = prefill_bytes(architecture, batch, 1)
+    assert read == pytest.approx(step.non_expert_weights + step.expert_weights)
+    assert read <= prefill_bytes(architecture, batch, 7) + 1e-6 <= weight_bytes(architecture, HALF) + 2e-6
+
+
+@LAW
+@given(translators(), st.integers(1, 40))
+def test_encoding_and_decoding_read_each_weight_once(architecture: Architecture, tokens: int) -> None:
+    """What both read twice is the input table; what neither reads are experts that no token chose, and rows."""
+    both = prefill_bytes(architecture, 10**9, 1) + decode_bytes(architecture, 10**9, 0).total
+    states = 2 * 10**9 * state_bytes(architecture)
+    table = 2 * architecture.vocab_size * architecture.hidden_size
+    assert both - states == pytest.approx(weight_bytes(architecture, HALF) + table)
+    assert prefill_flops(architecture, tokens).flops.head == 0
+    assert flops_per_token(architecture, context=3, source=tokens).total >= flops_per_token(
+        architecture, context=3, source=1
+    ).total
 
 
 # Storage schemes, states, reach
@@ -492,7 +568,7 @@ def test_layers_that_share_keys_have_no_cache_of_their_own() -> None:
     assert scores == [7 * 4 * 12] * 2
 
 
-@settings(deadline=None)
+@LAW
 @given(st.integers(1, 300), st.integers(1, 50))
 def test_a_chunk_hides_what_lies_before_it(tokens: int, chunk: int) -> None:
     reach = Reach(chunk=chunk)
@@ -503,11 +579,18 @@ def test_a_chunk_hides_what_lies_before_it(tokens: int, chunk: int) -> None:
     assert reach.kept(tokens, 0) == min(tokens, chunk)
 
 
-@settings(deadline=None)
+@LAW
 @given(architectures(), st.sampled_from(sorted(PRECISIONS)))
-def test_no_precision_is_larger_than_float32_and_its_scales(architecture: Architecture, name: str) -> None:
+def test_a_scale_for_every_value_at_most_doubles_float32(architecture: Architecture, name: str) -> None:
     count = count_parameters(architecture).total
     assert count * 0.5 <= weight_bytes(architecture, PRECISIONS[name]) <= count * 8
+
+
+def test_precisions_of_a_real_model_have_the_order_of_their_bits() -> None:
+    model = structure("qwen3-30b-a3b")
+    sizes = [weight_bytes(model, PRECISIONS[name]) for name in ("float32", "bfloat16", "fp8", "nvfp4", "int4-g128")]
+    assert sizes == sorted(sizes, reverse=True)
+    assert weight_bytes(model, PRECISIONS["fp8-block"]) - weight_bytes(model, PRECISIONS["fp8"]) < 0.001 * sizes[2]
 
 
 # Devices and rooflines
@@ -536,7 +619,7 @@ def test_the_roofline_of_qwen3_on_one_h100() -> None:
     assert prefill.tokens_per_s == pytest.approx(989.4e12 / prefill_flops(model, 8192).per_token)
 
 
-@settings(deadline=None)
+@LAW
 @given(architectures(), st.integers(1, 64), st.integers(1, 8))
 def test_more_devices_never_slow_a_step(architecture: Architecture, batch: int, devices: int) -> None:
     one = Limits(peak_flops_per_s=1e12, bandwidth_bytes_per_s=1e12)

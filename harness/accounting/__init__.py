@@ -8,6 +8,7 @@ from harness.accounting.counts import (
     flops_per_token,
     prefill_flops,
 )
+from harness.accounting.inventory import causal_context
 from harness.accounting.memory import (
     PRECISION_ALIASES,
     PRECISIONS,
@@ -21,13 +22,13 @@ from harness.accounting.memory import (
     state_bytes,
     weight_bytes,
 )
-from harness.accounting.parts import causal_context
 from harness.accounting.roofline import Limits, Roofline, decode_roofline, prefill_roofline
 from harness.accounting.traffic import (
     DecodeBytes,
     decode_bytes,
     distinct_experts_bounds,
     expected_distinct_experts,
+    prefill_bytes,
 )
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "kv_bytes",
     "kv_bytes_per_token",
     "kv_read_bytes",
+    "prefill_bytes",
     "prefill_flops",
     "prefill_roofline",
     "state_bytes",

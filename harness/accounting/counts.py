@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from harness.accounting.parts import Account, Tensor, group_accounts, layer_tensors, outer_tensors
+from harness.accounting.inventory import Account, Tensor
+from harness.accounting.parts import group_accounts, layer_tensors, outer_tensors
 from harness.architecture import Architecture, Stack
 from harness.errors import InputError
 from harness.schema import Frozen
@@ -15,8 +16,9 @@ class ParameterCount(Frozen):
     """Parameters by component; every parameter is in exactly one of the nine.
 
     `attention` are all token mixers with their biases and sinks, `norm` includes the norms inside of them,
-    `embedding` tables of learned positions, `shared_experts` their gate and what leads into latent experts, and
-    `router` its biases. `routed_experts_used` is the part of `routed_experts` that one token uses.
+    `embedding` tables of positions, `shared_experts` their gate and what leads into latent experts, `router` its
+    biases, and `other` learned scalars and the bias of the head. `routed_experts_used` is the part of `routed_experts`
+    that one token uses.
     """
 
     embedding: int = 0
@@ -59,7 +61,7 @@ class ParameterCount(Frozen):
     def active_without_input_embedding(self) -> int:
         """`active` without the input table where it is only looked up, the convention of gpt-oss and DeepSeek-V2.
 
-        A tied table stays: the output head multiplies by it.
+        A table of positions goes with it. A tied table stays: the output head multiplies by it.
         """
         return self.active - self.embedding if self.head else self.active
 
@@ -153,10 +155,11 @@ def prefill_flops(architecture: Architecture, tokens: int, *, sampled: int = 1) 
 
     tokens * 2 * (matrix parameters a token uses) + sum over layers of 4 * q * h * (sum of the contexts), where token i
     sees min(i, window): a mean context of (tokens + 1) / 2 without a window. Latent attention in its expanded form,
-    2 * heads * (nope + rope + v) a token of context; recurrent mixers token by token (the chunked forms that kernels
-    use multiply more). An encoder-decoder model encodes the prompt, where every token sees all, and projects the keys
-    and values that its decoder will look at; decoding starts behind that, so no head counts. Units: FLOPs. Source: as
-    for `flops_per_token`.
+    2 * heads * (nope + rope + v) a token of context, but in the absorbed one where an indexer selects positions, whose
+    own scores count over the whole context; recurrent mixers token by token (the chunked forms that kernels use
+    multiply more). An encoder-decoder model encodes the prompt, where every token sees all, and projects the keys and
+    values that its decoder will look at; decoding starts behind that, so no head counts. Units: FLOPs. Source: as for
+    `flops_per_token`.
     """
     _require(tokens >= 1, f"a prefill needs at least 1 token, not {tokens}")
     _require(0 <= sampled <= tokens, f"cannot sample {sampled} positions of {tokens} tokens")

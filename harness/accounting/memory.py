@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from harness.accounting.parts import Component, Tensor, group_accounts, layer_tensors, outer_tensors
+from harness.accounting.inventory import Component, Tensor
+from harness.accounting.parts import group_accounts, layer_tensors, outer_tensors
 from harness.architecture import Architecture
 from harness.errors import InputError, nearest
 from harness.schema import Frozen
@@ -148,11 +149,11 @@ def kv_bytes(
 def kv_read_bytes(architecture: Architecture, context: float, bytes_per_element: float = 2.0) -> float:
     """Bytes of the cache of one sequence of `context` tokens that a decode step reads.
 
-    All of `kv_bytes`, but for attention over selected positions, of which it reads only those. Units: bytes. Source:
-    definition.
+    Each layer reads the positions that its token sees: those of its window, of its own chunk, or those that an indexer
+    selected. A layer that shares keys and values reads those of the earlier layer. Units: bytes. Source: definition.
     """
     return bytes_per_element * sum(
-        group.count * part.cache_elements * part.reach.read(context, context)
+        group.count * part.read_elements * part.reach.seen(context, context)
         for group, parts in group_accounts(architecture.decoder, architecture.hidden_size)
         for part in parts
     )
@@ -174,7 +175,7 @@ def devices_needed(needed_bytes: float, memory_bytes: float, usable_fraction: fl
     """The smallest number of devices whose usable memory holds `needed_bytes`, spread evenly.
 
     ceil(needed / (memory * fraction)). Engines that shard by heads need a number that divides them, and may have to
-    repeat some of the cache. Units: devices. Source: definition; 0.9 was vLLM's default for long.
+    repeat some of the cache. Units: devices. Source: definition; 0.9 leaves activations and the engine their share.
     """
     if needed_bytes < 0 or memory_bytes <= 0 or not 0 < usable_fraction <= 1:
         raise InputError(f"cannot place {needed_bytes:g} bytes on {usable_fraction:g} of {memory_bytes:g}")

@@ -9,10 +9,9 @@ positions, decays, softmax and the weighting of experts do not.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache, singledispatch
-from typing import Literal
 
+from harness.accounting.inventory import Account, Component, Reach, Tensor
 from harness.architecture import (
     Architecture,
     DenseFeedForward,
@@ -30,111 +29,6 @@ from harness.architecture import (
     ShortConvolution,
     Stack,
 )
-
-Component = Literal[
-    "embedding", "head", "attention", "dense_ffn", "shared_experts", "routed_experts", "router", "norm", "other"
-]
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """`copies` tensors of `rows` (outputs) by `columns` (inputs), of which a token uses `used`.
-
-    A matrix and a convolution (channels by width) cost 2 FLOPs an element and token that uses them, a table that is
-    looked up and a vector cost none. Those `on_source` multiply each token of the encoder's output once instead.
-    """
-
-    component: Component
-    rows: int
-    columns: int = 1
-    kind: Literal["matrix", "convolution", "table", "vector"] = "vector"
-    copies: int = 1
-    used: int = 1
-    on_source: bool = False
-
-    @property
-    def size(self) -> int:
-        """Elements of one copy."""
-        return self.rows * self.columns
-
-    @property
-    def parameters(self) -> int:
-        """Elements of all copies."""
-        return self.copies * self.size
-
-    @property
-    def parameters_used(self) -> int:
-        """Elements of the copies that one token uses."""
-        return self.used * self.size
-
-    @property
-    def flops(self) -> int:
-        """FLOPs of one token that uses it."""
-        return 2 * self.parameters_used if self.kind in ("matrix", "convolution") else 0
-
-
-@dataclass(frozen=True)
-class Reach:
-    """Which earlier tokens a token sees: all, the last `window`, those of its own `chunk`, or the whole `source`.
-
-    Of `selected` positions it sees that many at most, though all have to stay in the cache.
-    """
-
-    window: int | None = None
-    chunk: int | None = None
-    source: bool = False
-    selected: int | None = None
-
-    def seen(self, context: float, source: float) -> float:
-        """The positions that the newest of `context` tokens sees, itself included."""
-        if self.source:
-            return source
-        if self.chunk is not None:
-            return (context - 1) % self.chunk + 1
-        limit = self.window or self.selected
-        return context if limit is None else min(context, limit)
-
-    def kept(self, context: float, source: float) -> float:
-        """The positions that have to stay in the cache of a sequence."""
-        if self.source:
-            return source
-        limit = self.window or self.chunk
-        return context if limit is None else min(context, limit)
-
-    def read(self, context: float, source: float) -> float:
-        """The cached positions that a decode step reads."""
-        kept = self.kept(context, source)
-        return kept if self.selected is None else min(kept, self.selected)
-
-    def causal_pairs(self, tokens: int) -> int:
-        """The pairs of query and key of a causal prefill of `tokens` tokens."""
-        if self.chunk is None:
-            return causal_context(tokens, self.window or self.selected)
-        full, rest = divmod(tokens, self.chunk)
-        return full * causal_context(self.chunk) + causal_context(rest)
-
-
-def causal_context(tokens: int, window: int | None = None) -> int:
-    """The sum over i = 1..tokens of min(i, window): the pairs of query and key of a causal prefill. Units: pairs."""
-    full = tokens if window is None else min(tokens, window)
-    return full * (full + 1) // 2 + (tokens - full) * full
-
-
-@dataclass(frozen=True)
-class Account:
-    """One mixer or feed-forward: its tensors, and for mixers scores, state and cache.
-
-    `decode_score_flops` and `prefill_score_flops` are FLOPs a query and position seen, `state_flops` FLOPs a token,
-    `cache_elements` values a cached position and `state_elements` values a sequence.
-    """
-
-    tensors: tuple[Tensor, ...]
-    decode_score_flops: int = 0
-    prefill_score_flops: int = 0
-    reach: Reach = Reach()
-    state_flops: int = 0
-    cache_elements: int = 0
-    state_elements: int = 0
 
 
 def _matrix(component: Component, inputs: int, outputs: int) -> Tensor:
@@ -176,6 +70,7 @@ def _grouped_query(part: GroupedQueryAttention, hidden_size: int) -> Account:
         prefill_score_flops=score_flops,
         reach=Reach(part.window, part.chunk, part.keys == "encoder"),
         cache_elements=(key + value) * has_keys,
+        read_elements=key + value,
     )
 
 
@@ -203,6 +98,7 @@ def _latent(part: LatentAttention, hidden_size: int) -> Account:
         prefill_score_flops=absorbed if part.selected else 2 * part.heads * (part.query_dim + part.v_head_dim),
         reach=Reach(selected=part.selected),
         cache_elements=cached,
+        read_elements=cached,
     )
 
 
@@ -221,6 +117,7 @@ def _indexer(part: Indexer, hidden_size: int) -> Account:
         decode_score_flops=score_flops,
         prefill_score_flops=score_flops,
         cache_elements=part.head_dim,
+        read_elements=part.head_dim,
     )
 
 
@@ -239,6 +136,7 @@ def _mixture_of_attention(part: MixtureOfAttention, hidden_size: int) -> Account
         decode_score_flops=score_flops,
         prefill_score_flops=score_flops,
         cache_elements=2 * width,
+        read_elements=2 * width,
     )
 
 
@@ -418,7 +316,7 @@ def outer_tensors(architecture: Architecture) -> Iterator[Tensor]:
     yield Tensor("embedding", vocabulary, hidden, "table")
     if not architecture.tied_embeddings:
         yield _matrix("head", hidden, vocabulary)
-    yield _vector("head", architecture.head_bias * vocabulary)
+    yield _vector("other", architecture.head_bias * vocabulary)
     for stack in architecture.stacks:
         on_source = stack is not architecture.decoder
         yield Tensor("embedding", stack.positions, hidden, "table", on_source=on_source)

@@ -1,12 +1,12 @@
-"""The most tokens a second that an accelerator allows: arithmetic against memory traffic."""
+"""The most tokens a second that an accelerator allows, if routing is uniform: arithmetic against memory traffic."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from harness.accounting.counts import flops_per_token, prefill_flops
-from harness.accounting.memory import Precision, weight_bytes
-from harness.accounting.traffic import decode_bytes
+from harness.accounting.memory import Precision
+from harness.accounting.traffic import decode_bytes, prefill_bytes
 from harness.architecture import Architecture
 from harness.errors import InputError
 from harness.schema import Frozen
@@ -31,7 +31,7 @@ class Roofline(Frozen):
 
     @property
     def tokens_per_s(self) -> float:
-        """Tokens a second that no engine can exceed."""
+        """Tokens a second that no engine exceeds where routing is uniform; skewed routing reads fewer experts."""
         return self.tokens / self.step_s
 
     @property
@@ -65,12 +65,13 @@ def decode_roofline(
 def prefill_roofline(
     architecture: Architecture, batch: int, tokens: int, *, precision: Precision, limits: Limits
 ) -> Roofline:
-    """The bound of the prefill of `batch` prompts of `tokens` tokens together, which reads every weight once.
+    """The bound of the prefill of `batch` prompts of `tokens` tokens together.
 
-    Units and source as for `decode_roofline`.
+    max(FLOPs / peak, bytes of `prefill_bytes` / bandwidth). Units and source as for `decode_roofline`.
     """
     flops = batch * prefill_flops(architecture, tokens).total
-    return _roofline(batch * tokens, flops, weight_bytes(architecture, precision), limits)
+    read = prefill_bytes(architecture, batch, tokens, precision=precision)
+    return _roofline(batch * tokens, flops, read, limits)
 
 
 def _roofline(tokens: float, flops: float, read: float, limits: Limits) -> Roofline:

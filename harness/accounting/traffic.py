@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+from harness.accounting.inventory import Tensor
 from harness.accounting.memory import PRECISIONS, Precision, kv_read_bytes, state_bytes
 from harness.accounting.parts import layer_tensors, outer_tensors
 from harness.architecture import Architecture
@@ -12,7 +14,7 @@ from harness.schema import Frozen
 
 
 class DecodeBytes(Frozen):
-    """Bytes that one decode step of a batch has to read from memory, by what they are."""
+    """Bytes that one decode step of a batch moves, by what they are; `state` is read and written back."""
 
     non_expert_weights: float
     expert_weights: float
@@ -56,42 +58,74 @@ def decode_bytes(
     precision: Precision = PRECISIONS["bfloat16"],
     distinct_experts: float | None = None,
 ) -> DecodeBytes:
-    """Bytes that one decode step of `batch` sequences reads, at a mean of `context` cached tokens each.
+    """Bytes that one decode step of `batch` sequences moves, at a mean of `context` cached tokens each.
 
-    Non-expert weights + sum over sparse layers of distinct experts * bytes of an expert + batch * (KV + state) bytes.
-    Tables that are looked up are read one row a sequence; an encoder, and what projects its output, are not read at
-    all. `distinct_experts` is the measured mean of a layer; without it the expectation under uniform routing counts.
-    Units: bytes. Source: MoE-CAP (arXiv 2412.07067), S-MBU, with `expected_distinct_experts` for the experts.
+    Non-expert weights + sum over sparse layers of distinct experts * bytes of an expert + batch * (KV + 2 * state)
+    bytes: the recurrent state is read and written back. Tables that are looked up are read one row a sequence; an
+    encoder, and what projects its output, are not read at all. `distinct_experts` is the measured mean of a layer;
+    without it the expectation under uniform routing counts. Units: bytes. Source: MoE-CAP (arXiv 2412.07067), S-MBU,
+    with `expected_distinct_experts` for the experts.
     """
     _require(batch >= 1, f"a decode step needs at least 1 sequence, not {batch}")
-    weights = experts = 0.0
-    for tensor in outer_tensors(architecture):
-        if tensor.on_source:
-            continue
-        if tensor.kind == "table":
-            read = batch * tensor.columns if tensor.rows else 0
-            weights += read * precision.common.bits / 8
-        else:
-            weights += precision.copy_bytes(tensor)
-    if architecture.tied_embeddings:
-        # the head multiplies by the input table
-        weights += (architecture.vocab_size - batch) * architecture.hidden_size * precision.common.bits / 8
-    for layers, tensor in layer_tensors(architecture, (architecture.decoder,)):
+    element = precision.bytes_per_cache_element
+    decoder = layer_tensors(architecture, (architecture.decoder,))
+    layers = [(count, tensor) for count, tensor in decoder if not tensor.on_source]
+    outer = [tensor for tensor in outer_tensors(architecture) if not tensor.on_source]
+    return DecodeBytes(
+        non_expert_weights=_outer_bytes(outer, batch, precision, tied_head=architecture.tied_embeddings)
+        + sum(n * precision.copy_bytes(one) for n, one in layers if one.component != "routed_experts"),
+        expert_weights=_expert_bytes(layers, batch, precision, distinct_experts),
+        kv_cache=batch * kv_read_bytes(architecture, context, element),
+        state=2 * batch * state_bytes(architecture, element),
+    )
+
+
+def prefill_bytes(
+    architecture: Architecture, batch: int, tokens: int, *, precision: Precision = PRECISIONS["bfloat16"]
+) -> float:
+    """Bytes of weights that the prefill of `batch` prompts of `tokens` tokens together has to read.
+
+    Every weight once, of the experts those that batch * tokens tokens are expected to use under uniform routing, of a
+    table that is looked up one row a token at most. An encoder-decoder model reads its encoder and what projects its
+    output. Units: bytes. Source: as for `decode_bytes`.
+    """
+    _require(batch >= 1 and tokens >= 1, f"a prefill needs at least 1 prompt of 1 token, not {batch} of {tokens}")
+    encoder = architecture.encoder
+    layers = list(layer_tensors(architecture, architecture.stacks[:1]))
+    outer = list(outer_tensors(architecture))
+    if encoder is not None:
+        layers += [pair for pair in layer_tensors(architecture, (architecture.decoder,)) if pair[1].on_source]
+        outer = [tensor for tensor in outer if tensor.on_source or tensor is outer[0]]
+    tied_head = architecture.tied_embeddings and encoder is None
+    return (
+        _outer_bytes(outer, batch * tokens, precision, tied_head=tied_head)
+        + sum(n * precision.copy_bytes(one) for n, one in layers if one.component != "routed_experts")
+        + _expert_bytes(layers, batch * tokens, precision, None)
+    )
+
+
+def _outer_bytes(outer: Sequence[Tensor], tokens: float, precision: Precision, *, tied_head: bool) -> float:
+    """What stands around the layers; a head that is tied to the input table reads all of it."""
+    total = 0.0
+    for index, tensor in enumerate(outer):
+        whole = tensor.kind != "table" or (index == 0 and tied_head)
+        rows = 1.0 if whole else min(tokens, tensor.rows) / max(tensor.rows, 1)
+        total += rows * precision.copy_bytes(tensor)
+    return total
+
+
+def _expert_bytes(
+    layers: Sequence[tuple[int, Tensor]], tokens: float, precision: Precision, distinct_experts: float | None
+) -> float:
+    total = 0.0
+    for count, tensor in layers:
         if tensor.component == "routed_experts":
             used = distinct_experts
             if used is None:
-                used = expected_distinct_experts(tensor.copies, tensor.used, batch)
+                used = expected_distinct_experts(tensor.copies, tensor.used, tokens)
             _require(0 <= used <= tensor.copies, f"a layer of {tensor.copies} experts cannot use {used} of them")
-            experts += layers * used * precision.copy_bytes(tensor)
-        elif not tensor.on_source:
-            weights += layers * precision.copy_bytes(tensor)
-    element = precision.bytes_per_cache_element
-    return DecodeBytes(
-        non_expert_weights=weights,
-        expert_weights=experts,
-        kv_cache=batch * kv_read_bytes(architecture, context, element),
-        state=batch * state_bytes(architecture, element),
-    )
+            total += count * used * precision.copy_bytes(tensor)
+    return total
 
 
 def _require(holds: bool, otherwise: str) -> None:
