@@ -58,10 +58,15 @@ def norm_hidden(hidden: int, queries: int, keys: int, head_dim: int) -> int:
     return hidden + hidden // queries * keys
 
 
-def no_window(config: ConfigKeys, layers: int) -> list[int | None]:
-    """Every layer sees all."""
-    config.only("layer_types", ["full_attention"] * layers)
+def sees_all(config: ConfigKeys, layers: int) -> list[int | None]:
+    """Every layer sees all; `layer_types` is not read: the family's class does not know it, or another reader does."""
     return [None] * layers
+
+
+def no_window(config: ConfigKeys, layers: int) -> list[int | None]:
+    """Every layer sees all, and `layer_types` may say only that."""
+    config.only("layer_types", ["full_attention"] * layers)
+    return sees_all(config, layers)
 
 
 def one_window(config: ConfigKeys, layers: int, default: int | None, switch: str | None = None) -> list[int | None]:
@@ -73,9 +78,9 @@ def one_window(config: ConfigKeys, layers: int, default: int | None, switch: str
     return [config.optional_size("sliding_window", fallback)] * layers
 
 
-def upper_layers(config: ConfigKeys, layer: int) -> bool:
-    """From `max_window_layers` on (Qwen)."""
-    first = config.optional_size("max_window_layers", 28, low=0)
+def upper_layers(config: ConfigKeys, layer: int, default: int = 28) -> bool:
+    """From `max_window_layers` on (Qwen, whose default it is)."""
+    first = config.optional_size("max_window_layers", default, low=0)
     return first is not None and layer >= first
 
 
@@ -104,9 +109,9 @@ def not_first_of_four_layers(config: ConfigKeys, layer: int) -> bool:
     return layer % 4 != 0
 
 
-def by_pattern(config: ConfigKeys, layer: int, default: int) -> bool:
-    """All but each `sliding_window_pattern`-th."""
-    period = config.optional_size("sliding_window_pattern", default)
+def by_pattern(config: ConfigKeys, layer: int, default: int, key: str = "sliding_window_pattern") -> bool:
+    """All but each n-th, where n stands under `key`."""
+    period = config.optional_size(key, default)
     return (layer + 1) % (period or default) != 0
 
 
@@ -212,6 +217,24 @@ class EqualHeads:
             )
             for window in self.windows(config, layers)
         ]
+
+
+def gated_output(reader: GroupedQuery, *, bias_as_queries: bool) -> Callable[[ConfigKeys, int], list[Mixer]]:
+    """The same attention with one gate for every value of its output.
+
+    `bias_as_queries`: the query projection also makes the gates, and they have a bias where queries have one
+    (Qwen3-Next); else they come from a projection without bias (AFMoE).
+    """
+
+    def read(config: ConfigKeys, layers: int) -> list[Mixer]:
+        gates: list[Mixer] = []
+        for part in reader(config, layers):
+            assert isinstance(part, GroupedQueryAttention)
+            gate = {"gate_width": part.query_heads * part.head_dim, "gate_bias": bias_as_queries and part.qkv_bias}
+            gates.append(part.model_copy(update=gate))
+        return gates
+
+    return read
 
 
 def stated_kv_heads(config: ConfigKeys, queries: int) -> int:

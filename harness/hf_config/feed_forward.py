@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.architecture import DenseFeedForward, FeedForward, MoeFeedForward, SharedExpert
-from harness.config_keys import ConfigKeys, shown
+from harness.config_keys import ConfigKeys
+from harness.hf_config.listed import listed_layers
 
 
 def read_dense(config: ConfigKeys, layers: int, bias_key: str | None = None) -> list[FeedForward]:
@@ -67,6 +68,12 @@ def read_routed(
     )
 
 
+def read_routed_and_shared(config: ConfigKeys, experts: int) -> MoeFeedForward:
+    """Experts beside a shared one whose output has a learned gate (Qwen)."""
+    shared = SharedExpert(width=config.size("shared_expert_intermediate_size"), sigmoid_gate=True)
+    return read_routed(config, experts, "moe_intermediate_size", shared=shared)
+
+
 def read_sparse(config: ConfigKeys, layers: int, count_key: str, bias: bool = False) -> list[FeedForward]:
     """Experts of `intermediate_size` in every layer."""
     return [read_routed(config, read_expert_count(config, count_key), "intermediate_size", bias=bias)] * layers
@@ -75,27 +82,26 @@ def read_sparse(config: ConfigKeys, layers: int, count_key: str, bias: bool = Fa
 def read_sparse_steps(config: ConfigKeys, layers: int, with_shared: bool) -> list[FeedForward]:
     """Experts in every `decoder_sparse_step`-th layer but those in `mlp_only_layers` (Qwen)."""
     step = config.optional_size("decoder_sparse_step", 1)
-    dense_layers = config.items("mlp_only_layers") or []
-    for layer in dense_layers:
-        if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < layers:
-            raise config.error("mlp_only_layers", f"has {shown(layer)}; the layers are 0 to {layers - 1}")
+    is_dense = listed_layers(config, "mlp_only_layers", layers) or [False] * layers
     experts = read_expert_count(config, "num_experts", low=0)
-    sparse = [bool(experts) and layer not in dense_layers and (layer + 1) % (step or 1) == 0 for layer in range(layers)]
+    sparse = [bool(experts) and not is_dense[layer] and (layer + 1) % (step or 1) == 0 for layer in range(layers)]
     unused = ("intermediate_size", "moe_intermediate_size", "num_experts_per_tok")
     for key in (*unused, "shared_expert_intermediate_size") if with_shared else unused:
         config.optional_size(key, low=0)
     dense = None if all(sparse) else DenseFeedForward(width=config.size("intermediate_size"))
     routed = None
-    if any(sparse):
-        shared = None
-        if with_shared:
-            shared = SharedExpert(width=config.size("shared_expert_intermediate_size"), sigmoid_gate=True)
-        routed = read_routed(config, experts, "moe_intermediate_size", shared=shared)
+    if any(sparse) and with_shared:
+        routed = read_routed_and_shared(config, experts)
+    elif any(sparse):
+        routed = read_routed(config, experts, "moe_intermediate_size")
     return [part for is_sparse in sparse if (part := routed if is_sparse else dense) is not None]
 
 
 def read_sparse_after(config: ConfigKeys, layers: int) -> list[FeedForward]:
-    """Dense layers first, then experts with shared ones (DeepSeek). `mlp_bias` is for the dense and the shared."""
+    """Dense layers first, then experts with shared ones (DeepSeek-V2). `mlp_bias` is for the dense and the shared.
+
+    Not `sparse_layers.Experts`: this class takes a bias without shared experts, and no list for `moe_layer_freq`.
+    """
     first = config.optional_size("first_k_dense_replace", 0, low=0) or 0
     config.only("moe_layer_freq", 1)
     bias = config.flag("mlp_bias", False)

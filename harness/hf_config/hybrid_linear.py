@@ -18,18 +18,21 @@ from harness.config_keys import ConfigKeys, shown
 from harness.hf_config.attention import (
     GroupedQuery,
     biased,
+    gated_output,
     norm_all_heads,
     norm_each_head,
     one_window,
     read_head_dim,
     read_heads,
     read_latent,
+    sees_all,
 )
 from harness.hf_config.family import Decoder, Family
 from harness.hf_config.feed_forward import (
     read_dense,
     read_expert_count,
     read_routed,
+    read_routed_and_shared,
     read_sparse,
     read_sparse_steps,
 )
@@ -39,11 +42,10 @@ from harness.hf_config.hybrid_mixers import (
     DeltaNetSizes,
     check_unused,
     chosen,
-    gated,
     read_delta_net,
     read_kinds,
-    sees_all,
 )
+from harness.hf_config.sparse_layers import typed_after
 
 # Delta rules -----------------------------------------------------------------------------------------------------
 
@@ -61,7 +63,8 @@ def _qwen_mixers(config: ConfigKeys, layers: int) -> list[Mixer]:
         sees_all, norm_each_head, bias_key="attention_bias", output_biased=True, head_dim=256
     )
     kinds = read_kinds(config, layers, (LINEAR, FULL), default)
-    return chosen(kinds, gated(attention, config, layers), read_delta_net(config))
+    gated = gated_output(attention, bias_as_queries=True)
+    return chosen(kinds, gated(config, layers), read_delta_net(config))
 
 
 def _qwen_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
@@ -69,9 +72,7 @@ def _qwen_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
     config.only("mlp_only_layers", [])
     config.only("decoder_sparse_step", 1)
     check_unused(config, "intermediate_size")  # of dense layers, of which there are none
-    shared = SharedExpert(width=config.size("shared_expert_intermediate_size"), sigmoid_gate=True)
-    experts = read_expert_count(config, "num_experts")
-    return [read_routed(config, experts, "moe_intermediate_size", shared=shared)] * layers
+    return [read_routed_and_shared(config, read_expert_count(config, "num_experts"))] * layers
 
 
 def _olmo_mixers(config: ConfigKeys, layers: int) -> list[Mixer]:
@@ -135,19 +136,11 @@ def _kimi_feed_forwards(config: ConfigKeys, layers: int) -> list[FeedForward]:
     config.only("moe_layer_freq", 1)
     check_unused(config, "first_k_dense_replace")
     config.read |= {"moe_router_activation_func", "moe_renormalize", "num_expert_group"}
-    kinds = config.items("mlp_layer_types")
-    if kinds is None:
-        first = config.size("first_k_dense_replace", low=0)
-        kinds = ["dense" if layer < first else "sparse" for layer in range(layers)]
-    if len(kinds) != layers:
-        raise config.error("mlp_layer_types", f"has {len(kinds)} entries for {layers} layers")
-    for kind in kinds:
-        if kind != "dense" and kind != "sparse":
-            raise config.unknown("mlp_layer_types", f"has {shown(kind)}, which no reader knows")
+    sparse = typed_after(config, layers)
     dense = DenseFeedForward(width=config.size("intermediate_size"))
     shared = SharedExpert(width=config.size("moe_intermediate_size") * config.size("n_shared_experts"))
     routed = read_routed(config, read_expert_count(config, "num_experts"), "moe_intermediate_size", shared=shared)
-    return [dense if kind == "dense" else routed for kind in kinds]
+    return [routed if is_sparse else dense for is_sparse in sparse]
 
 
 # Lightning attention ---------------------------------------------------------------------------------------------

@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.architecture import GatedDeltaNet, GroupedQueryAttention, Mamba, Mamba2, Mixer
+from harness.architecture import GatedDeltaNet, Mamba, Mamba2, Mixer
 from harness.config_keys import ConfigKeys, shown
-from harness.hf_config.attention import GroupedQuery
 
 LINEAR, FULL = "linear_attention", "full_attention"
 _OLD_NAMES = {"mamba": LINEAR, "attention": FULL}
@@ -76,21 +75,6 @@ def check_unused(config: ConfigKeys, *keys: str) -> None:
     """Sizes that mean nothing in this model: 0, absent or any size."""
     for key in keys:
         config.optional_size(key, low=0)
-
-
-def sees_all(config: ConfigKeys, layers: int) -> list[int | None]:
-    """No windows, where `layer_types` tells recurrent layers from others and is read elsewhere."""
-    return [None] * layers
-
-
-def gated(attention: GroupedQuery, config: ConfigKeys, layers: int) -> list[Mixer]:
-    """Attention whose query projection also makes a gate of the output, with the same bias (Qwen3-Next)."""
-    gates: list[Mixer] = []
-    for part in attention(config, layers):
-        assert isinstance(part, GroupedQueryAttention)
-        width = part.query_heads * part.head_dim
-        gates.append(part.model_copy(update={"gate_width": width, "gate_bias": part.qkv_bias}))
-    return gates
 
 
 def read_mamba(config: ConfigKeys, names: StateSpaceKeys, inner_width: int, *, inner_norms: bool = False) -> Mamba:

@@ -16,7 +16,7 @@ from harness.architecture import (
     SharedExpert,
 )
 from harness.config_keys import ConfigKeys, shown
-from harness.hf_config.attention import GroupedQuery, biased
+from harness.hf_config.attention import GroupedQuery, biased, sees_all
 from harness.hf_config.family import Decoder, Family
 from harness.hf_config.feed_forward import read_dense, read_expert_count, read_routed
 from harness.hf_config.hybrid_mixers import (
@@ -30,8 +30,8 @@ from harness.hf_config.hybrid_mixers import (
     read_kinds,
     read_mamba,
     read_mamba2,
-    sees_all,
 )
+from harness.hf_config.listed import listed_layers
 
 _COMMON_KEYS = StateSpaceKeys()
 _MAMBA_KEYS = StateSpaceKeys(
@@ -122,11 +122,8 @@ def _jamba_feed_forwards(config: ConfigKeys, layers: int) -> list[FeedForward]:
 
 
 def _bamba_mixers(config: ConfigKeys, layers: int) -> list[Mixer]:
-    full = config.items("attn_layer_indices") or []
-    for layer in full:
-        if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < layers:
-            raise config.error("attn_layer_indices", f"has {shown(layer)}; the layers are 0 to {layers - 1}")
-    kinds = check_kinds(config, [FULL if layer in full else LINEAR for layer in range(layers)])
+    attends = listed_layers(config, "attn_layer_indices", layers) or [False] * layers
+    kinds = check_kinds(config, [FULL if full else LINEAR for full in attends])
     mamba = read_mamba2(config, _COMMON_KEYS, expanded(config, _COMMON_KEYS))
     return chosen(kinds, _biased_attention(config, layers), mamba)
 

@@ -13,23 +13,24 @@ from harness.hf_config.attention import (
     biased,
     every_other_layer,
     every_other_lower_layer,
+    gated_output,
     listed_windows,
     norm_all_heads,
     norm_each_head,
     norm_hidden,
     one_window,
     read_latent,
+    sees_all,
 )
 from harness.hf_config.family import Chosen, Decoder, Family, Parts
 from harness.hf_config.feed_forward import read_sparse, read_sparse_after, read_sparse_steps
+from harness.hf_config.listed import listed_layers
 from harness.hf_config.sparse_layers import (
     NEXT_TOKENS,
     Experts,
     all_sparse,
     each_nth_sparse,
-    gated_output,
     group_heads,
-    listed_layers,
     norms_if_flagged,
     sparse_after,
     typed_after,
@@ -230,7 +231,7 @@ FAMILIES: dict[str, Family] = {
         ignored=NEXT_TOKENS,
     ),
     "afmoe": Decoder(
-        gated_output(group_heads(sparse_attention.afmoe, 128, kv_optional=True)),
+        gated_output(group_heads(sparse_attention.afmoe, 128, kv_optional=True), bias_as_queries=False),
         Experts(
             partial(sparse_after, key="num_dense_layers"), shared_count="num_shared_experts", correction_bias=True
         ),
@@ -257,7 +258,7 @@ FAMILIES: dict[str, Family] = {
         ignored=("layernorm_epsilon", "n_shared_experts", *NEXT_TOKENS),
     ),
     "hy_v3": Decoder(
-        group_heads(sparse_attention.every_token, 128),
+        group_heads(sees_all, 128),
         _hy_experts,
         ignored=("enable_moe_fp32_combine", "router_scaling_factor", *NEXT_TOKENS),
     ),

@@ -6,34 +6,25 @@ from functools import partial
 
 from harness.architecture import GroupedQueryAttention, Indexer, LatentAttention, Mixer
 from harness.config_keys import ConfigKeys, shown
-from harness.hf_config.attention import listed_windows, norm_each_head, read_head_dim, read_heads, read_latent
+from harness.hf_config.attention import (
+    by_pattern,
+    listed_windows,
+    norm_each_head,
+    not_first_of_four_layers,
+    read_head_dim,
+    read_heads,
+    read_latent,
+    sees_all,
+    upper_layers,
+)
 from harness.hf_config.sparse_layers import each_layer_size
-
-
-def every_token(config: ConfigKeys, layers: int) -> list[int | None]:
-    """Every layer sees all; the family's class knows no `layer_types`."""
-    return [None] * layers
 
 
 def minimax(config: ConfigKeys, layers: int) -> list[int | None]:
     """Every layer sees all (MiniMax-M2), and `attn_type_list`, a key of older models, may say only that."""
     config.only("attn_type_list", [1] * layers)
     config.only("qk_norm_type", "per_layer")
-    return [None] * layers
-
-
-def _above_window_layers(config: ConfigKeys, layer: int) -> bool:
-    first = config.optional_size("max_window_layers", 62, low=0)
-    return first is not None and layer >= first
-
-
-def _not_each_fourth_from_first(config: ConfigKeys, layer: int) -> bool:
-    return layer % 4 != 0
-
-
-def _not_each_nth(config: ConfigKeys, layer: int, key: str) -> bool:
-    step = config.optional_size(key, 4)
-    return step is not None and (layer + 1) % step != 0
+    return sees_all(config, layers)
 
 
 def _never(config: ConfigKeys, layer: int) -> bool:
@@ -44,9 +35,9 @@ def _not_first_nor_each_sixth(config: ConfigKeys, layer: int) -> bool:
     return layer != 0 and (layer + 1) % 6 != 0
 
 
-dots = partial(listed_windows, slides=_above_window_layers, default=4096)
-granite = partial(listed_windows, slides=_not_each_fourth_from_first, default=128)
-afmoe = partial(listed_windows, slides=partial(_not_each_nth, key="global_attn_every_n_layers"), default=1024)
+dots = partial(listed_windows, slides=partial(upper_layers, default=62), default=4096)
+granite = partial(listed_windows, slides=not_first_of_four_layers, default=128)
+afmoe = partial(listed_windows, slides=partial(by_pattern, default=4, key="global_attn_every_n_layers"), default=1024)
 mellum = partial(listed_windows, slides=_never, default=1024)
 
 
@@ -55,7 +46,7 @@ def exaone(config: ConfigKeys, layers: int) -> list[int | None]:
     config.read.add("sliding_window_pattern")
     if config.has("sliding_window") and config.get("sliding_window") is None:
         return listed_windows(config, layers, _never, None)
-    return listed_windows(config, layers, partial(_not_each_nth, key="sliding_window_pattern"), 4096)
+    return listed_windows(config, layers, partial(by_pattern, default=4), 4096)
 
 
 def cohere(config: ConfigKeys, layers: int) -> list[int | None]:

@@ -67,17 +67,6 @@ def typed_layers(config: ConfigKeys, layers: int, fallback: SparseLayers) -> lis
     return sparse
 
 
-def listed_layers(config: ConfigKeys, key: str, layers: int) -> list[bool] | None:
-    """Whether `key` lists each layer's number; None where it is absent."""
-    numbers = config.items(key)
-    if numbers is None:
-        return None
-    for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < layers:
-            raise config.error(key, f"has {shown(number)}; the layers are 0 to {layers - 1}")
-    return [layer in numbers for layer in range(layers)]
-
-
 def each_layer_size(config: ConfigKeys, key: str, layers: int, default: int | None = None) -> list[int]:
     """A whole number a layer: listed, or one for all; `default` where it is absent or null."""
     value = config.get(key)
@@ -142,18 +131,6 @@ class Experts:
         if bias and not count:
             raise config.unknown(self.shared_count, "is none, but classes of the family may keep their last bias")
         return count * config.size(self.width)
-
-
-def gated_output(reader: GroupedQuery) -> Callable[[ConfigKeys, int], list[Mixer]]:
-    """The same attention with one gate for every value of its output."""
-
-    def read(config: ConfigKeys, layers: int) -> list[Mixer]:
-        return [
-            part.model_copy(update={"gate_width": part.query_heads * part.head_dim}) if part.kind == "gqa" else part
-            for part in reader(config, layers)
-        ]
-
-    return read
 
 
 def norms_if_flagged(reader: GroupedQuery) -> Callable[[ConfigKeys, int], list[Mixer]]:

@@ -17,13 +17,14 @@ from harness.architecture import (
     SharedExpert,
 )
 from harness.config_keys import ConfigKeys, shown
-from harness.hf_config.attention import GroupedQuery, biased, norm_each_head, read_head_dim, read_heads
+from harness.hf_config.attention import GroupedQuery, biased, norm_each_head, read_head_dim, read_heads, sees_all
 from harness.hf_config.family import Chosen, Decoder, Family
 from harness.hf_config.sparse_layers import (
     NEXT_TOKENS,
     Experts,
     each_layer_size,
     each_nth_sparse,
+    group_heads,
     sparse_after,
 )
 
@@ -108,9 +109,7 @@ def _hunyuan_v1_attention(config: ConfigKeys, layers: int) -> list[Mixer]:
     config.only("use_cla", False)
     config.read.add("cla_share_factor")
     config.only("attention_head_dim", config.get("head_dim"))
-    return GroupedQuery(
-        lambda _, count: [None] * count, norm_each_head, "attention_bias", output_biased=True, kv_optional=True
-    )(config, layers)
+    return group_heads(sees_all, kv_optional=True)(config, layers)
 
 
 def _hunyuan_experts(config: ConfigKeys, layers: int) -> list[FeedForward]:
