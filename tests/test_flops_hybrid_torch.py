@@ -3,12 +3,14 @@
 torch's counter sees matrix products and convolutions, and no elementwise products, wherever they are summed. The models
 write recurrences partly in those, partly in chunks that multiply more than the recurrence does. What it sees beyond or
 below the convention of `harness.accounting.parts` is stated here for every kind as a formula, and has to be exact.
+What a state costs it sees little of: for that every recurrence is written once more, in matrix products.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pytest
 from meta_models import build
@@ -219,3 +221,185 @@ def test_the_chunked_form_gives_what_the_recurrent_one_gives(name: str) -> None:
     for token in range(1, TOKENS + 1):
         result, cache = step(model, ids[:, token : token + 1], cache)
     torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-4)
+
+
+# One token of each recurrence in matrix products -----------------------------------------------------------------
+
+STEPS = 3
+Step = Callable[[Any, int], tuple[Any, Any]]
+
+
+class Recurrence(NamedTuple):
+    """A mixer's recurrence over STEPS tokens of random inputs, from a random state (lightning attention: none).
+
+    `step` takes a state and the number of a token, and gives the output and the next state; it sums by matrix
+    products only. `outputs` and `final` are what the functions of transformers make of the same inputs.
+    """
+
+    step: Step
+    start: Any
+    outputs: Any
+    final: Any
+
+
+def random_values(*shape: int) -> Any:
+    import torch
+
+    return torch.randn(*shape)
+
+
+def delta_step(decays: Any, writes: Any, queries: Any, keys: Any, values: Any) -> Step:
+    """A delta rule: decay the state, read it at the key, write what the value differs by, read it at the query.
+
+    All are [token, head, width], decays of one width or one a channel of the key; a state is [head, key, value].
+    """
+
+    def step(state: Any, token: int) -> tuple[Any, Any]:
+        state = decays[token, :, :, None] * state
+        difference = values[token, :, None] - keys[token, :, None] @ state
+        state = state + keys[token, :, :, None] @ (writes[token, :, :, None] * difference)
+        return (queries[token, :, None] @ state)[:, 0], state
+
+    return step
+
+
+def gated_delta_rule(part: GatedDeltaNet) -> Recurrence:
+    from transformers.models.qwen3_next.modeling_qwen3_next import torch_recurrent_gated_delta_rule
+
+    heads, group = part.value_heads, part.value_heads // part.key_heads
+    # every key head serves a group of value heads
+    queries, keys = (random_values(STEPS, part.key_heads, part.key_dim).repeat_interleave(group, 1) for _ in range(2))
+    values, start = random_values(STEPS, heads, part.value_dim), random_values(heads, part.key_dim, part.value_dim)
+    log_decays, writes = -random_values(STEPS, heads).exp(), random_values(STEPS, heads).sigmoid()
+    outputs, final = torch_recurrent_gated_delta_rule(
+        queries[None], keys[None], values[None], log_decays[None], writes[None], start[None], output_final_state=True
+    )
+    step = delta_step(
+        log_decays.exp()[..., None], writes[..., None], queries / part.key_dim**0.5, keys, values
+    )
+    return Recurrence(step, start, outputs[0], final[0])
+
+
+def kimi_delta_rule(part: KimiDeltaAttention) -> Recurrence:
+    from transformers.models.kimi_linear.modeling_kimi_linear import recurrent_kimi_delta_attention
+
+    shape = STEPS, part.heads, part.head_dim
+    queries, keys, values = (random_values(*shape) for _ in range(3))
+    start = random_values(part.heads, part.head_dim, part.head_dim)
+    log_decays, writes = -random_values(*shape).exp(), random_values(STEPS, part.heads).sigmoid()
+    outputs, final = recurrent_kimi_delta_attention(
+        queries[None], keys[None], values[None], log_decays[None], writes[None], start[None], output_final_state=True
+    )
+    step = delta_step(log_decays.exp(), writes[..., None], queries / part.head_dim**0.5, keys, values)
+    return Recurrence(step, start, outputs[0], final[0])
+
+
+def mamba_scan(part: Mamba) -> Recurrence:
+    """Each channel has a state of its own, with its own decays; all are written at one vector and read at another."""
+    import torch
+    from transformers.models.mamba.modeling_mamba import mamba_selective_state_update
+
+    inputs, times = random_values(STEPS, part.inner_width), random_values(STEPS, part.inner_width).exp()
+    rates = -random_values(part.inner_width, part.state_size).exp()
+    writes, reads = random_values(2, STEPS, part.state_size)
+    start = random_values(part.inner_width, part.state_size)
+
+    def step(state: Any, token: int) -> tuple[Any, Any]:
+        written = (times[token] * inputs[token])[:, None] @ writes[token][None]
+        state = (times[token][:, None] * rates).exp() * state + written
+        return (state @ reads[token][:, None])[:, 0], state
+
+    final = start[None].clone()
+    outputs = [
+        mamba_selective_state_update(
+            final, inputs[token][None], times[token][None], rates, writes[token][None], reads[token][None]
+        )[0]
+        for token in range(STEPS)
+    ]
+    return Recurrence(step, start, torch.stack(outputs), final[0])
+
+
+def mamba2_scan(part: Mamba2) -> Recurrence:
+    """Each head has one decay, and each group of heads one vector to write at and one to read at."""
+    import torch
+    from transformers.models.mamba2.modeling_mamba2 import mamba2_selective_state_update
+
+    width, size = part.head_dim, part.state_size
+    inputs, times = random_values(STEPS, part.heads, width), random_values(STEPS, part.heads).exp()
+    rates = -random_values(part.heads).exp()
+    of_groups = random_values(2, STEPS, part.state_groups, size)
+    writes, reads = of_groups.repeat_interleave(part.heads // part.state_groups, dim=2)
+    start = random_values(part.heads, width, size)
+
+    def step(state: Any, token: int) -> tuple[Any, Any]:
+        written = (times[token, :, None] * inputs[token])[..., None] @ writes[token, :, None]
+        state = (times[token] * rates).exp()[:, None, None] * state + written
+        return (state @ reads[token, :, :, None])[..., 0], state
+
+    final = start[None].clone()
+    outputs = [
+        mamba2_selective_state_update(
+            final, inputs[token][None], times[token, :, None].expand(-1, width)[None],
+            rates[:, None, None].expand(-1, width, size), of_groups[0, token][None], of_groups[1, token][None],
+        )[0]
+        for token in range(STEPS)
+    ]  # fmt: skip
+    return Recurrence(step, start, torch.stack(outputs), final[0])
+
+
+def lightning_attention(part: LightningAttention) -> Recurrence:
+    """Linear attention with a fixed decay a head: the class itself, without its projections, its norm and its gate."""
+    import torch
+    from transformers import MiniMaxConfig
+    from transformers.models.minimax.modeling_minimax import MiniMaxLightningAttention
+
+    class Open(torch.nn.Module):
+        def forward(self, hidden: Any) -> Any:
+            return torch.full_like(hidden[..., :1], torch.inf)
+
+    module = MiniMaxLightningAttention(MiniMaxConfig(**CONFIGS["minimax"], block_size=STEPS - 1), layer_idx=0)
+    module.qkv_proj = module.act_fn = module.norm = module.out_proj = torch.nn.Identity()
+    module.output_gate = Open()
+    queries, keys, values = random_values(3, STEPS, part.heads, part.head_dim)
+    together = torch.cat([queries, keys, values], dim=-1).flatten(1)
+    outputs, final = module(together[None], None, None)
+    decays = torch.exp(-module.slope_rate)
+
+    def step(state: Any, token: int) -> tuple[Any, Any]:
+        state = decays * state + keys[token, :, :, None] @ values[token, :, None]
+        return (queries[token, :, None] @ state)[:, 0], state
+
+    start = torch.zeros(part.heads, part.head_dim, part.head_dim)
+    return Recurrence(step, start, outputs[0].unflatten(-1, (part.heads, part.head_dim)), final[0])
+
+
+RECURRENCES: dict[str, tuple[type, Callable[[Any], Recurrence]]] = {
+    "qwen3_next": (GatedDeltaNet, gated_delta_rule),
+    "kimi_linear": (KimiDeltaAttention, kimi_delta_rule),
+    "mamba": (Mamba, mamba_scan),
+    "mamba2": (Mamba2, mamba2_scan),
+    "minimax": (LightningAttention, lightning_attention),
+}
+
+
+@pytest.mark.parametrize("name", RECURRENCES)
+def test_a_recurrence_in_matrix_products_gives_the_same_result_at_the_counted_cost(name: str) -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    torch.manual_seed(0)
+    kind, recurrence_of = RECURRENCES[name]
+    architecture = architecture_from_config(CONFIGS[name], name)
+    parts = [part for layer in architecture.each_layer() for part in layer.mixers if isinstance(part, kind)]
+    recurrence = recurrence_of(parts[0])
+    reached, outputs = recurrence.start, []
+    with FlopCounterMode(display=False) as counter:
+        for token in range(STEPS):
+            output, reached = recurrence.step(reached, token)
+            outputs.append(output)
+    torch.testing.assert_close(torch.stack(outputs), recurrence.outputs, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(reached, recurrence.final, rtol=1e-4, atol=1e-4)
+    assert reached.numel() == state(parts[0])
+    counted = flops_per_token(architecture, context=1).attention_state
+    assert STEPS * counted == len(parts) * counter.get_total_flops()
+    assert counted > 0
