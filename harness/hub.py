@@ -50,7 +50,7 @@ def _fetched(repository: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(repository, "config.json"))
+        return Path(hf_hub_download(repository, "config.json", local_files_only=not _answers(repository)))
     except hub.GatedRepoError:
         what, hint = "the repository is gated", "accept its terms on its page, then set HF_TOKEN"
     except hub.RepositoryNotFoundError:
@@ -73,6 +73,20 @@ def _fetched(repository: str) -> Path:
         else:
             what, hint = f"the hub answers HTTP {status}", "try again later, or give the path of a config.json"
     raise InputError(what, where=repository, hint=hint)
+
+
+def _answers(repository: str) -> bool:
+    """Whether the hub answers, if only with a refusal. A download would ask again and again for half a minute."""
+    from huggingface_hub import errors as hub
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, "config.json"))
+    except hub.HFValidationError:
+        return True
+    except (hub.OfflineModeIsEnabled, hub.HTTPError, OSError) as error:  # type: ignore[attr-defined]
+        return getattr(error, "response", None) is not None
+    return True
 
 
 def _unreachable() -> tuple[str, str]:

@@ -109,10 +109,11 @@ def test_what_the_hub_answers_becomes_one_line_with_the_next_step(
     import huggingface_hub
     from huggingface_hub import constants
 
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    for name in ("hf_hub_download", "get_hf_file_metadata"):
+        monkeypatch.setattr(huggingface_hub, name, fail)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(InputError) as raised:
         resolve_config("owner/name")
@@ -126,10 +127,11 @@ def test_what_the_hub_answers_becomes_one_line_with_the_next_step(
 def test_what_is_neither_a_path_nor_a_name_is_one_line(argument: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **options: object) -> None:
         raise AssertionError("the hub was asked")
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    for name in ("hf_hub_download", "get_hf_file_metadata"):
+        monkeypatch.setattr(huggingface_hub, name, fail)
     with pytest.raises(InputError) as raised:
         resolve_config(argument)
     assert raised.value.where

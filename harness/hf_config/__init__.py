@@ -31,12 +31,16 @@ __all__ = ["MODEL_TYPES", "architecture_from_config", "read_config"]
 def read_config(path: Path) -> dict[str, object]:
     """The JSON object in `path`, which may be a checkpoint's folder. Raises InputError with the file's place."""
     file = path / "config.json" if path.is_dir() else path
+    if file.exists() and not file.is_file():
+        # a pipe would be waited for, and a device has no end
+        raise InputError("is no ordinary file", where=str(file), hint="give a config.json or a checkpoint's folder")
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = json.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError("no such file", where=str(file), hint="give a config.json or a checkpoint's folder") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot be read as JSON: {error}", where=str(file)) from None
+        reason = "a number has too many digits" if "set_int_max_str_digits" in str(error) else error
+        raise InputError(f"cannot be read as JSON: {reason}", where=str(file)) from None
     if not isinstance(value, dict):
         raise InputError(f"must hold a JSON object, not {shown(value)}", where=str(file))
     return value
@@ -50,6 +54,8 @@ def architecture_from_config(config: Mapping[str, object], where: str) -> Archit
     """
     keys = ConfigKeys(config, where)
     model_type = keys.get("model_type")
+    if model_type is None:
+        raise keys.error("model_type", "is missing")
     family = _FAMILIES.get(model_type) if isinstance(model_type, str) else None
     if family is None:
         raise UnknownStructureError(
