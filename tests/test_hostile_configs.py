@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -37,8 +38,24 @@ FOREIGN = [
     "quantization_config", "shared_expert_intermediate_size", "sliding_window", "text_config", "tie_encoder_decoder",
     "tie_word_embeddings", "use_bias", "vision_config",
 ]
+ALL = bool(os.environ.get("MOEBENCH_ALL_MUTATIONS"))
+# Every so-manieth change of each configuration is read. It does not divide the number of values, so that every key is
+# changed to several of them, and the configurations of all families together to all.
+STRIDE = 1 if ALL else 5
 # As many survivors of each configuration are compared with transformers; all of them take about twenty minutes.
-SURVIVORS = None if os.environ.get("MOEBENCH_ALL_MUTATIONS") else 5
+SURVIVORS = None if ALL else 5
+# Keys without which the reader takes the class's default, but the class of transformers 5.19 fails.
+NOT_BUILT = {
+    # it takes null for a width, where the one of Llama divides the hidden size by the heads
+    ("ministral", "head_dim"), ("hunyuan_v1_dense", "head_dim"), ("hunyuan_v1_moe", "head_dim"),
+    # without a window it divides by a period of 0
+    ("exaone4", "layer_types"),
+}
+# Configurations that state nothing beyond what has to be stated: without any key but a token's number they are refused.
+BARE = {
+    "gpt2", "gpt_bigcode", "biogpt", "bloom", "mamba", "mamba2", "bart", "plbart", "mbart", "blenderbot",
+    "blenderbot-small", "pegasus", "marian", "m2m_100", "nllb-moe", "nllb-moe-dense-decoder",
+}
 
 
 def changed(config: dict[str, Any], key: str, value: object) -> dict[str, Any]:
@@ -57,7 +74,7 @@ def changes(config: dict[str, Any], keys: set[str]) -> Iterator[tuple[str, Any, 
 
 def read(config: dict[str, Any]) -> Architecture | None:
     """The structure; None where it is refused as it should be. Anything else fails the test."""
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         architecture = architecture_from_config(config, WHERE)
         count_parameters(architecture)
@@ -68,15 +85,20 @@ def read(config: dict[str, Any]) -> Architecture | None:
         assert len(error.what) < 250
         return None
     finally:
-        assert time.perf_counter() - start < 1
+        # a bound, not a measurement: it takes a fraction of a millisecond
+        assert time.process_time() - start < 5
     return architecture
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_a_changed_key_is_read_or_refused_in_one_line(name: str) -> None:
     config = TINY[name]
-    for _ in map(read, (one for *_, one in changes(config, {*config, *FOREIGN}))):
-        pass
+    every = changes(config, {*config, *FOREIGN})
+    # the same ones on every machine, others for each configuration
+    first = random.Random(name).randrange(STRIDE)
+    outcomes = [read(one) for *_, one in islice(every, first, None, STRIDE)]
+    assert None in outcomes
+    assert any(outcomes)
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -137,10 +159,13 @@ def keys_of_class(model_type: str) -> set[str]:
 
 
 def is_comparable(config: dict[str, Any]) -> bool:
-    """Whether transformers has the type, and its class says which tables it shares."""
+    """Whether transformers has the type, and its class says which tables it shares.
+
+    Files of Grok-2 have the type of a model that transformers has, which is another one.
+    """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    if config["model_type"] not in CONFIG_MAPPING:
+    if config["model_type"] not in CONFIG_MAPPING or config.get("architectures") == ["Grok1ForCausalLM"]:
         return False
     encoder_decoder = CONFIG_MAPPING[config["model_type"]].is_encoder_decoder
     return not encoder_decoder or config.get("tie_word_embeddings") is not False
@@ -161,12 +186,15 @@ def compare(architecture: Architecture, config: dict[str, Any], what: str) -> bo
     return True
 
 
+NOT_COMPARABLE = "transformers does not have it, or does not say which tables it shares"
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("name", TINY)
 def test_what_is_still_read_is_what_the_class_builds(name: str) -> None:
     config = TINY[name]
     if not is_comparable(config):
-        pytest.skip("transformers does not have it, or does not say which tables it shares")
+        pytest.skip(NOT_COMPARABLE)
     every = list(changes(config, {*config, *FOREIGN, *keys_of_class(config["model_type"])}))
     # the same sample on every machine, another one for each configuration
     random.Random(name).shuffle(every)
@@ -177,6 +205,7 @@ def test_what_is_still_read_is_what_the_class_builds(name: str) -> None:
         architecture = read(one)
         if architecture is not None:
             compared += compare(architecture, one, f"{name}: {key} = {'absent' if value is ABSENT else repr(value)}")
+    assert compared >= (SURVIVORS or 5)
 
 
 @pytest.mark.torch
@@ -184,15 +213,19 @@ def test_what_is_still_read_is_what_the_class_builds(name: str) -> None:
 def test_a_missing_key_is_refused_or_has_the_classs_default(name: str) -> None:
     config = TINY[name]
     if not is_comparable(config):
-        pytest.skip("transformers does not have it, or does not say which tables it shares")
+        pytest.skip(NOT_COMPARABLE)
+    compared = 0
     for key in sorted(set(config) - {"model_type"}):
         one = changed(config, key, ABSENT)
         architecture = read(one)
         if architecture is not None and not key.endswith("token_id"):
-            compare(architecture, one, f"{name}: {key} is absent")
+            built = compare(architecture, one, f"{name}: {key} is absent")
+            assert built or (config["model_type"], key) in NOT_BUILT, key
+            compared += built
+    assert (compared == 0) == (name in BARE)
 
 
-# Found by the above: each was counted wrongly once ---------------------------------------------------------------
+# One key that makes another structure ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -216,7 +249,7 @@ def test_a_missing_key_is_refused_or_has_the_classs_default(name: str) -> None:
         ("qwen2", {"sliding_window": "12"}, "sliding_window"),
     ],
 )
-def test_what_was_wrong_once_is_refused(name: str, change: dict[str, Any], key: str) -> None:
+def test_a_key_that_makes_another_structure_is_refused_by_name(name: str, change: dict[str, Any], key: str) -> None:
     with pytest.raises(InputError) as raised:
         architecture_from_config({**TINY[name], **change}, WHERE)
     assert raised.value.where == f"{WHERE}:{key}"
