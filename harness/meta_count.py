@@ -27,6 +27,8 @@ _PER_TOKEN = frozenset(
     num_selected_experts
     """.split()  # noqa: SIM905 -- a list takes a line for each name
 )
+# These three go by names, because they are facts of single classes that neither configuration nor tensors tell. A class
+# that the first or the third lacks is counted without its active parameters; only the second prevents a wrong number.
 _USED_BY_DEFINITION = {"switch_transformers": 1, "nllb-moe": 2}
 """Experts a token uses where the class has no key for it: top-1 (arXiv 2101.03961) and top-2 (arXiv 2207.04672)."""
 _VARIABLE = {
@@ -121,9 +123,7 @@ def _quietly_and_offline() -> Iterator[None]:
     """No log, no warnings, and no network: some classes would fetch kernels or backbones."""
     from huggingface_hub import constants
 
-    logger = logging.getLogger("transformers")
-    level, offline = logger.level, constants.HF_HUB_OFFLINE
-    disabled = logging.root.manager.disable
+    offline, disabled = constants.HF_HUB_OFFLINE, logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     constants.HF_HUB_OFFLINE = True
     try:
@@ -132,7 +132,6 @@ def _quietly_and_offline() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
-        logger.setLevel(level)
         constants.HF_HUB_OFFLINE = offline
 
 
@@ -203,6 +202,9 @@ def _build(config: Mapping[str, object], class_name: str, where: str) -> tuple[A
         with torch.device("meta"):
             model = getattr(transformers, class_name)(stated)
     except (
+        # Each class checks its configuration in its own way, most of them not at all: a value that does not fit comes
+        # up wherever it is used first, down in torch. Every one of these was raised for some damaged configuration,
+        # or is raised for kernels and tokenisers that a class wants beside torch.
         ValueError, TypeError, LookupError, AttributeError, RuntimeError, ImportError, ArithmeticError, AssertionError,
         OSError, MemoryError, StrictDataclassError,
     ) as error:
