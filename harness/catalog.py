@@ -20,6 +20,15 @@ from harness.schema import Frozen, parse_strictly
 Quality = Literal["verbatim-config", "model-card", "paper", "third-party", "recalled"]
 """How well a fact is known: copied from a configuration, from the authors, from others, or from memory."""
 
+QUALITY_WORDS: dict[str, str] = {
+    "verbatim-config": "copied from its configuration", "model-card": "from its authors", "paper": "from the paper",
+    "third-party": "from third parties", "recalled": "from memory, not checked against a source",
+}
+"""Every `Quality` in words, wherever one is shown."""
+
+LMSYS_DATE = "2024-11-04"
+"""The day of the arena's table from which the ranks are (`lmsys_2024_11_04`)."""
+
 Convention = Literal["all", "without_input_embedding", "non_embedding"]
 """Which tables a published number of active parameters includes; see `accounting.ParameterCount`."""
 
@@ -137,7 +146,7 @@ class CatalogModel(Frozen):
     @property
     def total_deviation(self) -> float | None:
         """(counted - published) / published of all parameters, None without either figure."""
-        return None if self.parameters is None else _deviation(self.parameters.total, self.published.total)
+        return None if self.parameters is None else relative_deviation(self.parameters.total, self.published.total)
 
     @property
     def active_deviation(self) -> float | None:
@@ -145,7 +154,7 @@ class CatalogModel(Frozen):
 
         Counted in our one convention (`ParameterCount.active`), whatever the convention of the authors.
         """
-        return None if self.parameters is None else _deviation(self.parameters.active, self.published.active)
+        return None if self.parameters is None else relative_deviation(self.parameters.active, self.published.active)
 
     @property
     def deviates(self) -> bool:
@@ -158,8 +167,9 @@ def _check_pair(first: bool, second: bool, first_name: str, second_name: str) ->
         raise ValueError(f"{first_name} and {second_name} must be given together or not at all")
 
 
-def _deviation(counted: int, published: int | None) -> float | None:
-    return None if published is None else (counted - published) / published
+def relative_deviation(counted: int | None, published: int | None) -> float | None:
+    """(counted - published) / published, None without either figure."""
+    return None if counted is None or published is None else (counted - published) / published
 
 
 @dataclass(frozen=True)

@@ -210,13 +210,13 @@ def describe(  # noqa: PLR0913 -- each argument is an option of the command
     """Describe one model in numbers: parameters, arithmetic, memory, and what an accelerator allows. Loads nothing."""
     from harness.accelerators import Accelerators
     from harness.catalog import Catalog
-    from harness.description import Options, find_subject
+    from harness.description import Options, find_model
     from harness.description import describe as describe_model
     from harness.resources import suites_dir
 
     device = None if accelerator is None else Accelerators(suites_dir()).load(accelerator)
     options = Options(context=context, batch=batch, precision=precision, accelerator=device)
-    described = describe_model(find_subject(name, Catalog(suites_dir())), options)
+    described = describe_model(find_model(name, Catalog(suites_dir())), options)
     if as_json:
         typer.echo(described.model_dump_json(indent=2))
         return

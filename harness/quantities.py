@@ -12,6 +12,8 @@ MINUS = "\u2212"
 
 _DECIMAL = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12), ("P", 1e15))
 _COUNTS = (("", 1.0), ("k", 1e3), ("M", 1e6), ("B", 1e9), ("T", 1e12))
+COUNT_WORDS = {"": "", "k": " thousand", "M": " million", "B": " billion", "T": " trillion"}
+"""The units of `scale_of("parameters", ...)` as words that follow a number."""
 _SECONDS = (("\u00b5s", 1e-6), ("ms", 1e-3), ("s", 1.0))
 _SHORT = {"tokens per second": "tokens/s", "requests per second": "requests/s"}
 _BYTES = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12))
@@ -79,6 +81,18 @@ def significant(value: float, digits: int = 3) -> str:
     return grouped(rounded, decimals_of(rounded, digits))
 
 
+def with_unit(unit: str, value: float, digits: int = 3) -> str:
+    """One value with its unit, in the scale that suits it: "94.0 GB". `unit` is a base unit as for `scale_of`."""
+    scale = scale_of(unit, [value])
+    return f"{significant(value / scale.divisor, digits)} {scale.unit}".rstrip()
+
+
+def signed_percent(fraction: float) -> str:
+    """0.0123 as "+1.2", with a true minus, and "0.0" without a sign."""
+    text = f"{100 * fraction:+.1f}".replace("-", MINUS)
+    return text if text[1:] != "0.0" else "0.0"
+
+
 def margin(value: float, low: float, high: float) -> str:
     """The interval around a value as "\u00b1 x", or as "+x \u2212y" where the sides differ by more than a quarter.
 
@@ -102,9 +116,9 @@ def _side(width: float, value: float) -> str:
 
 
 def count_of(number: int, thing: str, plural: str = "") -> str:
-    """A number with its thing: 1 model, 3 models, no models."""
+    """A number with its thing: 1 model, 3 models, 4 096 models, no models."""
     many = plural or f"{thing}s"
-    return f"{number or 'no'} {thing if number == 1 else many}"
+    return f"{grouped(number, 0) if number else 'no'} {thing if number == 1 else many}"
 
 
 def listed(items: Iterable[str]) -> str:

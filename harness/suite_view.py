@@ -9,10 +9,11 @@ from datetime import datetime
 from functools import cached_property
 
 from harness.accounting import flops_per_token
-from harness.architecture import Architecture, MoeFeedForward
+from harness.architecture import Architecture
+from harness.description import experts_words
 from harness.metrics import METRICS, Metric
 from harness.pages import Link, RecordIndex
-from harness.quantities import THIN, Scale, count_of, listed, plain, scale_of, significant
+from harness.quantities import THIN, Scale, count_of, listed, plain, scale_of, with_unit
 from harness.record import MemoryScenario, QualityScenario, ServingScenario
 from harness.stats import Estimate, counted, ranks_with_ties
 from harness.summary import Gap, ModelSummary, OperatingPoint, PointKey
@@ -104,18 +105,10 @@ def kind_text(summary: ModelSummary) -> str:
         return "not counted"
     if not architecture.is_moe:
         return "dense"
-    kinds = dict.fromkeys(_experts_text(part) for _, part in architecture.moe_groups)
+    kinds = dict.fromkeys(experts_words(part) for _, part in architecture.moe_groups)
     plain_layers = architecture.layers - sum(count for count, _ in architecture.moe_groups)
     tail = f", {count_of(plain_layers, 'dense layer')}" if plain_layers else ""
     return listed(kinds) + tail
-
-
-def _experts_text(part: MoeFeedForward) -> str:
-    text = f"{part.experts} \u00d7 top-{part.experts_per_token}"
-    if part.shared is None:
-        return text
-    number, rest = divmod(part.shared.width, part.width)
-    return f"{text} + {number} shared" if not rest else f"{text} + shared"
 
 
 def hardware_text(summary: ModelSummary) -> str:
@@ -131,8 +124,7 @@ def hardware_text(summary: ModelSummary) -> str:
 
 def bytes_text(size: float) -> str:
     """A size with its unit."""
-    scale = scale_of("bytes", [size])
-    return f"{significant(size / scale.divisor)} {scale.unit}"
+    return with_unit("bytes", size)
 
 
 def point_text(key: PointKey) -> str:

@@ -21,12 +21,11 @@ from harness.accelerators import Accelerators
 from harness.accounting import PRECISIONS
 from harness.catalog import Catalog
 from harness.catalog_table import listing, sheet
-from harness.catalog_table.listing import signed_percent
 from harness.cli import app
-from harness.description import Description, ModelFacts, Options, Subject, describe, ordered, subject_from_config
+from harness.description import Description, KnownModel, ModelFacts, Options, describe, model_from_config, ordered
 from harness.errors import InputError, MoebenchError
 from harness.meta_count import MetaCount
-from harness.quantities import MINUS, THIN
+from harness.quantities import THIN
 
 SUITES = Path(__file__).parent.parent / "suites"
 CATALOG = Catalog(SUITES)
@@ -126,13 +125,6 @@ def test_names_are_printed_as_text() -> None:
     assert "[red]moe[/red] \ufffd[31m[/]" in printed_sheet(named)
 
 
-@pytest.mark.parametrize(("fraction", "text"), [
-    (0.0123, "+1.2"), (-0.0123, f"{MINUS}1.2"), (0.0, "0.0"), (-0.0001, "0.0"), (0.361, "+36.1"),
-])
-def test_a_signed_percentage(fraction: float, text: str) -> None:
-    assert signed_percent(fraction) == text
-
-
 # The sheet -------------------------------------------------------------------------------------------------------
 
 
@@ -178,7 +170,7 @@ def test_the_sheet_of_a_model_that_is_not_counted() -> None:
 
 
 def test_the_sheet_of_a_tiny_configuration() -> None:
-    text = printed_sheet(describe(subject_from_config(TINY["llama"], "config.json", name="tiny")))
+    text = printed_sheet(describe(model_from_config(TINY["llama"], "config.json", name="tiny")))
     assert re.match(r"tiny\n[\d.]+ thousand parameters, and each token uses all of them$", text, re.MULTILINE)
 
 
@@ -188,12 +180,12 @@ def test_the_sheet_of_a_model_without_a_reader_says_what_was_not_told_apart() ->
         tied_embeddings=True, scope_note="", class_name="NewForCausalLM", library_version="transformers 5",
     )
     facts = ModelFacts(name="new", kind="moe")
-    text = printed_sheet(describe(Subject(facts, "config", None, counted=counted, precision="bfloat16")))
+    text = printed_sheet(describe(KnownModel(facts, "config", None, counted=counted, precision="bfloat16")))
     assert re.search(rf"routed experts +800{THIN}000 +80.0 +200{THIN}000 +50.0", text)
     assert re.search(rf"the rest, not told apart +150{THIN}000 +15.0 +150{THIN}000 +37.5", text)
     assert "bfloat16 (this one)" in text and "Costs" not in text and "no reader" in text
     unsure = counted.model_copy(update={"active": None, "routed_experts": None})
-    text = printed_sheet(describe(Subject(facts, "config", None, counted=unsure, precision="bfloat16")))
+    text = printed_sheet(describe(KnownModel(facts, "config", None, counted=unsure, precision="bfloat16")))
     assert "how many of them a token uses is not known" in text
     assert re.search(rf"input table +50{THIN}000 +5.00$", text, re.MULTILINE)
 

@@ -30,19 +30,19 @@ from harness.description import (
     SORT_KEYS,
     Description,
     Filter,
+    KnownModel,
     Options,
     Parameters,
-    Subject,
     checked_choice,
     describe,
     experts_text,
-    find_subject,
+    find_model,
     kind_words,
     meanings,
+    model_from_config,
     ordered,
     parse_parameters,
     stored_precision,
-    subject_from_config,
 )
 from harness.description.words import part_words
 from harness.errors import InputError
@@ -178,7 +178,7 @@ def test_the_context_is_4096_unless_the_model_supports_less() -> None:
     assert short.context_tokens == 2048 and "2048 tokens, the model's limit" in short.notes[0]
     assert described("mixtral-8x7b", context=32768).context_tokens == 32768
     config = {key: value for key, value in TINY["llama"].items() if key != "max_position_embeddings"}
-    endless = subject_from_config(config, "config.json", name="tiny")
+    endless = model_from_config(config, "config.json", name="tiny")
     longest = describe(endless, Options(context=10**9, batch=10**9, accelerator=device()))
     assert longest.context_tokens == 10**9 and Description.model_validate_json(longest.model_dump_json()) == longest
     with pytest.raises(InputError, match="at most"):
@@ -248,6 +248,14 @@ def test_an_encoder_decoder_keeps_the_source_beside_its_own_tokens() -> None:
     assert EVERYTHING["mixtral-8x7b"].bytes.kv_per_source_token is None
 
 
+def test_a_recurrent_state_says_in_which_precision_it_is_counted() -> None:
+    remark = "(16 bits); engines that keep it in float32 need 2 times as much"
+    for name in ("jamba-v0.1", "qwen3.5-27b"):
+        assert any(remark in note for note in EVERYTHING[name].notes)
+    wide = describe(CATALOG.load("jamba-v0.1"), Options(precision="float32"))
+    assert wide.bytes.state_per_sequence and not any("recurrent" in note for note in wide.notes)
+
+
 @pytest.mark.parametrize(("name", "words"), [
     ("gpt-oss-20b", "GQA 64/8 × 64, window 128, sinks"),
     ("llama-2-7b", "MHA 32 × 128"),
@@ -273,8 +281,8 @@ def test_every_kind_of_part_has_words() -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_every_structure_that_can_be_read_can_be_described(name: str) -> None:
-    subject = subject_from_config(TINY[name], "config.json", name=name)
-    one = describe(subject, Options(batch=3, accelerator=device()))
+    known = model_from_config(TINY[name], "config.json", name=name)
+    one = describe(known, Options(batch=3, accelerator=device()))
     assert one.architecture is not None and one.accelerator is not None and one.source == "config"
     assert one.published.total is None and one.deviation.total is None
     assert one.model.family == TINY[name]["model_type"]
@@ -328,7 +336,7 @@ def test_matrices_that_a_file_keeps_in_16_bits_are_remarked_upon() -> None:
 
 def test_an_unknown_precision_is_taken_for_bfloat16_and_said_so() -> None:
     config = {**TINY["llama"], "quantization_config": {"quant_method": "hqq"}}
-    one = describe(subject_from_config(config, "config.json", name="tiny"))
+    one = describe(model_from_config(config, "config.json", name="tiny"))
     assert one.precision == "bfloat16" and one.model.precision is None
     assert '"hqq"' in one.notes[0] and any("in bfloat16" in note for note in one.notes[1:])
 
@@ -386,12 +394,12 @@ COUNTED = MetaCount(
 )
 
 
-def without_reader(monkeypatch: pytest.MonkeyPatch, counted: MetaCount) -> Subject:
+def without_reader(monkeypatch: pytest.MonkeyPatch, counted: MetaCount) -> KnownModel:
     def fake(config: Mapping[str, object], where: str) -> MetaCount:
         return counted
 
     monkeypatch.setattr("harness.meta_count.count_on_meta_device", fake)
-    return subject_from_config({"model_type": "new", "dtype": "bfloat16"}, "config.json", name="new")
+    return model_from_config({"model_type": "new", "dtype": "bfloat16"}, "config.json", name="new")
 
 
 def test_a_structure_without_a_reader_has_parameters_and_no_flops(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,20 +436,20 @@ def write_config(folder: Path, config: Mapping[str, object]) -> Path:
 def test_a_model_is_found_by_name_file_folder_or_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_config(tmp_path / "mixtral-8x7b", {**TINY["olmoe"], "dtype": "float16"})
     monkeypatch.chdir(tmp_path)
-    assert find_subject("Mixtral-8x7B", CATALOG).source == "catalog"
+    assert find_model("Mixtral-8x7B", CATALOG).source == "catalog"
     for argument in (str(file), str(file.parent), "./mixtral-8x7b", "mixtral-8x7b/config.json"):
-        found = find_subject(argument, CATALOG)
+        found = find_model(argument, CATALOG)
         assert (found.source, found.facts.name, found.precision) == ("config", argument, "float16")
         assert found.architecture == architecture_from_config(TINY["olmoe"], "config.json")
-    known = find_subject("mistralai/mixtral-8x7b-v0.1", CATALOG)
+    known = find_model("mistralai/mixtral-8x7b-v0.1", CATALOG)
     assert known.facts.name == "mixtral-8x7b" and "of the catalog" in known.remarks[0]
 
 
 def test_another_repository_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "harness.description.subject.resolve_config", lambda name: (TINY["olmoe"], f"{name}/config.json")
+        "harness.description.known_model.resolve_config", lambda name: (TINY["olmoe"], f"{name}/config.json")
     )
-    one = describe(find_subject("some/body", CATALOG))
+    one = describe(find_model("some/body", CATALOG))
     assert (one.source, one.model.hf_repo, one.model.source) == ("hub", "some/body", "some/body/config.json")
 
 
@@ -457,7 +465,7 @@ def test_another_repository_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
 ])
 def test_what_is_not_there_is_said_with_the_nearest(argument: str, what: str) -> None:
     with pytest.raises(InputError) as raised:
-        find_subject(argument, CATALOG)
+        find_model(argument, CATALOG)
     assert what in str(raised.value)
 
 
@@ -466,7 +474,7 @@ def test_a_broken_file_does_not_hide_a_repository(tmp_path: Path) -> None:
     (tmp_path / "models" / "broken.yaml").write_text("{", encoding="utf-8")
     source = CATALOG.data_dir / "models" / "olmo-1b.yaml"
     (tmp_path / "models" / "olmo-1b.yaml").write_bytes(source.read_bytes())
-    assert find_subject("allenai/OLMo-1B-hf", Catalog(tmp_path)).facts.name == "olmo-1b"
+    assert find_model("allenai/OLMo-1B-hf", Catalog(tmp_path)).facts.name == "olmo-1b"
 
 
 # Choosing and ordering -------------------------------------------------------------------------------------------

@@ -4,7 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.quantities import MINUS, THIN, Scale, count_of, listed, margin, plain, scale_of, significant
+from harness.quantities import (
+    COUNT_WORDS,
+    MINUS,
+    THIN,
+    Scale,
+    count_of,
+    listed,
+    margin,
+    plain,
+    scale_of,
+    signed_percent,
+    significant,
+    with_unit,
+)
 
 
 @pytest.mark.parametrize(("value", "text"), [
@@ -57,8 +70,31 @@ def test_a_column_has_one_scale(unit: str, values: list[float], scale: Scale) ->
     assert scale_of(unit, values) == scale
 
 
+@pytest.mark.parametrize(("fraction", "text"), [
+    (0.0123, "+1.2"), (-0.0123, f"{MINUS}1.2"), (0.0, "0.0"), (-0.0001, "0.0"), (0.361, "+36.1"),
+])
+def test_a_signed_percentage(fraction: float, text: str) -> None:
+    assert signed_percent(fraction) == text
+
+
+@pytest.mark.parametrize(("unit", "value", "digits", "text"), [
+    ("bytes", 93.97e9, 3, "94.0 GB"),
+    ("parameters", 46_702_792_704.0, 4, "46.70 B"),
+    ("parameters", 512.0, 3, "512"),
+    ("seconds", 0.012, 3, "12.0 ms"),
+    ("1", 0.276, 3, "27.6 %"),
+])
+def test_one_value_with_its_unit(unit: str, value: float, digits: int, text: str) -> None:
+    assert with_unit(unit, value, digits) == text
+
+
+def test_every_unit_of_a_count_has_a_word() -> None:
+    assert {scale_of("parameters", [10.0**power]).unit for power in range(16)} == set(COUNT_WORDS)
+
+
 def test_words() -> None:
     assert [count_of(n, "model") for n in (0, 1, 2)] == ["no models", "1 model", "2 models"]
+    assert count_of(4096, "token") == f"4{THIN}096 tokens"
     assert [listed(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.catalog import LMSYS_DATE, QUALITY_WORDS
 from harness.description import (
     DEFAULT_CONTEXT_TOKENS,
     Description,
@@ -15,17 +16,14 @@ from harness.description import (
     kind_words,
     total_of,
 )
-from harness.quantities import MINUS, count_of, grouped, plain, significant
+from harness.quantities import count_of, grouped, plain, signed_percent, significant
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-LMSYS_DATE = "2024-11-04"
-"""The day of the arena's table."""
-
 RECALLED, PUBLISHED, SHORTER = "*", "\u2020", "\u2021"
 _LEGEND = {
-    RECALLED: "from memory, not checked against a source",
+    RECALLED: QUALITY_WORDS["recalled"],
     PUBLISHED: "published, not counted: the structure was never published in full",
     SHORTER: "at the model's own context limit, which is shorter",
 }
@@ -98,12 +96,6 @@ def _rank(described: Description) -> _Cell:
         return _Cell("none")
     rank = arena_rank(described)
     return _Cell("" if rank is None else str(rank))
-
-
-def signed_percent(fraction: float) -> str:
-    """0.0123 as "+1.2", with a true minus, and "0.0" without a sign."""
-    text = f"{100 * fraction:+.1f}".replace("-", MINUS)
-    return text if text[1:] != "0.0" else "0.0"
 
 
 _COLUMNS = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.catalog_table.listing import LMSYS_DATE, signed_percent
-from harness.description import Description, Layers, OnAccelerator, Parameters, meanings
-from harness.quantities import count_of, grouped, plain, scale_of, significant
+from harness.catalog import LMSYS_DATE, QUALITY_WORDS
+from harness.description import Description, Layers, OnAccelerator, Parameters, meanings, share_of
+from harness.quantities import COUNT_WORDS, count_of, grouped, plain, scale_of, signed_percent, significant
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,12 +29,7 @@ _CONVENTIONS = {
     "without_input_embedding": "without the input table",
     "non_embedding": "without input table and output head",
 }
-_SIZES = {"": "", "k": " thousand", "M": " million", "B": " billion", "T": " trillion"}
 _BOUNDS = {"compute": "arithmetic", "memory": "reading"}
-_QUALITY = {
-    "verbatim-config": "copied from its configuration", "model-card": "from its authors", "paper": "from the paper",
-    "third-party": "from third parties", "recalled": "from memory, not checked",
-}
 
 
 def sheet(described: Description) -> Iterator[Table | Text]:
@@ -120,11 +115,8 @@ def _quantities(rows: list[tuple[str, float | None, str]]) -> Table:
 
 
 def _percent(part: float, whole: float | None) -> str:
-    return significant(100 * part / whole) if whole else ""
-
-
-def _tokens(number: int) -> str:
-    return f"{grouped(number, 0)} token{'s' if number != 1 else ''}"
+    share = share_of(part, whole)
+    return "" if share is None else significant(100 * share)
 
 
 # The parts of the sheet ------------------------------------------------------------------------------------------
@@ -143,7 +135,7 @@ def _headline(described: Description) -> str:
     if total is None:
         return "not counted; see the published figures and the notes below"
     scale = scale_of("parameters", [total])
-    size = _SIZES[scale.unit]
+    size = COUNT_WORDS[scale.unit]
     whole = f"{significant(total / scale.divisor)}{size} parameters"
     if active is None:
         return f"{whole}; how many of them a token uses is not known"
@@ -159,7 +151,7 @@ def _fact_rows(described: Description) -> Iterator[tuple[str, str]]:
     yield "weights", ", ".join(filter(None, (facts.hf_repo, facts.status, "gated" if facts.gated else "")))
     yield "released", _with_quality(facts.released, facts.released_source_quality)
     yield "licence", _with_quality(facts.license, facts.license_source_quality)
-    yield "context", _tokens(facts.context_length) if facts.context_length else ""
+    yield "context", count_of(facts.context_length, "token") if facts.context_length else ""
     if shape is not None:
         stacks = f", of which {shape.encoder_layers} in the encoder" if shape.encoder_layers else ""
         yield "layers", f"{shape.layers}{stacks}, hidden size {grouped(shape.hidden_size, 0)}"
@@ -173,7 +165,7 @@ def _fact_rows(described: Description) -> Iterator[tuple[str, str]]:
             (facts.stated.experts_per_token, "of them a token"),
         )
         known = ", ".join(f"{value} {what}" for value, what in stated if value is not None)
-        yield "stated", f"{known} ({_QUALITY[facts.stated.source_quality]})" if known else ""
+        yield "stated", f"{known} ({QUALITY_WORDS[facts.stated.source_quality]})" if known else ""
     yield "structure", _with_quality(facts.source, facts.source_quality)
     ranks = facts.lmsys_2024_11_04
     if ranks == "unranked":
@@ -186,11 +178,11 @@ def _fact_rows(described: Description) -> Iterator[tuple[str, str]]:
 
 
 def _layers(parts: tuple[Layers, ...]) -> str:
-    return "\n".join(f"{one.layers} layer{'s' if one.layers != 1 else ''}: {one.what}" for one in parts)
+    return "\n".join(f"{count_of(one.layers, 'layer')}: {one.what}" for one in parts)
 
 
 def _with_quality(text: str | None, quality: str | None) -> str:
-    return "" if text is None else text + (f" ({_QUALITY[quality]})" if quality else "")
+    return "" if text is None else text + (f" ({QUALITY_WORDS[quality]})" if quality else "")
 
 
 def _parameters(described: Description) -> Iterator[Table | Text]:
@@ -228,7 +220,7 @@ def _component_rows(counted: Parameters) -> Iterator[tuple[str, int, int | None]
 
 
 def _costs(described: Description) -> Iterator[Table | Text]:
-    flops, size, context = described.flops_per_token, described.bytes, _tokens(described.context_tokens)
+    flops, size, context = described.flops_per_token, described.bytes, count_of(described.context_tokens, "token")
     seq2seq = described.architecture is not None and described.architecture.encoder_layers
     prefill = f"arithmetic of a token of the prompt, mean of {context}"
     if seq2seq:
@@ -310,7 +302,7 @@ def _published(described: Description) -> Iterator[Table | Text]:
 
 def _accelerator(described: Description, device: OnAccelerator) -> Iterator[Table | Text]:
     gigabytes = f"{device.memory_bytes / 1e9:g}"
-    what = f"{count_of(described.batch, 'sequence')} of {_tokens(described.context_tokens)}"
+    what = f"{count_of(described.batch, 'sequence')} of {count_of(described.context_tokens, 'token')}"
     yield _heading(f"On {device.title}, {gigabytes} GB")
     devices = (
         f"{device.devices_needed}: the fewest that hold weights, KV cache and state of {what} in "
@@ -340,5 +332,5 @@ def _price(device: OnAccelerator) -> str:
         return "none is known"
     one, together = device.price_usd_per_hour, device.price_usd_per_hour_of_all
     all_of_them = f", {together:.2f} for all" if device.devices_needed > 1 else ""
-    quality = _QUALITY.get(device.price_quality or "", device.price_quality)
+    quality = QUALITY_WORDS.get(device.price_quality or "", device.price_quality)
     return f"{one:.2f} USD an hour{all_of_them} ({device.price_source}, read {device.price_read_on}, {quality})"

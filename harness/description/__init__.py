@@ -1,6 +1,7 @@
 """A model in numbers: parameters, arithmetic, memory, experts, and what an accelerator allows. Pure functions."""
 
 from harness.description.build import DEFAULT_CONTEXT_TOKENS, USABLE_FRACTION, Options, compute_precision, describe
+from harness.description.known_model import KnownModel, find_model, model_from_catalog, model_from_config
 from harness.description.select import (
     SORT_KEYS,
     Filter,
@@ -10,12 +11,12 @@ from harness.description.select import (
     checked_choice,
     ordered,
     parse_parameters,
+    share_of,
     total_of,
 )
 from harness.description.stored import stored_precision
-from harness.description.subject import Subject, find_subject, subject_from_config, subject_of
 from harness.description.values import Description, Experts, Layers, ModelFacts, OnAccelerator, Parameters
-from harness.description.words import experts_text, kind_words, meanings
+from harness.description.words import experts_text, experts_words, kind_words, meanings
 
 __all__ = [
     "DEFAULT_CONTEXT_TOKENS",
@@ -24,12 +25,12 @@ __all__ = [
     "Description",
     "Experts",
     "Filter",
+    "KnownModel",
     "Layers",
     "ModelFacts",
     "OnAccelerator",
     "Options",
     "Parameters",
-    "Subject",
     "active_of",
     "active_share",
     "arena_rank",
@@ -37,13 +38,15 @@ __all__ = [
     "compute_precision",
     "describe",
     "experts_text",
-    "find_subject",
+    "experts_words",
+    "find_model",
     "kind_words",
     "meanings",
+    "model_from_catalog",
+    "model_from_config",
     "ordered",
     "parse_parameters",
+    "share_of",
     "stored_precision",
-    "subject_from_config",
-    "subject_of",
     "total_of",
 ]

@@ -28,8 +28,8 @@ from harness.accounting import (
     weight_bytes,
 )
 from harness.architecture import Architecture, MixtureOfAttention
-from harness.catalog import CatalogModel
-from harness.description.subject import Subject, subject_of
+from harness.catalog import CatalogModel, relative_deviation
+from harness.description.known_model import KnownModel, model_from_catalog
 from harness.description.values import (
     Bytes,
     Ceiling,
@@ -50,6 +50,7 @@ FALLBACK_PRECISION = "bfloat16"
 USABLE_FRACTION = 0.9
 MAX_TOKENS = MAX_SEQUENCES = 10**9
 """Beyond any use, and below where sums of floating-point numbers overflow."""
+_FLOAT32_BYTES = 4
 
 _NEVER_PUBLISHED = "its structure was never published in full, so nothing is counted; published figures are not checked"
 _NO_READER = (
@@ -86,28 +87,28 @@ class _Case:
     every_precision: bool
 
 
-def describe(model: CatalogModel | Subject, options: Options | None = None) -> Description:
+def describe(model: CatalogModel | KnownModel, options: Options | None = None) -> Description:
     """The model in numbers. Raises InputError naming the option that is wrong, and as `CatalogModel.architecture` does.
 
     Sources of the formulas: those of `harness.accounting`.
     """
-    subject = subject_of(model) if isinstance(model, CatalogModel) else model
+    known = model_from_catalog(model) if isinstance(model, CatalogModel) else model
     options = options or Options()
-    notes = list(subject.remarks)
+    notes = list(known.remarks)
     _check_range(options.batch, MAX_SEQUENCES, "sequence", "--batch")
-    context = _context(subject, options, notes)
-    precision = _precision(subject, options, notes)
+    context = _context(known, options, notes)
+    precision = _precision(known, options, notes)
     case = None
-    if subject.architecture is not None:
+    if known.architecture is not None:
         stored = PRECISIONS[precision or FALLBACK_PRECISION]
-        case = _Case(subject.architecture, context, options.batch, stored, options.every_precision)
-    _remark(subject, case, notes)
+        case = _Case(known.architecture, context, options.batch, stored, options.every_precision)
+    _remark(known, case, notes)
     accelerator = _on_accelerator(case, options, notes)
-    parameters = _parameters(subject)
+    parameters = _parameters(known)
     return Description(
-        name=subject.facts.name,
-        source=subject.source,
-        model=subject.facts,
+        name=known.facts.name,
+        source=known.source,
+        model=known.facts,
         architecture=None if case is None else shape_of(case.architecture),
         context_tokens=context,
         batch=options.batch,
@@ -116,10 +117,10 @@ def describe(model: CatalogModel | Subject, options: Options | None = None) -> D
         flops_per_token=FlopsPerToken() if case is None else _flops(case),
         bytes=_uncounted_bytes(parameters.total, precision) if case is None else _bytes(case),
         experts=None if case is None else _experts(case),
-        published=subject.published,
-        deviation=_deviation(subject, parameters),
+        published=known.published,
+        deviation=_deviation(known, parameters),
         accelerator=accelerator,
-        not_counted=None if case else _NO_READER if subject.counted else _NEVER_PUBLISHED,
+        not_counted=None if case else _NO_READER if known.counted else _NEVER_PUBLISHED,
         notes=tuple(notes),
     )
 
@@ -127,15 +128,15 @@ def describe(model: CatalogModel | Subject, options: Options | None = None) -> D
 # What the options mean -------------------------------------------------------------------------------------------
 
 
-def context_limit(subject: Subject) -> int | None:
+def context_limit(known: KnownModel) -> int | None:
     """The longest context that the authors support, else that of the configuration; None where neither is known."""
-    if subject.facts.context_length is not None:
-        return subject.facts.context_length
-    return subject.architecture.max_context if subject.architecture is not None else None
+    if known.facts.context_length is not None:
+        return known.facts.context_length
+    return known.architecture.max_context if known.architecture is not None else None
 
 
-def _context(subject: Subject, options: Options, notes: list[str]) -> int:
-    limit = context_limit(subject)
+def _context(known: KnownModel, options: Options, notes: list[str]) -> int:
+    limit = context_limit(known)
     if options.context is None:
         if limit is not None and limit < DEFAULT_CONTEXT_TOKENS:
             notes.append(f"at a context of {limit} tokens, the model's limit; the default is {DEFAULT_CONTEXT_TOKENS}")
@@ -144,7 +145,7 @@ def _context(subject: Subject, options: Options, notes: list[str]) -> int:
     _check_range(options.context, MAX_TOKENS, "token", "--context")
     if limit is not None and options.context > limit:
         raise InputError(
-            f"{options.context} tokens are more than {subject.facts.name} supports", where="--context",
+            f"{options.context} tokens are more than {known.facts.name} supports", where="--context",
             hint=f"it supports {limit}",
         )
     return options.context
@@ -157,21 +158,29 @@ def _check_range(value: int, largest: int, thing: str, where: str) -> None:
         raise InputError(f"must be at most {largest} {thing}s", where=where)
 
 
-def _precision(subject: Subject, options: Options, notes: list[str]) -> str | None:
+def _precision(known: KnownModel, options: Options, notes: list[str]) -> str | None:
     if options.precision is not None:
         return find_precision(options.precision)
-    if subject.precision is not None or (subject.architecture is None and subject.counted is None):
-        return subject.precision
+    if known.precision is not None or (known.architecture is None and known.counted is None):
+        return known.precision
     notes.append(f"the checkpoint's precision is not known: bytes are those in {FALLBACK_PRECISION}")
     return FALLBACK_PRECISION
 
 
-def _remark(subject: Subject, case: _Case | None, notes: list[str]) -> None:
-    if subject.counted is not None:
-        counted = subject.counted
+def _remark(known: KnownModel, case: _Case | None, notes: list[str]) -> None:
+    if known.counted is not None:
+        counted = known.counted
         notes.append(f"counted on {counted.class_name} of {counted.library_version}; active: {counted.active_note}")
         notes += [counted.scope_note] if counted.scope_note else []
-    if case is not None and case.architecture.encoder is not None:
+    if case is None:
+        return
+    element = case.precision.bytes_per_cache_element
+    if element < _FLOAT32_BYTES and state_bytes(case.architecture, element) > 0:
+        notes.append(
+            f"the state of the recurrent layers is counted in the precision of the cache ({8 * element:g} bits); "
+            f"engines that keep it in float32 need {_FLOAT32_BYTES / element:g} times as much for it"
+        )
+    if case.architecture.encoder is not None:
         notes.append(
             f"an encoder-decoder model: prefill encodes a source of {case.context} tokens, and a decoded token sees "
             f"{case.context} of its own and {case.context} of the source"
@@ -186,14 +195,14 @@ def _exact(value: float) -> Number:
     return int(value) if float(value).is_integer() else value
 
 
-def _parameters(subject: Subject) -> Parameters:
-    if subject.architecture is not None:
-        count = count_parameters(subject.architecture)
+def _parameters(known: KnownModel) -> Parameters:
+    if known.architecture is not None:
+        count = count_parameters(known.architecture)
         return Parameters(
             total=count.total, active=count.active, active_non_embedding=count.active_non_embedding,
             active_without_input_embedding=count.active_without_input_embedding, **count.model_dump(),
         )
-    counted = subject.counted
+    counted = known.counted
     if counted is None:
         return Parameters()
     used = None
@@ -266,14 +275,11 @@ def _distinct(key: tuple[str, int, int, int, int, int], layers: int, batch: int)
     )
 
 
-def _deviation(subject: Subject, parameters: Parameters) -> Deviation:
-    def relative(counted: int | None, published: int | None) -> float | None:
-        return None if counted is None or published is None else (counted - published) / published
-
+def _deviation(known: KnownModel, parameters: Parameters) -> Deviation:
     return Deviation(
-        total=relative(parameters.total, subject.published.total),
-        active=relative(parameters.active, subject.published.active),
-        explanation=subject.explanation,
+        total=relative_deviation(parameters.total, known.published.total),
+        active=relative_deviation(parameters.active, known.published.active),
+        explanation=known.explanation,
     )
 
 

@@ -85,8 +85,12 @@ def active_of(described: Description) -> int | None:
 
 def active_share(described: Description) -> float | None:
     """Active over total parameters, from 0 to 1; None where either is not known."""
-    total, active = total_of(described), active_of(described)
-    return active / total if total and active else None
+    return share_of(active_of(described), total_of(described))
+
+
+def share_of(part: float | None, whole: float | None) -> float | None:
+    """`part` of `whole`, from 0 to 1; None where either is not known, or the whole is nothing."""
+    return None if part is None or not whole else part / whole
 
 
 def arena_rank(described: Description) -> int | None:

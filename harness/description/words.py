@@ -125,7 +125,7 @@ def _dense(part: DenseFeedForward) -> str:
 
 @part_words.register
 def _moe(part: MoeFeedForward) -> str:
-    return f"{experts_words(part.experts, part.experts_per_token, shared_experts(part))}, width {part.width}"
+    return f"{experts_words(part)}, width {part.width}"
 
 
 def shared_experts(part: MoeFeedForward) -> int:
@@ -137,8 +137,12 @@ def shared_experts(part: MoeFeedForward) -> int:
     return count if alike and not rest else 1
 
 
-def experts_words(experts: int, per_token: int, shared: int) -> str:
-    """`64 × top-8 + 1 shared`."""
+def experts_words(part: MoeFeedForward) -> str:
+    """The experts of a feed-forward: `64 × top-8 + 1 shared`."""
+    return _experts_words(part.experts, part.experts_per_token, shared_experts(part))
+
+
+def _experts_words(experts: int, per_token: int, shared: int) -> str:
     return f"{experts} × top-{per_token}" + (f" + {shared} shared" if shared else "")
 
 
@@ -148,10 +152,10 @@ def experts_text(described: Description) -> str:
     Where the structure was not counted, the experts that are stated.
     """
     kinds = [kind for kind in described.kinds_of_experts if kind.part == "feed_forward"]
-    words = dict.fromkeys(experts_words(kind.experts, kind.per_token, kind.shared) for kind in kinds)
+    words = dict.fromkeys(_experts_words(kind.experts, kind.per_token, kind.shared) for kind in kinds)
     stated = described.model.stated
     if not words and stated is not None and stated.experts is not None and stated.experts_per_token is not None:
-        return experts_words(stated.experts, stated.experts_per_token, 0)
+        return _experts_words(stated.experts, stated.experts_per_token, 0)
     return " / ".join(words)
 
 

@@ -23,7 +23,7 @@ _UNPUBLISHED = Published(total=None, active=None, active_convention=None, source
 
 
 @dataclass(frozen=True)
-class Subject:
+class KnownModel:
     """A model with what is known of it.
 
     Without an `architecture` either `counted` has the parameters of a model that was built without memory, or nothing
@@ -40,9 +40,9 @@ class Subject:
     remarks: tuple[str, ...] = ()
 
 
-def subject_of(model: CatalogModel) -> Subject:
+def model_from_catalog(model: CatalogModel) -> KnownModel:
     """A model of the catalog. Raises as `CatalogModel.architecture` does."""
-    return Subject(
+    return KnownModel(
         facts=ModelFacts(**{key: getattr(model, key) for key in _FACTS}),
         source="catalog",
         architecture=model.architecture,
@@ -52,16 +52,16 @@ def subject_of(model: CatalogModel) -> Subject:
     )
 
 
-def find_subject(argument: str, catalog: Catalog) -> Subject:
+def find_model(argument: str, catalog: Catalog) -> KnownModel:
     """The model that `argument` names: one of the catalog, a config.json or checkpoint folder, or a hub's owner/name.
 
     A name of the catalog wins over a file of that name (./name is always a path), a file over a repository, and a
     repository that the catalog knows is not asked for. Raises InputError where there is none, with the nearest names of
-    the catalog for what looks like one, and as `subject_from_config` does.
+    the catalog for what looks like one, and as `model_from_config` does.
     """
     names = {name.casefold(): name for name in catalog.names()}
     if argument.casefold() in names:
-        return subject_of(catalog.load(names[argument.casefold()]))
+        return model_from_catalog(catalog.load(names[argument.casefold()]))
     is_path = _exists(argument) or argument.startswith((".", "~", "/")) or argument.endswith(".json")
     if "/" not in argument and not is_path:
         hint = f"{nearest(argument.casefold(), names)} (a path to a config.json and a hub's owner/name work too)"
@@ -69,9 +69,9 @@ def find_subject(argument: str, catalog: Catalog) -> Subject:
     known = None if is_path else _in_catalog(argument, catalog)
     if known is not None:
         remark = f"{argument} is {known.name} of the catalog, whose configuration is taken"
-        return replace(subject_of(known), remarks=(remark,))
+        return replace(model_from_catalog(known), remarks=(remark,))
     config, where = resolve_config(argument)
-    return subject_from_config(config, where, name=argument, hub=not is_path)
+    return model_from_config(config, where, name=argument, hub=not is_path)
 
 
 def _exists(argument: str) -> bool:
@@ -92,9 +92,9 @@ def _in_catalog(repository: str, catalog: Catalog) -> CatalogModel | None:
     return None
 
 
-def subject_from_config(
+def model_from_config(
     config: Mapping[str, object], where: str, *, name: str, hub: bool = False
-) -> Subject:
+) -> KnownModel:
     """A structure that a config.json describes; `where` is the file, for messages. `hub`: `name` is a repository's.
 
     Where no reader knows the structure, its parameters are counted on a model that transformers builds without memory.
@@ -114,7 +114,7 @@ def subject_from_config(
         name=name, hf_repo=name if hub else None, family=family if isinstance(family, str) else None, kind=kind,
         context_length=None, precision=precision, source=where,
     )
-    return Subject(
+    return KnownModel(
         facts=facts, source="hub" if hub else "config", architecture=architecture, counted=counted,
         precision=precision, remarks=(remark,) if remark else (),
     )
