@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.catalog import EXPLAINED_ABOVE, CatalogModel
-from harness.description import DEFAULT_CONTEXT_TOKENS, Description
+from harness.catalog import EXPLAINED_ABOVE, LMSYS_DATE, CatalogModel
+from harness.description import DEFAULT_CONTEXT_TOKENS, Description, share_of
 from harness.leaderboard import ColumnGroup
 from harness.pages import Column, Mark, Value
-from harness.quantities import MINUS, Scale, grouped, scale_of, significant
+from harness.quantities import Scale, grouped, scale_of, signed_percent, significant
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,8 @@ REFERENCE_ACCELERATOR = "h100-sxm"
 REFERENCE_BATCH = 32
 """What the columns of the last group are reckoned for, at the default context."""
 
-_DEVICE = f"Decoding on H100 SXM, {REFERENCE_BATCH} sequences"
-
-
-def _share(part: int | None, whole: int | None) -> float | None:
-    return part / whole if part and whole else None
+_ON_REFERENCE = "Decoding"
+"""Heads the columns that are reckoned so; the page adds the accelerator's title."""
 
 
 def _cost_floor(numbers: Description) -> float | None:
@@ -73,7 +70,7 @@ COLUMNS = (
           _of(lambda d: d.parameters.active),
           "Every parameter that a token touches, tables included, by one convention for all"),
     Spec("share", "Share", "Parameters", "1",
-          _of(lambda d: _share(d.parameters.active, d.parameters.total)),
+          _of(lambda d: share_of(d.parameters.active, d.parameters.total)),
           "Active by total parameters"),
     Spec("active_non_embedding", "Active, no tables", "Parameters", "parameters",
           _of(lambda d: d.parameters.active_non_embedding),
@@ -91,14 +88,14 @@ COLUMNS = (
     Spec("state", "State", "Costs", "bytes",
           _of(lambda d: d.bytes.state_per_sequence or None),
           "Recurrent state of one sequence, which does not grow", hidden=True),
-    Spec("devices", "Needed", _DEVICE, "",
+    Spec("devices", "Needed", _ON_REFERENCE, "",
           _of(lambda d: d.accelerator.devices_needed if d.accelerator else None),
           "The smallest number that holds the weights and the cache of all sequences, with a tenth left free",
           exact=True),
-    Spec("ceiling", "Ceiling", _DEVICE, "tokens per second",
+    Spec("ceiling", "Ceiling", _ON_REFERENCE, "tokens per second",
           _of(lambda d: d.accelerator.decode.tokens_per_s if d.accelerator else None),
           "Decoded tokens a second of all sequences together that those accelerators cannot exceed (roofline)"),
-    Spec("cost", "Cost floor", _DEVICE, "USD/M tokens", _of(_cost_floor),
+    Spec("cost", "Cost floor", _ON_REFERENCE, "USD/M tokens", _of(_cost_floor),
           "Price of those accelerators for a million decoded tokens at the ceiling; real engines cost more"),
 )
 
@@ -106,15 +103,18 @@ COLUMNS = (
 # Heads -----------------------------------------------------------------------------------------------------------
 
 
-def scale_for_column(spec: Spec, entries: Sequence[Entry]) -> Scale:
-    """One scale for all models."""
-    found = (spec.value(entry) for entry in entries)
-    return scale_of(spec.unit, [value * spec.factor for value in found if value is not None])
+def scales_of_catalog(entries: Sequence[Entry]) -> dict[str, Scale]:
+    """The scales of COLUMNS by key, each one for all models, and "total" for all parameters, counted and published."""
+    scales = {"total": scale_of("parameters", [total for entry in entries if (total := entry.total)])}
+    for spec in COLUMNS:
+        found = (spec.value(entry) for entry in entries)
+        scales[spec.key] = scale_of(spec.unit, [value * spec.factor for value in found if value is not None])
+    return scales
 
 
-def columns_of_catalog(entries: Sequence[Entry], scales: Mapping[str, Scale]) -> tuple[Column, ...]:
-    """The heads of all columns; `scales` are those of COLUMNS by key."""
-    total_unit = total_scale(entries).unit
+def columns_of_catalog(scales: Mapping[str, Scale]) -> tuple[Column, ...]:
+    """The heads of all columns, with their `scales_of_catalog`."""
+    total_unit = scales["total"].unit
     numeric = []
     heading = "Parameters"
     for spec in COLUMNS:
@@ -134,26 +134,22 @@ def columns_of_catalog(entries: Sequence[Entry], scales: Mapping[str, Scale]) ->
         Column("Released", "", "", "Month of publication", "text first-of-group", True),
         Column("Context", "tokens", "", "The context that the authors support", "numeric"),
         Column("Licence", "", "", "", "text"),
-        Column("Arena rank", "", "", "LMSYS Chatbot Arena of 2024-11-04, all prompts", "numeric"),
+        Column("Arena rank", "", "", f"LMSYS Chatbot Arena of {LMSYS_DATE}, all prompts", "numeric"),
         Column("Family", "", "", "", "text later"),
         Column("Layers", "", "", "Of all stacks", "numeric later"),
         Column("Checkpoint", "", "", "The precision that is published", "text later"),
     )
 
 
-def catalog_column_groups() -> tuple[ColumnGroup, ...]:
-    """The headings over the columns, hidden ones included."""
+def catalog_column_groups(accelerator: str) -> tuple[ColumnGroup, ...]:
+    """The headings over the columns, hidden ones included; `accelerator` is the reference's title."""
     spans = {"Parameters": 1}
     for spec in COLUMNS:
         spans[spec.heading] = spans.get(spec.heading, 0) + 1
-    counted = tuple(ColumnGroup(title, span) for title, span in spans.items())
+    titles = {_ON_REFERENCE: f"{_ON_REFERENCE} on {accelerator}, {REFERENCE_BATCH} sequences"}
+    counted = tuple(ColumnGroup(titles.get(heading, heading), span) for heading, span in spans.items())
     published, about = ColumnGroup("Published", 4), ColumnGroup("About", 7)
     return (ColumnGroup("", 1, "frozen"), ColumnGroup("", 1), *counted, published, about)
-
-
-def total_scale(entries: Sequence[Entry]) -> Scale:
-    """The scale of total parameters, counted and published."""
-    return scale_of("parameters", [total for entry in entries if (total := entry.total)])
 
 
 # Values ----------------------------------------------------------------------------------------------------------
@@ -175,4 +171,4 @@ def deviation(value: float | None, explanation: str | None) -> Value:
         return Value("\u2013", order="")
     large = abs(value) > EXPLAINED_ABOVE and explanation
     marks = (Mark("note", "why", explanation or ""),) if large else ()
-    return Value(f"{100 * value:+.1f}".replace("-", MINUS), order=repr(value), marks=marks)
+    return Value(signed_percent(value), order=repr(value), marks=marks)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.accelerators import AcceleratorSpec
-from harness.catalog import EXPLAINED_ABOVE, CatalogModel
+from harness.catalog import EXPLAINED_ABOVE, LMSYS_DATE, QUALITY_WORDS, CatalogModel
 from harness.catalog_columns import (
     COLUMNS,
     REFERENCE_ACCELERATOR,
@@ -18,8 +18,7 @@ from harness.catalog_columns import (
     columns_of_catalog,
     deviation,
     number,
-    scale_for_column,
-    total_scale,
+    scales_of_catalog,
 )
 from harness.description import DEFAULT_CONTEXT_TOKENS, Options, describe
 from harness.description.words import kind_words
@@ -27,7 +26,7 @@ from harness.errors import InputError
 from harness.figures import plotly_text
 from harness.leaderboard import ColumnGroup
 from harness.pages import Column, Mark, Page, Table, TableRow, Value
-from harness.quantities import Scale, count_of, plain, scale_of, significant
+from harness.quantities import Scale, count_of, plain, significant, with_unit
 
 _SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
 """Active shares that the scatter plot draws as lines."""
@@ -45,6 +44,8 @@ class CatalogRow:
     marks: tuple[Mark, ...]
     total: str
     total_order: str
+    total_marks: tuple[Mark, ...]
+    """Where the structure that was counted is known from memory or from third parties only."""
     active_width: str
     rest_width: str
     uncounted: Mark
@@ -74,6 +75,29 @@ _AXIS_TITLES = {
     "active": "Active parameters", "kv": "KV cache per 1000 tokens", "decode_flops": "FLOPs per decoded token",
 }
 _PLOTTED = ("active", "decode_flops", "weights", "kv")
+_CONDITIONS = (
+    "Parameters are counted from each model's configuration, by one convention: all that a token touches is active. "
+    f"FLOPs per token are those of decoding at {DEFAULT_CONTEXT_TOKENS} tokens of context, weights those of the "
+    "published checkpoint. The cache is in 16 bits, or 32 where the checkpoint is in float32."
+)
+_CAPTION = (
+    "Lines join equal shares of active parameters; open marks are models of which only published figures are known. "
+    "Both axes are logarithmic."
+)
+_LEGEND = (
+    "The solid part of a bar is active. The marks recalled and third-party say how well a fact is known; at a counted "
+    "total, how well the structure is. Arena ranks are those of the LMSYS Chatbot Arena of "
+    f"{LMSYS_DATE}, of all prompts."
+)
+_DEVIATIONS_NOTE = (
+    f"Every difference above {100 * EXPLAINED_ABOVE:.0f} % has a reason. Most are conventions: whether tables count as "
+    "active, whether a tower beside the text model does."
+)
+_ACCELERATORS_NOTE = (
+    "Dense peaks in the precision of the products (vendors often print twice as much, with 2:4 sparsity), and the "
+    "memory bandwidth. FLOPs per byte say from which arithmetic intensity the products bind. Prices are one cloud's "
+    "list prices, to be replaced by yours."
+)
 
 
 def catalog_page(models: Iterable[CatalogModel], accelerators: Sequence[AcceleratorSpec]) -> CatalogPage:
@@ -81,41 +105,26 @@ def catalog_page(models: Iterable[CatalogModel], accelerators: Sequence[Accelera
     reference = next((one for one in accelerators if one.name == REFERENCE_ACCELERATOR), None)
     if reference is None:
         raise InputError(f"no accelerator {REFERENCE_ACCELERATOR!r}, for which the catalog page reckons costs")
-    options = Options(batch=REFERENCE_BATCH, accelerator=reference)
+    options = Options(batch=REFERENCE_BATCH, accelerator=reference, every_precision=False)
     entries = [Entry(model, describe(model, options)) for model in models]
     entries.sort(key=lambda entry: (-(entry.total or entry.model.published.total or 0), entry.model.name))
-    scales = {spec.key: scale_for_column(spec, entries) for spec in COLUMNS}
+    scales = scales_of_catalog(entries)
     return CatalogPage(
         path="catalog.html",
         template="catalog.html",
         title="Catalog",
         facts=_facts(entries),
         lead=_lead(entries),
-        conditions=(
-            "Parameters are counted from each model's configuration, by one convention: all that a token touches is "
-            f"active. FLOPs per token are those of decoding at {DEFAULT_CONTEXT_TOKENS} tokens of context, weights "
-            "those of the published checkpoint. The cache is in 16 bits, or 32 where the checkpoint is in float32."
-        ),
-        caption="Lines join equal shares of active parameters; open marks are models of which only published figures "
-                "are known. Both axes are logarithmic.",
+        conditions=_CONDITIONS,
+        caption=_CAPTION,
         scatter=_scatter(entries, scales),
-        column_groups=catalog_column_groups(),
-        columns=columns_of_catalog(entries, scales),
-        rows=tuple(_row(entry, entries, scales) for entry in entries),
-        legend=(
-            "The solid part of a bar is active. The marks recalled and third-party say how well a fact is known. Arena "
-            "ranks are those of the LMSYS Chatbot Arena of 4 November 2024, of all prompts."
-        ),
-        deviations_note=(
-            f"Every difference above {100 * EXPLAINED_ABOVE:.0f} % has a reason. Most are conventions: whether tables "
-            "count as active, whether a tower beside the text model does."
-        ),
+        column_groups=catalog_column_groups(reference.title),
+        columns=columns_of_catalog(scales),
+        rows=tuple(_row(entry, scales) for entry in entries),
+        legend=_LEGEND,
+        deviations_note=_DEVIATIONS_NOTE,
         deviations=_deviations(entries),
-        accelerators_note=(
-            "Dense peaks in the precision of the products (vendors often print twice as much, with 2:4 sparsity), and "
-            "the memory bandwidth. FLOPs per byte say from which arithmetic intensity the products bind. Prices are "
-            "one cloud's list prices, to be replaced by yours."
-        ),
+        accelerators_note=_ACCELERATORS_NOTE,
         accelerators=_accelerators(accelerators),
     )
 
@@ -129,7 +138,7 @@ def _facts(entries: Sequence[Entry]) -> tuple[str, ...]:
     return (
         count_of(len(entries), "model"),
         f"{sparse} sparse, {len(entries) - sparse} dense",
-        f"{counted} counted to the parameter",
+        f"{counted} counted from their structure",
         f"{len(entries) - counted} with published figures only",
     )
 
@@ -153,8 +162,9 @@ def _lead(entries: Sequence[Entry]) -> str:
 # The table -------------------------------------------------------------------------------------------------------
 
 
-def _row(entry: Entry, entries: Sequence[Entry], scales: Mapping[str, Scale]) -> CatalogRow:
-    model, total, scale = entry.model, entry.total, total_scale(entries)
+def _row(entry: Entry, scales: Mapping[str, Scale]) -> CatalogRow:
+    model, total, scale = entry.model, entry.total, scales["total"]
+    rests_on = _quality_mark(model.source_quality, "structure, on which the count rests,", model.source)
     active = entry.numbers.parameters.active
     share = 100.0 if not total or active is None else 100.0 * active / total
     text = kind_words(entry.numbers)
@@ -168,10 +178,11 @@ def _row(entry: Entry, entries: Sequence[Entry], scales: Mapping[str, Scale]) ->
         marks=() if model.status == "released" else (Mark("plain", model.status, _status_reason(model)),),
         total="" if total is None else significant(total / scale.divisor),
         total_order=str(total or ""),
+        total_marks=() if total is None else rests_on,
         active_width=f"{share:.2f}",
         rest_width=f"{100 - share:.2f}",
         uncounted=Mark("missing", "not counted", "The structure was never published in full; no figure is guessed."),
-        cells=tuple(_cells(entry, scale, scales)),
+        cells=tuple(_cells(entry, scales)),
     )
 
 
@@ -181,8 +192,8 @@ def _status_reason(model: CatalogModel) -> str:
     return "The weights were never released."
 
 
-def _cells(entry: Entry, totals: Scale, scales: Mapping[str, Scale]) -> list[Value]:
-    model = entry.model
+def _cells(entry: Entry, scales: Mapping[str, Scale]) -> list[Value]:
+    model, totals = entry.model, scales["total"]
     cells = [number(spec.value(entry), scales[spec.key], spec.factor, exact=spec.exact) for spec in COLUMNS]
     source = _quality_mark(model.published.source_quality, "published figure", model.published.source)
     cells += [
@@ -207,9 +218,8 @@ def _quality_mark(quality: str | None, what: str, source: str | None) -> tuple[M
     """A mark where a fact is known from memory or from third parties only."""
     if quality not in ("recalled", "third-party"):
         return ()
-    known = "from memory, not read in a source" if quality == "recalled" else "from third parties, not from the authors"
     origin = f" Source: {source}." if source else ""
-    return (Mark("plain", quality, f"This {what} is known {known}.{origin}"),)
+    return (Mark("plain", quality, f"This {what} is known {QUALITY_WORDS[quality]}.{origin}"),)
 
 
 def _rank(model: CatalogModel) -> Value:
@@ -228,7 +238,7 @@ def _rank(model: CatalogModel) -> Value:
 def _scatter(entries: Sequence[Entry], scales: Mapping[str, Scale]) -> dict[str, Any]:
     """Every model on every axis, with lines of equal active share over the two counts of parameters."""
     chosen = [spec for spec in COLUMNS if spec.key in _PLOTTED]
-    totals = total_scale(entries)
+    totals = scales["total"]
     axes = [{"key": "total", "title": "Total parameters", "unit": totals.unit}]
     axes += [{"key": spec.key, "title": spec.title, "unit": scales[spec.key].unit} for spec in chosen]
     metrics = [
@@ -304,8 +314,7 @@ def _deviations(entries: Sequence[Entry]) -> Table:
 def _in_words(value: float | None) -> Value:
     if value is None:
         return Value("\u2013")
-    scale = scale_of("parameters", [value])
-    return Value(f"{significant(value / scale.divisor, 4)} {scale.unit}", order=repr(float(value)))
+    return Value(with_unit("parameters", value, 4), order=repr(float(value)))
 
 
 def _accelerators(found: Sequence[AcceleratorSpec]) -> Table:

@@ -76,6 +76,17 @@ def test_recalled_facts_are_marked(page: CatalogPage) -> None:
     assert {"recalled", "third-party", "why"} <= labels
 
 
+def test_a_count_on_a_structure_from_memory_or_third_parties_says_so(page: CatalogPage) -> None:
+    marked = {one.name: [mark.label for mark in one.total_marks] for one in page.rows if one.total_marks}
+    doubtful = {one.name: [one.source_quality] for one in CATALOG if one.source_quality in ("recalled", "third-party")}
+    assert marked == doubtful and "grok-2" in marked
+    assert "the count rests" in row(page, "grok-2").total_marks[0].reason
+
+
+def test_the_reference_accelerator_heads_its_columns_by_its_title(page: CatalogPage) -> None:
+    assert "Decoding on NVIDIA H100 SXM, 32 sequences" in [group.title for group in page.column_groups]
+
+
 def test_a_price_of_the_suite_replaces_the_list_price() -> None:
     priced = Accelerators(SUITES).priced({"h100-sxm": 1.0}, "set by the suite")
     cells = {one.title: one.cells for one in catalog_page([], priced).accelerators.rows}
