@@ -55,8 +55,9 @@ class MetaCount(Frozen):
 
     `active` is what a token uses, None where it cannot be told for certain; `active_note` says how it was found or why
     not. `routed_experts` are the parameters of all routed experts, None likewise. `embedding` is the input table and
-    `head` the output head with its bias, 0 where its matrix is the input table; None where the class does not name
-    them. `scope_note` says what is included in a model of several towers; empty for a plain language model.
+    `head` the matrix of the output head without its bias, as in `accounting.ParameterCount`, 0 where it is the input
+    table; None where the class does not name them. `scope_note` says what is included in a model of several towers;
+    empty for a plain language model.
     """
 
     total: int
@@ -370,7 +371,7 @@ def _used(stated: Any) -> set[int]:
 
 
 def _tables(model: Any) -> tuple[int | None, int | None, bool | None]:
-    """Parameters of the input table and of the output head, and whether their matrix is one."""
+    """Parameters of the input table and of the output head's own matrix, and whether their matrix is one."""
     try:
         table, head = model.get_input_embeddings(), model.get_output_embeddings()
     except (AttributeError, NotImplementedError):
@@ -378,8 +379,8 @@ def _tables(model: Any) -> tuple[int | None, int | None, bool | None]:
     weight = getattr(table, "weight", None)
     if weight is None or getattr(head, "weight", None) is None:
         return (None if weight is None else int(weight.numel())), None, None
-    own = sum(parameter.numel() for parameter in head.parameters() if parameter is not weight)
-    return int(weight.numel()), int(own), head.weight is weight
+    tied = head.weight is weight
+    return int(weight.numel()), 0 if tied else int(head.weight.numel()), tied
 
 
 def _scope(stated: Any, class_name: str) -> str:
