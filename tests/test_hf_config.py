@@ -107,7 +107,6 @@ def test_keys_without_influence_are_ignored() -> None:
     ("config", "key"),
     [
         ({**tiny("llama"), "model_type": "lama"}, "model_type"),
-        ({**tiny("llama"), "model_type": None}, "model_type"),
         ({**tiny("llama"), "model_type": ["llama"]}, "model_type"),
         (tiny("llama", num_nextn_predict_layers=1), "num_nextn_predict_layers"),
         (tiny("llama", num_local_experts=8), "num_local_experts"),
@@ -137,7 +136,7 @@ def test_the_nearest_model_type_is_suggested() -> None:
 
 
 REQUIRED = {
-    "llama": ["hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size"],
+    "llama": ["model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size"],
     "mistral": ["num_key_value_heads"],
     "mixtral": ["num_local_experts", "num_experts_per_tok", "intermediate_size"],
     "qwen2_moe": ["num_experts", "moe_intermediate_size", "shared_expert_intermediate_size"],
@@ -146,7 +145,7 @@ REQUIRED = {
 
 
 @pytest.mark.parametrize(("name", "key"), [(name, key) for name, keys in REQUIRED.items() for key in keys])
-def test_a_missing_size_is_an_error_not_a_guess(name: str, key: str) -> None:
+def test_a_missing_key_is_an_error_not_a_guess(name: str, key: str) -> None:
     config = {k: value for k, value in TINY[name].items() if k != key}
     with pytest.raises(InputError) as raised:
         architecture_from_config(config, WHERE)
