@@ -136,7 +136,9 @@ def test_the_nearest_model_type_is_suggested() -> None:
 
 
 REQUIRED = {
-    "llama": ["model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size"],
+    "llama": [
+        "model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
+    ],
     "mistral": ["num_key_value_heads"],
     "mixtral": ["num_local_experts", "num_experts_per_tok", "intermediate_size"],
     "qwen2_moe": ["num_experts", "moe_intermediate_size", "shared_expert_intermediate_size"],
