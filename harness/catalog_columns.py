@@ -88,7 +88,7 @@ COLUMNS = (
     Spec("state", "State", "Costs", "bytes",
           _of(lambda d: d.bytes.state_per_sequence or None),
           "Recurrent state of one sequence, which does not grow", hidden=True),
-    Spec("devices", "Needed", _ON_REFERENCE, "",
+    Spec("devices", "Needed", _ON_REFERENCE, "devices",
           _of(lambda d: d.accelerator.devices_needed if d.accelerator else None),
           "The smallest number that holds the weights and the cache of all sequences, with a tenth left free",
           exact=True),
@@ -124,17 +124,21 @@ def columns_of_catalog(scales: Mapping[str, Scale]) -> tuple[Column, ...]:
         numeric.append(Column(spec.title, scales[spec.key].unit, "", spec.help, classes, first))
     return (
         Column("Model", classes="text frozen"),
-        Column("Kind", classes="text", help="Routed experts, and how many of them a token uses"),
+        Column("Kind", classes="text aside", help="Routed experts, and how many of them a token uses"),
         Column("Total", total_unit, classes="numeric first-of-group", help="All parameters; the solid part is active"),
         *numeric,
-        Column("Total", total_unit, "", "As the authors state it", "numeric first-of-group", True),
-        Column("Count differs", "%", "", "(counted - published) / published, of all parameters", "numeric"),
-        Column("Active", total_unit, "", "As the authors state it, by their own convention", "numeric"),
-        Column("Count differs", "%", "", "(counted - published) / published, of active parameters", "numeric"),
+        Column("Total", total_unit, "", "As the authors state it", "numeric first-of-group", True, "Published total"),
+        Column("Count differs", "%", "", "(counted - published) / published, of all parameters", "numeric",
+               name="Published total, difference"),
+        Column("Active", total_unit, "", "As the authors state it, by their own convention", "numeric",
+               name="Published active"),
+        Column("Count differs", "%", "", "(counted - published) / published, of active parameters", "numeric",
+               name="Published active, difference"),
         Column("Released", "", "", "Month of publication", "text first-of-group", True),
         Column("Context", "tokens", "", "The context that the authors support", "numeric"),
         Column("Licence", "", "", "", "text"),
         Column("Arena rank", "", "", f"LMSYS Chatbot Arena of {LMSYS_DATE}, all prompts", "numeric"),
+        Column("Arena rank, hard", "", "", f"Of hard prompts in English, {LMSYS_DATE}", "numeric later"),
         Column("Family", "", "", "", "text later"),
         Column("Layers", "", "", "Of all stacks", "numeric later"),
         Column("Checkpoint", "", "", "The precision that is published", "text later"),
@@ -148,8 +152,8 @@ def catalog_column_groups(accelerator: str) -> tuple[ColumnGroup, ...]:
         spans[spec.heading] = spans.get(spec.heading, 0) + 1
     titles = {_ON_REFERENCE: f"{_ON_REFERENCE} on {accelerator}, {REFERENCE_BATCH} sequences"}
     counted = tuple(ColumnGroup(titles.get(heading, heading), span) for heading, span in spans.items())
-    published, about = ColumnGroup("Published", 4), ColumnGroup("About", 7)
-    return (ColumnGroup("", 1, "frozen"), ColumnGroup("", 1), *counted, published, about)
+    published, about = ColumnGroup("Published", 4), ColumnGroup("About", 8)
+    return (ColumnGroup("", 1, "frozen"), ColumnGroup("", 1, "aside"), *counted, published, about)
 
 
 # Values ----------------------------------------------------------------------------------------------------------

@@ -40,12 +40,11 @@ class CatalogRow:
     anchor: str
     kind: str
     kind_text: str
+    kind_order: str
     search: str
     marks: tuple[Mark, ...]
     total: str
     total_order: str
-    total_marks: tuple[Mark, ...]
-    """Where the structure that was counted is known from memory or from third parties only."""
     active_width: str
     rest_width: str
     uncounted: Mark
@@ -60,6 +59,8 @@ class CatalogPage(Page):
     lead: str
     conditions: str
     caption: str
+    guides_caption: str
+    """Of the lines over total and active parameters, which other axes do not have."""
     scatter: dict[str, Any]
     column_groups: tuple[ColumnGroup, ...]
     columns: tuple[Column, ...]
@@ -80,23 +81,22 @@ _CONDITIONS = (
     f"FLOPs per token are those of decoding at {DEFAULT_CONTEXT_TOKENS} tokens of context, weights those of the "
     "published checkpoint. The cache is in 16 bits, or 32 where the checkpoint is in float32."
 )
-_CAPTION = (
-    "Lines join equal shares of active parameters; open marks are models of which only published figures are known. "
-    "Both axes are logarithmic."
-)
+_CAPTION = "Open marks are models of which only published figures are known. Both axes are logarithmic."
+_GUIDES_CAPTION = "Lines join equal shares of active parameters."
 _LEGEND = (
-    "The solid part of a bar is active. The marks recalled and third-party say how well a fact is known; at a counted "
-    "total, how well the structure is. Arena ranks are those of the LMSYS Chatbot Arena of "
-    f"{LMSYS_DATE}, of all prompts."
+    "The solid part of a bar is active. The marks recalled and third-party say how well a fact is known; beside a "
+    "name, how well the structure is. Arena ranks are those of the LMSYS Chatbot Arena of "
+    f"{LMSYS_DATE}. The table scrolls, and Columns offers more of them."
 )
 _DEVIATIONS_NOTE = (
-    f"Every difference above {100 * EXPLAINED_ABOVE:.0f} % has a reason. Most are conventions: whether tables count as "
-    "active, whether a tower beside the text model does."
+    f"Every difference above {100 * EXPLAINED_ABOVE:.0f} %, with its reason. Most are conventions: whether tables "
+    "count as active, whether a tower beside the text model does. Where nothing that was tried gives the published "
+    "figure, it says so."
 )
 _ACCELERATORS_NOTE = (
-    "Dense peaks in the precision of the products (vendors often print twice as much, with 2:4 sparsity), and the "
-    "memory bandwidth. FLOPs per byte say from which arithmetic intensity the products bind. Prices are one cloud's "
-    "list prices, to be replaced by yours."
+    "Dense peaks by the precision in which matrices are multiplied (vendors often print twice as much, with 2:4 "
+    "sparsity), and memory bandwidth. Work of fewer FLOPs a byte than the balance waits for memory. Prices are one "
+    "cloud's list prices; `prices_usd_per_hour` in a suite sets yours."
 )
 
 
@@ -107,7 +107,7 @@ def catalog_page(models: Iterable[CatalogModel], accelerators: Sequence[Accelera
         raise InputError(f"no accelerator {REFERENCE_ACCELERATOR!r}, for which the catalog page reckons costs")
     options = Options(batch=REFERENCE_BATCH, accelerator=reference, every_precision=False)
     entries = [Entry(model, describe(model, options)) for model in models]
-    entries.sort(key=lambda entry: (-(entry.total or entry.model.published.total or 0), entry.model.name))
+    entries.sort(key=lambda entry: (-(entry.total or 0), -(entry.model.published.total or 0), entry.model.name))
     scales = scales_of_catalog(entries)
     return CatalogPage(
         path="catalog.html",
@@ -117,6 +117,7 @@ def catalog_page(models: Iterable[CatalogModel], accelerators: Sequence[Accelera
         lead=_lead(entries),
         conditions=_CONDITIONS,
         caption=_CAPTION,
+        guides_caption=_GUIDES_CAPTION,
         scatter=_scatter(entries, scales),
         column_groups=catalog_column_groups(reference.title),
         columns=columns_of_catalog(scales),
@@ -149,7 +150,7 @@ def _lead(entries: Sequence[Entry]) -> str:
     near = [entry for entry in compared if abs(entry.model.total_deviation or 0.0) <= EXPLAINED_ABOVE]
     words = (
         f"{len(near)} of {len(compared)} published totals agree with the count within "
-        f"{100 * EXPLAINED_ABOVE:.0f} %; every other difference is explained below."
+        f"{100 * EXPLAINED_ABOVE:.0f} %; what is known of the others is told below."
     )
     share = next(spec.value for spec in COLUMNS if spec.key == "share")
     known = [(value, entry) for entry in entries if entry.kind == "sparse" and (value := share(entry)) is not None]
@@ -164,8 +165,9 @@ def _lead(entries: Sequence[Entry]) -> str:
 
 def _row(entry: Entry, scales: Mapping[str, Scale]) -> CatalogRow:
     model, total, scale = entry.model, entry.total, scales["total"]
-    rests_on = _quality_mark(model.source_quality, "structure, on which the count rests,", model.source)
+    rests_on = _quality_mark(model.source_quality, "structure, on which all counts rest,", model.source)
     active = entry.numbers.parameters.active
+    status = () if model.status == "released" else (Mark("plain", model.status, _status_reason(model)),)
     share = 100.0 if not total or active is None else 100.0 * active / total
     text = kind_words(entry.numbers)
     words = [model.name, model.family, entry.kind, text, model.license or "", model.status, model.hf_repo or ""]
@@ -174,11 +176,11 @@ def _row(entry: Entry, scales: Mapping[str, Scale]) -> CatalogRow:
         anchor=f"model-{model.name}",
         kind=entry.kind,
         kind_text=text,
+        kind_order=f"{max((one.experts for one in entry.numbers.kinds_of_experts), default=0):09d}",
         search=plain(" ".join(words)),
-        marks=() if model.status == "released" else (Mark("plain", model.status, _status_reason(model)),),
+        marks=(*status, *(() if total is None else rests_on)),
         total="" if total is None else significant(total / scale.divisor),
         total_order=str(total or ""),
-        total_marks=() if total is None else rests_on,
         active_width=f"{share:.2f}",
         rest_width=f"{100 - share:.2f}",
         uncounted=Mark("missing", "not counted", "The structure was never published in full; no figure is guessed."),
@@ -194,7 +196,10 @@ def _status_reason(model: CatalogModel) -> str:
 
 def _cells(entry: Entry, scales: Mapping[str, Scale]) -> list[Value]:
     model, totals = entry.model, scales["total"]
-    cells = [number(spec.value(entry), scales[spec.key], spec.factor, exact=spec.exact) for spec in COLUMNS]
+    cells = [
+        number(spec.value(entry), scales[spec.key], spec.factor, exact=spec.exact, marks=_shorter(spec, entry))
+        for spec in COLUMNS
+    ]
     source = _quality_mark(model.published.source_quality, "published figure", model.published.source)
     cells += [
         number(model.published.total, totals, marks=source if model.published.total else ()),
@@ -206,12 +211,20 @@ def _cells(entry: Entry, scales: Mapping[str, Scale]) -> list[Value]:
         number(model.context_length, Scale("", 1.0), exact=True),
         Value(plain(model.license or "none published", 80), order=model.license or "~",
               marks=_quality_mark(model.license_source_quality, "licence", None)),
-        _rank(model),
+        *_ranks(model),
         Value(model.family, order=model.family),
         number(model.architecture.layers if model.architecture else None, Scale("", 1.0), exact=True),
         Value(model.precision or "unknown", order=model.precision or "~"),
     ]
     return cells
+
+
+def _shorter(spec: Spec, entry: Entry) -> tuple[Mark, ...]:
+    """A mark at the FLOPs of a model that does not support the context at which the others are counted."""
+    context = entry.numbers.context_tokens
+    if spec.key != "decode_flops" or entry.total is None or context >= DEFAULT_CONTEXT_TOKENS:
+        return ()
+    return (Mark("plain", f"at {context}", f"At {context} tokens of context, the most that the model supports."),)
 
 
 def _quality_mark(quality: str | None, what: str, source: str | None) -> tuple[Mark, ...]:
@@ -222,14 +235,12 @@ def _quality_mark(quality: str | None, what: str, source: str | None) -> tuple[M
     return (Mark("plain", quality, f"This {what} is known {QUALITY_WORDS[quality]}.{origin}"),)
 
 
-def _rank(model: CatalogModel) -> Value:
+def _ranks(model: CatalogModel) -> list[Value]:
+    """The places of all prompts and of hard ones in English."""
     ranks = model.lmsys_2024_11_04
-    if ranks is None:
-        return Value("\u2013", order="")
-    if ranks == "unranked":
-        return Value("unranked", order="")
-    why = f"Rank {ranks.hard_prompts_english} of hard prompts in English."
-    return Value(str(ranks.overall), order=str(ranks.overall), marks=(Mark("plain", "hard", why),))
+    if ranks is None or ranks == "unranked":
+        return [Value(ranks or "\u2013", order="")] * 2
+    return [Value(str(place), order=str(place)) for place in (ranks.overall, ranks.hard_prompts_english)]
 
 
 # The chart, the deviations, the accelerators ---------------------------------------------------------------------
@@ -322,7 +333,7 @@ def _accelerators(found: Sequence[AcceleratorSpec]) -> Table:
         Column("Accelerator", classes="text frozen"), Column("Memory", "GB", classes="numeric"),
         Column("Bandwidth", "TB/s", classes="numeric"), Column("bfloat16", "TFLOPS", classes="numeric first-of-group"),
         Column("fp8", "TFLOPS", classes="numeric"), Column("fp4", "TFLOPS", classes="numeric"),
-        Column("Balance", "FLOPs/byte", help="bfloat16 peak by bandwidth", classes="numeric first-of-group"),
+        Column("Balance", "bfloat16 FLOPs/byte", help="Peak by bandwidth", classes="numeric first-of-group"),
         Column("Price", "USD/h", classes="numeric"), Column("Source", classes="text wide first-of-group"),
     )
     return Table(columns, tuple(_accelerator(one) for one in found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from errno import ENOSPC
 from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -364,4 +365,9 @@ def main() -> None:
         typer.echo(f"moebench: {error}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != ENOSPC:
+            raise
+        typer.echo("moebench: cannot write the output: no space left there", err=True)
         sys.exit(1)

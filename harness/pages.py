@@ -56,6 +56,8 @@ class Column:
     classes: str = ""
     first: bool = False
     """Whether a group of columns starts here."""
+    name: str = ""
+    """The title with its group, for lists in which columns of one title must be told apart."""
 
 
 @dataclass(frozen=True)

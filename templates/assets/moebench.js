@@ -93,7 +93,7 @@
       const wanted = chip.dataset.filter;
       api.search.fixed("kind", (_text, _data, index) => !wanted || api.row(index).node().dataset.kind === wanted).draw();
     });
-    const title = (table, index) => escaped(table.column(index).header().dataset.label); // DataTables takes it for HTML
+    const title = (table, index) => escaped(table.column(index).header().dataset.name || table.column(index).header().dataset.label); // DataTables takes it for HTML
     const buttons = new DataTable.Buttons(api, {
       buttons: [{ extend: "colvis", text: "Columns", fade: 0, columns: ":not(.frozen)", columnText: title }],
     });
@@ -179,17 +179,22 @@
 
   // Every label, those on the frontier first, takes the first of eight places where it meets no label placed before,
   // point, interval or frontier; where there is none it is left out, and the point explains itself when pointed at.
-  function labelPlaces(points, line, x, y, box) {
-    const pixels = (metric, length) => {
+  function labelPlaces(points, line, guides, [x, y], box) {
+    const scale = (metric, length) => {
       const [low, high] = range(points, metric);
-      const at = (value) => (((metric.log ? Math.log10(value) : value) - low) / (high - low)) * length;
-      return (point) => point.values[metric.key].map(at);
+      return (value) => (((metric.log ? Math.log10(value) : value) - low) / (high - low)) * length;
     };
     const width = box.clientWidth - 90;
-    const [across, up] = [pixels(x, width), pixels(y, box.clientHeight - 95)];
+    const [atX, atY] = [scale(x, width), scale(y, box.clientHeight - 95)];
+    const across = (point) => point.values[x.key].map(atX);
+    const up = (point) => point.values[y.key].map(atY);
     const xs = points.map((point) => across(point)[0]);
     const ys = points.map((point) => -up(point)[0]);
     const taken = points.map((_, i) => [xs[i] - 8, ys[i] - 8, xs[i] + 8, ys[i] + 8]);
+    for (const guide of guides) {
+      const [px, py] = [atX(guide.x[1]), -atY(guide.y[1])];
+      taken.push([px - 7 * guide.name.length, py - 20, px, py]);
+    }
     for (const point of points) {
       const [[px, left, right], [py, low, high]] = [across(point), up(point)];
       taken.push([left, -py - 1, right, -py + 1], [px - 1, -high, px + 1, -low]);
@@ -205,7 +210,7 @@
     const turns = points.map((_, i) => i).sort((a, b) => first(points[a]) - first(points[b]) || a - b);
     turns.forEach((i) => {
       const point = points[i];
-      const length = point.plain.length * 7;
+      const length = point.plain.length * 7.3;
       const at = { right: xs[i] + 9, left: xs[i] - 9 - length, center: xs[i] - length / 2 };
       const level = { middle: ys[i] - 8, top: ys[i] - 25, bottom: ys[i] + 9 };
       const order = ["middle right", "middle left", "top right", "bottom right", "top left", "bottom left", "top center", "bottom center"];
@@ -249,7 +254,8 @@
     const missing = data.points.filter((point) => !points.includes(point)).map((point) => point.plain);
     const line = (data.frontiers[`${x.key}|${y.key}`] || []).map((index) => data.points[index])
       .sort((a, b) => a.values[x.key][0] - b.values[x.key][0]);
-    const places = points.length ? labelPlaces(points, line, x, y, box) : new Map();
+    const lines = (data.guides || {})[`${x.key}|${y.key}`] || [];
+    const places = points.length ? labelPlaces(points, line, lines, [x, y], box) : new Map();
     const frontier = {
       type: "scatter", mode: "lines", name: "frontier", hoverinfo: "skip", line: { color: colour("muted"), width: 1.5, dash: "dot", shape: x.direction === "lower" ? "hv" : "vh" },
       x: line.map((point) => point.values[x.key][0]), y: line.map((point) => point.values[y.key][0]),
@@ -257,7 +263,9 @@
     const traces = ["sparse", "dense"].map((kind) => [kind, points.filter((point) => point.kind === kind)])
       .filter(([, some]) => some.length).map(([kind, some]) => paretoTrace(kind, some, x, y, places));
     const layout = { ...frame(), xaxis: paretoAxis(x, points), yaxis: paretoAxis(y, points) };
-    const guides = guideTraces((data.guides || {})[`${x.key}|${y.key}`] || []);
+    const guides = guideTraces(lines);
+    const guidesCaption = document.getElementById("pareto-guides");
+    if (guidesCaption) guidesCaption.hidden = !guides.length;
     document.getElementById("pareto-missing").textContent = missing.length ? `Without a value here: ${missing.join(", ")}.` : "";
     const drawn = window.Plotly.react(box, [...guides, ...(line.length ? [frontier] : []), ...traces], layout, settings);
     if (!box.dataset.ready) {
