@@ -22,6 +22,9 @@ Text = Annotated[str, Field(strict=True, min_length=1)]
 Rate = Annotated[float, Field(strict=True, ge=1e9)]
 """A second's bytes or operations. No device here does fewer than 1e9: a smaller number was meant in GB or TFLOPS."""
 
+PRICES_USD_PER_HOUR = (0.001, 100_000)
+"""The least and the most that an hour of one device may cost in a suite: beyond any price, and a slip of the pen."""
+
 
 class Source(Frozen):
     """A document of the vendor, which figures it gives, and how they were read and converted."""
@@ -108,10 +111,10 @@ class Accelerators:
         """The names of all devices, in the order of the file."""
         return list(self._devices)
 
-    def load(self, name: str) -> AcceleratorSpec:
+    def load(self, name: str, where: str = "") -> AcceleratorSpec:
         """The device of that name or alias, in small or capital letters.
 
-        Raises InputError with the nearest names if there is none.
+        Raises InputError with the nearest names if there is none; `where` is the option or key that named it.
         """
         key = _folded(name)
         found = self._by_alias.get(key)
@@ -119,12 +122,30 @@ class Accelerators:
             near = nearest(key, self._by_alias)
             # where none is near, the names say what there is without their many aliases
             hint = near if near.startswith("did you mean") else nearest("", self._devices)
-            raise InputError(f"unknown accelerator {name!r}", where=str(self._path), hint=hint)
+            raise InputError(f"unknown accelerator {name!r}", where=where or str(self._path), hint=hint)
         return found
 
+    def prices(self, usd_per_hour: Mapping[str, float], where: str = "prices_usd_per_hour") -> dict[str, float]:
+        """Prices in USD an hour by the devices' own names; `where` is the key that holds them, with its file.
+
+        Raises InputError for an unknown name, a device that is named twice, and a price outside `PRICES_USD_PER_HOUR`.
+        """
+        low, high = PRICES_USD_PER_HOUR
+        given: dict[str, str] = {}
+        for name, price in usd_per_hour.items():
+            device = self.load(name, f"{where}.{name}").name
+            if device in given:
+                what = f"{given[device]!r} and {name!r} are the same device"
+                raise InputError(what, where=f"{where}.{name}", hint=f"give {device!r} one price")
+            if not low <= price <= high:
+                what = f"must be a price from {low:g} to {high:g} USD an hour, not {price:g}"
+                raise InputError(what, where=f"{where}.{name}")
+            given[device] = name
+        return {device: usd_per_hour[name] for device, name in given.items()}
+
     def priced(self, usd_per_hour: Mapping[str, float], source: str) -> list[AcceleratorSpec]:
-        """All devices, those named in `usd_per_hour` at that price. Raises InputError for an unknown name."""
-        prices = {self.load(name).name: price for name, price in usd_per_hour.items()}
+        """All devices, those named in `usd_per_hour` at that price. Raises InputError as `prices` does."""
+        prices = self.prices(usd_per_hour)
         return [one.priced(prices[one.name], source) if one.name in prices else one for one in self]
 
     def __iter__(self) -> Iterator[AcceleratorSpec]:

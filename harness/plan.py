@@ -208,12 +208,7 @@ class Planner:
         return direct + [(f"models[{i}].tasks_as.{t}", run) for i, m in models for t, run in m.tasks_as.items()]
 
     def _check_prices(self) -> None:
-        known = Accelerators(self.suites_dir)
-        for name in self.suite.prices_usd_per_hour:
-            try:
-                known.load(name)
-            except InputError as error:
-                raise self._error(error.what, f"prices_usd_per_hour.{name}", error.hint) from error
+        Accelerators(self.suites_dir).prices(self.suite.prices_usd_per_hour, f"{self.where}:prices_usd_per_hour")
 
     def _check_engine_arguments(self) -> None:
         """Raises InputError for an engine argument that the installed vLLM does not take."""

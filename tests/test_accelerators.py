@@ -233,5 +233,28 @@ def test_a_price_of_ones_own_replaces_the_list_price() -> None:
     assert changed["h100-sxm"].price_usd_per_hour == 1.25
     assert changed["h100-sxm"].price_source == "set by the suite"
     assert changed["h200-sxm"] == SHIPPED.load("h200-sxm")
-    with pytest.raises(InputError, match="unknown accelerator"):
+    with pytest.raises(InputError, match="unknown accelerator") as raised:
         SHIPPED.priced({"H1000": 1.0}, "set by the suite")
+    assert raised.value.where == "prices_usd_per_hour.H1000"
+
+
+def test_an_unknown_name_is_reported_where_it_was_given() -> None:
+    with pytest.raises(InputError, match="--fits: unknown accelerator 'H1000'"):
+        SHIPPED.load("H1000", "--fits")
+
+
+@pytest.mark.parametrize(("prices", "key", "what"), [
+    ({"H100": 1.0, "h100-sxm": 2.0}, "h100-sxm", "'H100' and 'h100-sxm' are the same device"),
+    ({"H1000": 1.0}, "H1000", "unknown accelerator 'H1000'"),
+    ({"H100": 0.0009}, "H100", "must be a price from 0.001 to 100000 USD an hour, not 0.0009"),
+    ({"H100": 100_001.0}, "H100", "must be a price from 0.001"),
+    ({"H100": float("nan")}, "H100", "must be a price from 0.001"),
+])
+def test_prices_of_a_suite_are_checked(prices: dict[str, float], key: str, what: str) -> None:
+    with pytest.raises(InputError) as raised:
+        SHIPPED.prices(prices, "suite.yaml:prices_usd_per_hour")
+    assert raised.value.where == f"suite.yaml:prices_usd_per_hour.{key}" and what in raised.value.what
+
+
+def test_prices_go_by_the_devices_own_names() -> None:
+    assert SHIPPED.prices({"H100": 0.001, "A100": 100_000}) == {"h100-sxm": 0.001, "a100-80gb-sxm": 100_000}
