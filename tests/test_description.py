@@ -27,6 +27,7 @@ from harness.accounting import (
 from harness.architecture import FeedForward, Mixer
 from harness.catalog import Catalog
 from harness.description import (
+    PRECISION_MEANINGS,
     SORT_KEYS,
     Description,
     Filter,
@@ -42,6 +43,7 @@ from harness.description import (
     model_from_config,
     ordered,
     parse_parameters,
+    parse_whole,
     stored_precision,
 )
 from harness.description.words import part_words
@@ -149,6 +151,9 @@ def test_a_model_that_is_not_counted_has_its_published_figures_and_a_reason(name
     asked = described(name, accelerator=device(), precision="fp8")
     assert asked.accelerator is None and asked.bytes.weights is None
     assert any("Example GPU cannot be told" in note for note in asked.notes)
+    assert not any("changed nothing" in note for note in one.notes)
+    busy = described(name, precision="fp8", batch=8, context=64)
+    assert "--context and --batch and --precision changed nothing: what depends on it is not counted" in busy.notes
 
 
 def test_there_are_models_that_are_not_counted() -> None:
@@ -163,7 +168,7 @@ def test_there_are_models_that_are_not_counted() -> None:
     ({"context": -5}, "--context", "at least 1"),
     ({"context": 32769}, "--context", "more than mixtral-8x7b supports"),
     ({"batch": 0}, "--batch", "at least 1"),
-    ({"batch": 10**400}, "--batch", "at most 1000000000"),
+    ({"batch": 10**400}, "--batch", "at most 1\u202f000\u202f000\u202f000"),
     ({"precision": "fp9"}, "--precision", "unknown precision 'fp9'"),
 ])
 def test_a_wrong_option_is_named(options: dict[str, Any], where: str, what: str) -> None:
@@ -175,7 +180,7 @@ def test_a_wrong_option_is_named(options: dict[str, Any], where: str, what: str)
 def test_the_context_is_4096_unless_the_model_supports_less() -> None:
     assert EVERYTHING["mixtral-8x7b"].context_tokens == 4096 and not EVERYTHING["mixtral-8x7b"].notes
     short = EVERYTHING["olmo-1b"]
-    assert short.context_tokens == 2048 and "2048 tokens, the model's limit" in short.notes[0]
+    assert short.context_tokens == 2048 and "2\u202f048 tokens, the model's limit" in short.notes[0]
     assert described("mixtral-8x7b", context=32768).context_tokens == 32768
     config = {key: value for key, value in TINY["llama"].items() if key != "max_position_embeddings"}
     endless = model_from_config(config, "config.json", name="tiny")
@@ -196,6 +201,38 @@ def test_a_longer_context_costs_more_and_a_window_less() -> None:
     assert 2 * (short.bytes.kv_per_sequence or 0) == long.bytes.kv_per_sequence
     windowed = described("gpt-oss-20b", context=8192)
     assert (windowed.bytes.kv_per_sequence or 0) < 8192 * (windowed.bytes.kv_per_token or 0)
+
+
+def test_the_state_is_moved_twice_a_step() -> None:
+    one = described("jamba-v0.1", batch=3)
+    assert one.bytes.decode_step is not None and one.bytes.state_per_sequence
+    assert one.bytes.decode_step.state == 2 * 3 * one.bytes.state_per_sequence
+
+
+def test_a_precision_of_experts_alone_says_that_it_changes_nothing_of_a_dense_model() -> None:
+    remark = "the model has no routed experts, so nothing of it is quantised in this precision"
+    assert remark in described("qwen3-8b", precision="mxfp4-experts").notes
+    assert remark not in described("qwen3-8b", precision="fp8").notes
+    assert remark not in described("olmoe-1b-7b", precision="mxfp4-experts").notes
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_published_active_parameters_are_compared_in_their_own_convention_too(name: str) -> None:
+    one = EVERYTHING[name]
+    convention, off = one.published.active_convention, one.deviation.active_in_their_convention
+    if convention is None or one.parameters.active is None:
+        assert off is None
+    elif convention == "all":
+        assert off == one.deviation.active
+    else:
+        ours = getattr(one.parameters, f"active_{convention}")
+        assert off is not None and one.published.active is not None
+        assert off == pytest.approx(ours / one.published.active - 1)
+        assert abs(off) <= abs(one.deviation.active or 0), "the convention was read wrongly"
+
+
+def test_every_precision_is_explained_but_those_of_one_width() -> None:
+    assert set(PRECISION_MEANINGS) == {*PRECISIONS} - {"float32", "bfloat16", "float16"}
 
 
 # Experts ---------------------------------------------------------------------------------------------------------
@@ -410,7 +447,11 @@ def test_a_structure_without_a_reader_has_parameters_and_no_flops(monkeypatch: p
     assert one.model.kind == "moe" and one.accelerator is None
     assert one.not_counted is not None and "no reader" in one.not_counted
     assert any("NewForCausalLM" in note and "2 of 8" in note for note in one.notes)
-    assert describe(without_reader(monkeypatch, COUNTED), Options(precision="fp8")).bytes.weights is None
+    assert any("weights alone, in bfloat16, need 1 of Example GPU (in 90 %" in note for note in one.notes)
+    narrow = describe(without_reader(monkeypatch, COUNTED), Options(precision="fp8", batch=2, accelerator=device()))
+    assert narrow.bytes.weights is None and any("the weights in fp8 are not counted" in note for note in narrow.notes)
+    assert "--batch changed nothing: what depends on it is not counted" in narrow.notes
+    assert any("needs of Example GPU cannot be told" in note for note in narrow.notes)
     assert Description.model_validate_json(one.model_dump_json()) == one
 
 
@@ -527,6 +568,21 @@ def test_what_is_no_number_of_parameters(text: str) -> None:
     assert raised.value.where == "--max-active" and "4B" in raised.value.hint
 
 
+@pytest.mark.parametrize(("text", "value"), [
+    ("4096", 4096), ("4k", 4000), ("1M", 10**6), ("1.5K", 1500), (" 2 k ", 2000), ("-5", -5), ("0", 0), (None, None),
+    ("1.001M", 1_001_000), ("9" * 400, int("9" * 400)),
+])
+def test_a_whole_number(text: str | None, value: int | None) -> None:
+    assert parse_whole(text, "--context") == value
+
+
+@pytest.mark.parametrize("text", ["", "k", "4.5", "1.0001k", "4X", "4ki", "four", "nan", "4,096", "\u0664", "9" * 401])
+def test_what_is_no_whole_number(text: str) -> None:
+    with pytest.raises(InputError, match="is no whole number") as raised:
+        parse_whole(text, "--context")
+    assert raised.value.where == "--context" and "4k (4000)" in raised.value.hint
+
+
 def test_a_choice_is_checked() -> None:
     assert checked_choice(None, ["a"], "--kind") is None and checked_choice("MoE", ["moe"], "--kind") == "moe"
     assert checked_choice("apa", ["Apache-2.0"], "--license", part=True) == "apa"
@@ -563,3 +619,6 @@ def test_an_unknown_column_is_named_with_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'total'") as raised:
         ordered([], "totl")
     assert raised.value.where == "--sort"
+    with pytest.raises(InputError) as raised:
+        ordered([], "zzz")
+    assert raised.value.hint == f"columns: {', '.join(SORT_KEYS)}"

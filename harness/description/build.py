@@ -28,7 +28,7 @@ from harness.accounting import (
     weight_bytes,
 )
 from harness.architecture import Architecture, MixtureOfAttention
-from harness.catalog import CatalogModel, relative_deviation
+from harness.catalog import CatalogModel, Convention, relative_deviation
 from harness.description.known_model import KnownModel, model_from_catalog
 from harness.description.values import (
     Bytes,
@@ -42,7 +42,7 @@ from harness.description.values import (
     OnAccelerator,
     Parameters,
 )
-from harness.description.words import shape_of, shared_experts
+from harness.description.words import grouped_by_thousands, shape_of, shared_experts
 from harness.errors import InputError
 
 DEFAULT_CONTEXT_TOKENS = 4096
@@ -103,8 +103,15 @@ def describe(model: CatalogModel | KnownModel, options: Options | None = None) -
         stored = PRECISIONS[precision or FALLBACK_PRECISION]
         case = _Case(known.architecture, context, options.batch, stored, options.every_precision)
     _remark(known, case, notes)
-    accelerator = _on_accelerator(case, options, notes)
+    notes += _without_effect(known, options) if case is None else ()
     parameters = _parameters(known)
+    size = _uncounted_bytes(parameters.total, precision) if case is None else _bytes(case)
+    accelerator = None
+    if options.accelerator is not None:
+        if case is None:
+            notes.append(_weights_alone(size, precision, options.accelerator, options.usable_fraction))
+        else:
+            accelerator = _on_accelerator(case, options.accelerator, options.usable_fraction, notes)
     return Description(
         name=known.facts.name,
         source=known.source,
@@ -115,7 +122,7 @@ def describe(model: CatalogModel | KnownModel, options: Options | None = None) -
         precision=precision,
         parameters=parameters,
         flops_per_token=FlopsPerToken() if case is None else _flops(case),
-        bytes=_uncounted_bytes(parameters.total, precision) if case is None else _bytes(case),
+        bytes=size,
         experts=None if case is None else _experts(case),
         published=known.published,
         deviation=_deviation(known, parameters),
@@ -139,14 +146,15 @@ def _context(known: KnownModel, options: Options, notes: list[str]) -> int:
     limit = context_limit(known)
     if options.context is None:
         if limit is not None and limit < DEFAULT_CONTEXT_TOKENS:
-            notes.append(f"at a context of {limit} tokens, the model's limit; the default is {DEFAULT_CONTEXT_TOKENS}")
+            short, usual = grouped_by_thousands(limit), grouped_by_thousands(DEFAULT_CONTEXT_TOKENS)
+            notes.append(f"at a context of {short} tokens, the model's limit; the default is {usual}")
             return limit
         return DEFAULT_CONTEXT_TOKENS
     _check_range(options.context, MAX_TOKENS, "token", "--context")
     if limit is not None and options.context > limit:
         raise InputError(
-            f"{options.context} tokens are more than {known.facts.name} supports", where="--context",
-            hint=f"it supports {limit}",
+            f"{grouped_by_thousands(options.context)} tokens are more than {known.facts.name} supports",
+            where="--context", hint=f"it supports {grouped_by_thousands(limit)}",
         )
     return options.context
 
@@ -155,7 +163,7 @@ def _check_range(value: int, largest: int, thing: str, where: str) -> None:
     if value < 1:
         raise InputError(f"must be at least 1 {thing}, not {value}", where=where)
     if value > largest:
-        raise InputError(f"must be at most {largest} {thing}s", where=where)
+        raise InputError(f"must be at most {grouped_by_thousands(largest)} {thing}s", where=where)
 
 
 def _precision(known: KnownModel, options: Options, notes: list[str]) -> str | None:
@@ -181,10 +189,30 @@ def _remark(known: KnownModel, case: _Case | None, notes: list[str]) -> None:
             f"engines that keep it in float32 need {_FLOAT32_BYTES / element:g} times as much for it"
         )
     if case.architecture.encoder is not None:
+        tokens = grouped_by_thousands(case.context)
         notes.append(
-            f"an encoder-decoder model: prefill encodes a source of {case.context} tokens, and a decoded token sees "
-            f"{case.context} of its own and {case.context} of the source"
+            f"an encoder-decoder model: prefill encodes a source of {tokens} tokens, and a decoded token sees "
+            f"{tokens} of its own and {tokens} of the source"
         )
+    experts = count_parameters(case.architecture).routed_experts
+    if case.precision.experts is not None and case.precision.matrices is None and not experts:
+        notes.append("the model has no routed experts, so nothing of it is quantised in this precision")
+
+
+def _without_effect(known: KnownModel, options: Options) -> tuple[str, ...]:
+    """A note on the options that change nothing where no structure is known."""
+    precision = options.precision if known.counted is None else None
+    given = {"--context": options.context is not None, "--batch": options.batch != 1, "--precision": bool(precision)}
+    named = [name for name, is_given in given.items() if is_given]
+    notes = [f"{' and '.join(named)} changed nothing: what depends on it is not counted"] if named else []
+    if known.counted is not None and options.precision is not None:
+        stored = PRECISIONS[find_precision(options.precision)]
+        if stored.matrices is not None or stored.experts is not None:
+            notes.append(
+                f"the weights in {find_precision(options.precision)} are not counted: which of them it quantises "
+                "cannot be told without the structure"
+            )
+    return tuple(notes)
 
 
 # Counts ----------------------------------------------------------------------------------------------------------
@@ -275,10 +303,26 @@ def _distinct(key: tuple[str, int, int, int, int, int], layers: int, batch: int)
     )
 
 
+def active_in_convention(parameters: Parameters, convention: Convention | None) -> int | None:
+    """Our active parameters as the authors count them; None where their convention or our count is not known."""
+    if convention is None:
+        return None
+    counts = {
+        "all": parameters.active,
+        "without_input_embedding": parameters.active_without_input_embedding,
+        "non_embedding": parameters.active_non_embedding,
+    }
+    return counts[convention]
+
+
 def _deviation(known: KnownModel, parameters: Parameters) -> Deviation:
+    theirs = known.published.active
     return Deviation(
         total=relative_deviation(parameters.total, known.published.total),
-        active=relative_deviation(parameters.active, known.published.active),
+        active=relative_deviation(parameters.active, theirs),
+        active_in_their_convention=relative_deviation(
+            active_in_convention(parameters, known.published.active_convention), theirs
+        ),
         explanation=known.explanation,
     )
 
@@ -294,13 +338,20 @@ def compute_precision(precision: Precision, device: AcceleratorSpec) -> str:
     return precision.compute if precision.compute in device.precisions else FALLBACK_PRECISION
 
 
-def _on_accelerator(case: _Case | None, options: Options, notes: list[str]) -> OnAccelerator | None:
-    device = options.accelerator
-    if device is None:
-        return None
-    if case is None:
-        notes.append(f"what it needs of {device.title} cannot be told without its structure")
-        return None
+def _weights_alone(size: Bytes, precision: str | None, device: AcceleratorSpec, usable_fraction: float) -> str:
+    """What can be said of a device without a structure: a note."""
+    if size.weights is None:
+        return f"what it needs of {device.title} cannot be told without its structure"
+    devices = devices_needed(size.weights, device.memory_bytes, usable_fraction)
+    return (
+        f"its weights alone, in {precision}, need {grouped_by_thousands(devices)} of {device.title} (in "
+        f"{100 * usable_fraction:g} % of the memory); cache and speed cannot be told without its structure"
+    )
+
+
+def _on_accelerator(
+    case: _Case, device: AcceleratorSpec, usable_fraction: float, notes: list[str]
+) -> OnAccelerator:
     architecture, precision = case.architecture, case.precision
     compute = compute_precision(precision, device)
     if compute != precision.compute:
@@ -312,7 +363,7 @@ def _on_accelerator(case: _Case | None, options: Options, notes: list[str]) -> O
     element = precision.bytes_per_cache_element
     sequence = kv_bytes(architecture, case.context, element) + state_bytes(architecture, element)
     needed = weights + case.batch * sequence
-    devices = devices_needed(needed, device.memory_bytes, options.usable_fraction)
+    devices = devices_needed(needed, device.memory_bytes, usable_fraction)
     limits = Limits(
         peak_flops_per_s=device.peak_flops_per_s(compute), bandwidth_bytes_per_s=device.bandwidth_bytes_per_s,
         devices=devices,
@@ -322,8 +373,8 @@ def _on_accelerator(case: _Case | None, options: Options, notes: list[str]) -> O
     price = device.price_usd_per_hour
     return OnAccelerator(
         name=device.name, title=device.title, memory_bytes=device.memory_bytes,
-        usable_fraction=options.usable_fraction, needed_bytes=_exact(needed), devices_needed=devices,
-        devices_needed_without_cache=devices_needed(weights, device.memory_bytes, options.usable_fraction),
+        usable_fraction=usable_fraction, needed_bytes=_exact(needed), devices_needed=devices,
+        devices_needed_without_cache=devices_needed(weights, device.memory_bytes, usable_fraction),
         compute=compute, price_usd_per_hour=price,
         price_usd_per_hour_of_all=None if price is None else price * devices,
         price_source=device.price_source, price_read_on=device.price_read_on, price_quality=device.price_quality,

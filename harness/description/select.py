@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from harness.accelerators import AcceleratorSpec
 from harness.accounting import devices_needed
@@ -14,6 +15,7 @@ from harness.description.words import kind_words
 from harness.errors import InputError, nearest
 
 _MULTIPLES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+_WHOLE = re.compile(r"(-?)(\d{1,400}(?:\.\d{1,99})?)\s*([kmb]?)", re.IGNORECASE | re.ASCII)
 _COUNT = re.compile(r"(\d+(?:\.\d*)?(?:e\d{1,2})?)\s*([kmbt]?)", re.IGNORECASE)
 
 
@@ -71,6 +73,17 @@ def parse_parameters(text: str | None, where: str) -> float | None:
     return float(match[1]) * _MULTIPLES[match[2].upper()]
 
 
+def parse_whole(text: str | None, where: str) -> int | None:
+    """A whole number from `4096`, `4k` (4000) or `1.5M`. Raises InputError for anything else, not for a bad range."""
+    if text is None:
+        return None
+    match = _WHOLE.fullmatch(text.strip())
+    value = Fraction(match[2]) * int(_MULTIPLES[match[3].upper()]) if match else Fraction(1, 2)
+    if match is None or value.denominator != 1:
+        raise InputError(f"{text!r} is no whole number", where=where, hint="such as 4096, 4k (4000) or 1M (1000000)")
+    return -int(value) if match[1] else int(value)
+
+
 def total_of(described: Description) -> int | None:
     """All parameters: counted, else published, else None."""
     counted = described.parameters.total
@@ -126,11 +139,13 @@ def ordered(models: Sequence[Description], column: str, *, reverse: bool = False
     """The models by one column, ascending; equal ones keep their order, and those without a value come last.
 
     A `-` before the column, or `reverse`, makes it descending; both together cancel. Raises InputError with the nearest
-    columns for an unknown one.
+    columns, and all of them, for an unknown one.
     """
     name = column.removeprefix("-").casefold()
     if name not in SORT_KEYS:
-        raise InputError(f"no column {column!r}", where="--sort", hint=nearest(name, SORT_KEYS))
+        near = nearest(name, SORT_KEYS)
+        close = f"{near} " if near.startswith("did you mean") else ""
+        raise InputError(f"no column {column!r}", where="--sort", hint=f"{close}columns: {', '.join(SORT_KEYS)}")
     descending = reverse != column.startswith("-")
     keyed = [(SORT_KEYS[name](one), one) for one in models]
     numbers = [(key, one) for key, one in keyed if isinstance(key, int | float)]

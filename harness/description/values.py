@@ -102,7 +102,10 @@ class FlopsPerToken(Frozen):
 
 
 class DecodeStep(Frozen):
-    """Bytes that a decode step of `batch` sequences reads from memory, as `accounting.DecodeBytes`, and their sum."""
+    """Bytes that a decode step of `batch` sequences moves from and to memory, as `accounting.DecodeBytes`; their sum.
+
+    Weights and cache are read; `state` is read and written back: twice `state_per_sequence` a sequence.
+    """
 
     non_expert_weights: Number
     expert_weights: Number
@@ -148,17 +151,23 @@ class Experts(Frozen):
 
 
 class Deviation(Frozen):
-    """(counted - published) / published, None without either figure, and our explanation where that is large."""
+    """(counted - published) / published, None without either figure, and our explanation where that is large.
+
+    `active` holds all that a token touches against the published figure, whatever that includes.
+    `active_in_their_convention` counts by `published.active_convention`; None where that is not known.
+    """
 
     total: float | None = None
     active: float | None = None
+    active_in_their_convention: float | None = None
     explanation: str | None = None
 
 
 class Ceiling(Frozen):
-    """The roofline of a step: no engine can be faster. `bound` is what takes longer.
+    """The roofline of a step. `bound` is what takes longer.
 
-    `tokens_per_s` are those of all sequences and all devices together.
+    No engine can be faster with a dense model, nor with a sparse one whose routing is uniform: tokens that agree on
+    experts read fewer of them. `tokens_per_s` are those of all sequences and all devices together.
     """
 
     tokens_per_s: float

@@ -43,6 +43,22 @@ MEANINGS = {
 """What the words of `Shape` and `experts_words` mean, by a part that they contain."""
 
 
+PRECISION_MEANINGS = {
+    "fp8": "8-bit floats, one scale a matrix",
+    "fp8-block": "8-bit floats, a 32-bit scale for each block of 128 × 128",
+    "int8": "8-bit integers, a 32-bit scale for each output",
+    "int4-g128": "4-bit integers; 128 of them share a scale and a zero point",
+    "nvfp4": "4-bit floats; 16 of them share an 8-bit scale",
+    "mxfp4-experts": "routed experts as 4-bit floats, of which 32 share a scale",
+}
+"""What a precision quantises to; routers, norms and the two tables stay in 16 bits, as in `accounting.PRECISIONS`."""
+
+
+def grouped_by_thousands(number: int) -> str:
+    """A whole number with thin spaces between thousands, as `quantities.grouped`, which lies above this layer."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
 def meanings(texts: Iterable[str]) -> list[tuple[str, str]]:
     """The words of `MEANINGS` that occur in `texts`, in its order, with their meanings."""
     joined = "\n".join(texts)
