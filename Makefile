@@ -21,7 +21,8 @@ demo: setup ## benchmark the pocket suite and make its page: site/index.html
 	echo; echo "The page: $(CURDIR)/site/index.html"; exit $$status
 
 test: setup lint ## lint, types, import rules and every test
-	@$(PYTEST) --benchmark-disable
+	@$(PYTEST) --benchmark-disable -n auto --maxprocesses 4 -m "not engine and not browser"
+	@$(PYTEST) --benchmark-disable -m "engine or browser"
 
 # What a change of ordinary code needs, in under a minute: no engine, no browser, no torch.
 test-fast: setup ## the tests without engine, browser and torch
