@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from model_configs import TINY
 from rich.cells import cell_len
 from rich.console import Console
@@ -21,8 +23,18 @@ from harness.accelerators import Accelerators
 from harness.accounting import PRECISIONS
 from harness.catalog import Catalog
 from harness.catalog_table import listing, sheet
+from harness.catalog_table.blocks import wrapped
 from harness.cli import app
-from harness.description import Description, KnownModel, ModelFacts, Options, describe, model_from_config, ordered
+from harness.description import (
+    PRECISION_MEANINGS,
+    Description,
+    KnownModel,
+    ModelFacts,
+    Options,
+    describe,
+    model_from_config,
+    ordered,
+)
 from harness.errors import InputError, MoebenchError
 from harness.meta_count import MetaCount
 from harness.quantities import THIN
@@ -107,12 +119,27 @@ def test_numbers_stand_under_each_other() -> None:
 def test_the_footer_explains_what_is_shown_and_nothing_else() -> None:
     narrow = "\n".join(printed_list(80)).split("\n\n")[1]
     assert narrow.startswith(f"{len(MODELS)} of {len(MODELS)} models; ") and "more columns in a wider" in narrow
-    assert "† published" in narrow and "* from memory" not in narrow and "‡" not in narrow and "LMSYS" not in narrow
+    assert "† published" in narrow and "* from memory" in narrow and "‡" not in narrow and "LMSYS" not in narrow
+    assert "by other names: name for model, kind for experts of a\nlayer, share for active (%)\n" in narrow
     wide = "\n".join(printed_list(260)).split("\n\n")[1]
     assert "more columns" not in wide and "2024-11-04" in wide
     assert all(sign in wide for sign in ("* from memory", "† published", "‡ at the model's own", f"4{THIN}096 tokens"))
+    assert "unranked: not in its table" in wide and "rank for arena rank" in wide and "§ from third parties" in wide
     counted = [one for one in MODELS if one.name == "olmoe-1b-7b"]
-    assert "† published" not in "\n".join(printed_list(80, counted))
+    alone = "\n".join(printed_list(80, counted))
+    assert not any(sign in alone for sign in ("† published", "* from memory", "§ from third"))
+
+
+def test_facts_from_memory_or_third_parties_are_marked_as_on_the_page() -> None:
+    for one in MODELS:
+        row = re.split(" {2,}", next(line for line in printed_list(300, [one]) if line.startswith(one.name)))
+        sign = {"recalled": "*", "third-party": "§"}
+        if one.parameters.total is None:
+            assert row[2].endswith("†" + sign.get(one.published.source_quality or "", ""))
+        else:
+            assert row[2].endswith(sign.get(one.model.source_quality or "", row[2][-1]))
+    switch = next(line for line in printed_list(300) if line.startswith("switch-c-2048"))
+    assert f"2{THIN}048 × top-1" in switch and f"1{THIN}570§" in switch and switch.endswith("unranked")
 
 
 def test_an_empty_list_says_so() -> None:
@@ -143,7 +170,7 @@ def test_the_sheet_of_mixtral() -> None:
     assert text.splitlines()[:2] == [
         "mixtral-8x7b", "46.7 billion parameters, of which a token uses 12.9 billion (27.6 %)",
     ]
-    assert "GQA:    grouped-query attention" in text and "32 layers: GQA 32/8 × 128" in text
+    assert "GQA:            grouped-query attention" in text and "32 layers: GQA 32/8 × 128" in text
     assert re.search(r"a decoded token at a context of 4\u202f096 tokens +27\.6  GFLOPs", text)
     assert re.search(r"all parameters +46\.7 +46\.7 +0\.0", text)
     for name in PRECISIONS:
@@ -165,7 +192,7 @@ def test_the_sheet_with_an_accelerator_says_for_how_many_devices() -> None:
 
 def test_the_sheet_of_a_model_that_is_not_counted() -> None:
     text = printed_sheet(describe(CATALOG.load("gshard-600b")), 200)
-    assert "not counted; see the published figures" in text and "36 layers, 2048 experts, 2 of them a token" in text
+    assert "not counted; see the published figures" in text and "36 layers, 2\u202f048 experts, 2 of them a" in text
     assert "Costs" not in text and "Parameters" not in text and "never published" in text
 
 
@@ -193,7 +220,86 @@ def test_the_sheet_of_a_model_without_a_reader_says_what_was_not_told_apart() ->
 def test_the_arena_and_the_deviation_are_told() -> None:
     assert "place 18 of all prompts, 6 of hard prompts" in printed_sheet(describe(CATALOG.load("deepseek-v2.5")), 200)
     assert "not ranked by LMSYS" in printed_sheet(describe(CATALOG.load("grok-1")), 200)
-    assert "without the input table, as published" in printed_sheet(describe(CATALOG.load("gpt-oss-20b")), 200)
+
+
+@pytest.mark.parametrize(("name", "theirs", "row"), [
+    ("gpt-oss-20b", "leave out the input table; we count all that a token touches, and once", "3.60 +3.61 +[+]0.2"),
+    ("deepseek-v3", "leave out the input table; we count all that", "37.0 +36.6 +\u22121.0"),
+    ("glm-4.5", "leave out input table and output head; we count all that", "32.0 +32.1 +[+]0.3"),
+    ("mixtral-8x7b", "count all that a token touches, as we do", None),
+    ("olmoe-1b-7b", "active  ", None),
+    ("limoe-h14", "active  which tables", None),
+])
+def test_the_published_active_parameters_are_also_counted_as_their_authors_do(
+    name: str, theirs: str, row: str | None
+) -> None:
+    text = printed_sheet(describe(CATALOG.load(name)), 200)
+    assert theirs in text and ("counted as they do" in text) == (row is not None)
+    assert row is None or re.search(f"active, counted as they do +{row}", text)
+
+
+def test_what_holds_for_uniform_routing_alone_says_so() -> None:
+    h100 = Accelerators(SUITES).load("H100")
+    sparse = printed_sheet(describe(CATALOG.load("mixtral-8x7b"), Options(accelerator=h100)))
+    assert "these 2 devices allow if routing is uniform (" in sparse and "skewed routing reads fewer experts" in sparse
+    dense = printed_sheet(describe(CATALOG.load("qwen3-8b"), Options(accelerator=h100)))
+    assert "this device allows (" in dense and "routing" not in dense
+
+
+def test_a_state_is_said_to_be_read_and_written_back() -> None:
+    text = printed_sheet(describe(CATALOG.load("jamba-v0.1")))
+    assert "moved from and to memory in a decode step of 1 sequence " in text
+    assert re.search(r"  state, read and written back +17\.4  MB", text) and "read from memory" not in text
+
+
+def test_precisions_are_explained_and_those_without_effect_left_out() -> None:
+    sparse = printed_sheet(describe(CATALOG.load("mixtral-8x7b")))
+    assert "Weights by precision" in sparse
+    for name, meaning in PRECISION_MEANINGS.items():
+        assert f"{name}:".ljust(16) + meaning in sparse.splitlines()
+    assert "mxfp4" not in printed_sheet(describe(CATALOG.load("qwen3-8b")))
+    asked = printed_sheet(describe(CATALOG.load("qwen3-8b"), Options(precision="mxfp4")))
+    assert "mxfp4-experts (this one)" in asked and "nothing of it is quantised" in asked
+
+
+# The width -------------------------------------------------------------------------------------------------------
+
+
+NUMBER = re.compile(rf"\d{{1,3}}(?:{THIN}\d{{3}})+")
+
+
+@pytest.mark.parametrize("width", [24, 40, 57, 80, 120])
+@pytest.mark.parametrize("name", ["deepseek-v3", "jamba-v0.1", "t5-base", "jetmoe-8b", "switch-c-2048", "gshard-600b"])
+def test_no_label_is_lost_and_no_number_broken_at_any_width(name: str, width: int) -> None:
+    h100 = Accelerators(SUITES).load("H100")
+    described = describe(CATALOG.load(name), Options(batch=123_456_789, accelerator=h100))
+    wide, narrow = printed_sheet(described, 400), printed_sheet(described, width)
+    assert max(map(cell_len, narrow.splitlines())) <= width and "…" not in narrow
+    assert sorted(NUMBER.findall(wide)) == sorted(NUMBER.findall(narrow))
+    assert not re.search(rf"{THIN}$|^ *{THIN}", narrow, re.MULTILINE)
+    joined = " ".join(narrow.split())
+    labels = re.findall(r"^ *([a-z][a-z, ]+?)  ", wide, re.MULTILINE)
+    assert len(labels) > 3 and all(label in joined for label in labels)
+
+
+def test_what_does_not_fit_beside_its_label_stands_below_it() -> None:
+    text = printed_sheet(describe(CATALOG.load("deepseek-v3")), 40)
+    below = f"routed experts\n  total   653{THIN}908{THIN}770{THIN}816\n  %       97.4\n  active  20{THIN}434"
+    assert below in text and "\nactive, counted as they do\n  published       37.0\n" in text
+
+
+@given(st.text(st.sampled_from(f"ab9 {THIN}\n界"), max_size=60), st.integers(2, 30))
+def test_wrapping_loses_nothing_and_keeps_to_the_width(text: str, width: int) -> None:
+    lines = wrapped(text, width)
+    assert all(cell_len(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "").replace("\n", "")
+    words = [word for word in re.split("[ \n]+", text) if cell_len(word) <= width // 2]
+    assert all(any(word in line for line in lines) for word in words)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_footer_of_the_list_keeps_to_the_width(width: int) -> None:
+    assert max(map(cell_len, printed_list(width))) <= width
 
 
 # The commands ----------------------------------------------------------------------------------------------------

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.catalog import LMSYS_DATE, QUALITY_WORDS
+from harness.catalog_table.blocks import in_groups, wrapped
 from harness.description import (
     DEFAULT_CONTEXT_TOKENS,
+    SORT_KEYS,
     Description,
     active_of,
     active_share,
@@ -21,9 +23,12 @@ from harness.quantities import count_of, grouped, plain, signed_percent, signifi
 if TYPE_CHECKING:
     from rich.text import Text
 
-RECALLED, PUBLISHED, SHORTER = "*", "\u2020", "\u2021"
+RECALLED, THIRD_PARTY, PUBLISHED, SHORTER = "*", "\u00a7", "\u2020", "\u2021"
+_SIGNS = {"recalled": RECALLED, "third-party": THIRD_PARTY}
+"""The qualities that are marked: the same ones as on the catalog's page."""
 _LEGEND = {
-    RECALLED: QUALITY_WORDS["recalled"],
+    RECALLED: f"{QUALITY_WORDS['recalled']}; at a counted total: its structure",
+    THIRD_PARTY: f"{QUALITY_WORDS['third-party']}; at a counted total: its structure",
     PUBLISHED: "published, not counted: the structure was never published in full",
     SHORTER: "at the model's own context limit, which is shorter",
 }
@@ -32,7 +37,7 @@ _GAP = 2
 
 @dataclass(frozen=True)
 class _Cell:
-    """What a column shows of a model; `sign` is explained in the legend."""
+    """What a column shows of a model; every character of `sign` is explained in the legend."""
 
     text: str
     sign: str = ""
@@ -52,8 +57,24 @@ def _number(value: float | None, divisor: float = 1.0, sign: str = "") -> _Cell:
     return _Cell("") if value is None else _Cell(significant(value / divisor), sign)
 
 
-def _recalled(quality: str | None) -> str:
-    return RECALLED if quality == "recalled" else ""
+def _known(quality: str | None) -> str:
+    """The sign of how well a fact is known; none where it is known well."""
+    return _SIGNS.get(quality or "", "")
+
+
+def _total(described: Description) -> _Cell:
+    """All parameters; the sign of a counted number is that of the structure, on which it rests."""
+    total = total_of(described)
+    if total is None:
+        return _Cell("")
+    if described.parameters.total is None:
+        return _number(total, 1e9, PUBLISHED + _known(described.published.source_quality))
+    return _number(total, 1e9, _known(described.model.source_quality))
+
+
+def _active(described: Description) -> _Cell:
+    active = active_of(described)
+    return _Cell("") if active is None else _number(active, 1e9, _uncounted(described))
 
 
 def _uncounted(described: Description) -> str:
@@ -76,15 +97,15 @@ def _context(described: Description) -> _Cell:
 
 
 def _published(described: Description) -> _Cell:
-    return _number(described.published.total, 1e9, _recalled(described.published.source_quality))
+    return _number(described.published.total, 1e9, _known(described.published.source_quality))
 
 
 def _license(described: Description) -> _Cell:
-    return _Cell(described.model.license or "", _recalled(described.model.license_source_quality))
+    return _Cell(described.model.license or "", _known(described.model.license_source_quality))
 
 
 def _released(described: Description) -> _Cell:
-    return _Cell(described.model.released or "", _recalled(described.model.released_source_quality))
+    return _Cell(described.model.released or "", _known(described.model.released_source_quality))
 
 
 def _deviation(described: Description) -> _Cell:
@@ -93,20 +114,16 @@ def _deviation(described: Description) -> _Cell:
 
 def _rank(described: Description) -> _Cell:
     if described.model.lmsys_2024_11_04 == "unranked":
-        return _Cell("none")
+        return _Cell("unranked")
     rank = arena_rank(described)
     return _Cell("" if rank is None else str(rank))
 
 
 _COLUMNS = {
     "name": _Column("model", 0, lambda one: _Cell(plain(one.name)), is_text=True),
-    "kind": _Column("experts of a layer", 2, lambda one: _Cell(kind_words(one)), is_text=True),
-    "total": _Column(
-        "total\n(billion)", 1, lambda one: _number(total_of(one), 1e9, _uncounted(one) if total_of(one) else "")
-    ),
-    "active": _Column(
-        "active\n(billion)", 3, lambda one: _number(active_of(one), 1e9, _uncounted(one) if active_of(one) else "")
-    ),
+    "kind": _Column("experts of a layer", 2, lambda one: _Cell(in_groups(kind_words(one))), is_text=True),
+    "total": _Column("total\n(billion)", 1, _total),
+    "active": _Column("active\n(billion)", 3, _active),
     "share": _Column("active\n(%)", 4, _share),
     "flops": _Column("GFLOPs\na token", 5, _flops),
     "kv": _Column("KV cache\n(kB/token)", 7, lambda one: _number(one.bytes.kv_per_token, 1e3)),
@@ -138,7 +155,8 @@ def listing(models: Sequence[Description], all_models: int, width: int) -> Text:
         text.append(f"{line}\n", style="bold")
     texts = [_aligned(cells[key], _COLUMNS[key].is_text) for key in shown]
     text.append("".join(f"{_line(row, shown)}\n" for row in zip(*texts, strict=True)))
-    return text.append("\n".join(_footer(cells, shown, len(filled) - len(shown), all_models)))
+    footer = _footer(cells, shown, len(filled) - len(shown), all_models)
+    return text.append("\n".join(line for entry in footer for line in wrapped(entry, width)))
 
 
 def _heading_lines(shown: dict[str, int]) -> list[str]:
@@ -175,15 +193,23 @@ def _fitting(widths: dict[str, int], width: int) -> list[str]:
 def _widest(cells: list[_Cell], column: _Column) -> int:
     from rich.cells import cell_len
 
-    signed = any(cell.sign for cell in cells) and not column.is_text
-    widths = [cell_len(cell.text) + (1 if signed else len(cell.sign)) for cell in cells]
+    blanks = 0 if column.is_text else max((len(cell.sign) for cell in cells), default=0)
+    widths = [cell_len(cell.text) + (blanks or len(cell.sign)) for cell in cells]
     return max([*widths, *map(len, column.heading.split("\n"))])
 
 
 def _aligned(cells: list[_Cell], is_text: bool) -> list[str]:
-    """Numbers under each other: where one of a column has a sign, the others have a blank in its place."""
-    blank = " " if any(cell.sign for cell in cells) and not is_text else ""
-    return [cell.text + (cell.sign or blank) for cell in cells]
+    """Numbers under each other: where one of a column has signs, the others have blanks in their place."""
+    blanks = 0 if is_text else max((len(cell.sign) for cell in cells), default=0)
+    return [cell.text + cell.sign.ljust(blanks) for cell in cells]
+
+
+def _title(key: str) -> str:
+    return _COLUMNS[key].heading.replace("\n", " ")
+
+
+def _is_named_so(key: str) -> bool:
+    return _title(key).casefold().startswith(key)
 
 
 def _footer(cells: dict[str, list[_Cell]], shown: Iterable[str], hidden: int, all_models: int) -> Iterator[str]:
@@ -199,6 +225,8 @@ def _footer(cells: dict[str, list[_Cell]], shown: Iterable[str], hidden: int, al
     if "kv" in shown:
         yield "KV cache: keys and values that each token of a sequence adds, while no window is full"
     if "rank" in shown:
-        yield f"arena rank: LMSYS Chatbot Arena of {LMSYS_DATE}, all prompts; none: not in its table"
-    signs = {cell.sign for key in shown for cell in cells[key]}
+        yield f"arena rank: LMSYS Chatbot Arena of {LMSYS_DATE}, all prompts; unranked: not in its table"
+    if renamed := [f"{key} for {_title(key)}" for key in shown if key in SORT_KEYS and not _is_named_so(key)]:
+        yield f"--sort calls some columns by other names: {', '.join(renamed)}"
+    signs = {sign for key in shown for cell in cells[key] for sign in cell.sign}
     yield from (f"{sign} {meaning}" for sign, meaning in _LEGEND.items() if sign in signs)

@@ -49,7 +49,7 @@ PRECISION_MEANINGS = {
     "int8": "8-bit integers, a 32-bit scale for each output",
     "int4-g128": "4-bit integers; 128 of them share a scale and a zero point",
     "nvfp4": "4-bit floats; 16 of them share an 8-bit scale",
-    "mxfp4-experts": "routed experts as 4-bit floats, of which 32 share a scale",
+    "mxfp4-experts": "routed experts alone: 4-bit floats, 32 share an 8-bit scale",
 }
 """What a precision quantises to; routers, norms and the two tables stay in 16 bits, as in `accounting.PRECISIONS`."""
 
