@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from model_configs import TINY
 from rich.cells import cell_len
@@ -288,6 +288,7 @@ def test_what_does_not_fit_beside_its_label_stands_below_it() -> None:
     assert below in text and "\nactive, counted as they do\n  published       37.0\n" in text
 
 
+@example(" 界", 2)
 @given(st.text(st.sampled_from(f"ab9 {THIN}\n界"), max_size=60), st.integers(2, 30))
 def test_wrapping_loses_nothing_and_keeps_to_the_width(text: str, width: int) -> None:
     lines = wrapped(text, width)

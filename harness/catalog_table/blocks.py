@@ -35,7 +35,8 @@ def wrapped(text: str, width: int) -> list[str]:
     """
     lines: list[str] = []
     for paragraph in text.split("\n"):
-        indent = " " * min(len(paragraph) - len(paragraph.lstrip(" ")), width // 2)
+        # a wide character takes two columns
+        indent = " " * max(0, min(len(paragraph) - len(paragraph.lstrip(" ")), width // 2, width - 2))
         lines += [indent + line for line in _filled(paragraph, max(1, width - len(indent)))]
     return lines
 
