@@ -40,6 +40,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 SuiteOption = Annotated[str | None, typer.Option("--suite", help="The suite: its name, or its file.")]
 
+SORT_COLUMNS = (
+    "Columns: name, kind (experts of a layer), family, status, total, active, share (active %), flops (GFLOPs a "
+    "token), kv (KV cache), weights, context, released, license, published, deviation (counted - published), rank "
+    "(arena rank)."
+)
+"""The keys of `description.SORT_KEYS`, which is not imported for `--help`."""
+
 FAILED_CELLS = 3
 INTERRUPTED = 130
 
@@ -164,7 +171,9 @@ def models(  # noqa: PLR0913 -- each argument is an option of the command
     max_active: Annotated[str | None, typer.Option(help="The most parameters a token may use, such as 4B.")] = None,
     max_total: Annotated[str | None, typer.Option(help="The most parameters, such as 80B.")] = None,
     fits: Annotated[str | None, typer.Option(help="Only models whose weights fit on one such device.")] = None,
-    sort: Annotated[str, typer.Option(help="The column to sort by; with - before it, descending.")] = "name",
+    sort: Annotated[str, typer.Option(help=f"The column to sort by; with - before it, descending. {SORT_COLUMNS}")] = (
+        "name"
+    ),
     reverse: Annotated[bool, typer.Option("--reverse", help="Sort the other way round.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -183,7 +192,7 @@ def models(  # noqa: PLR0913 -- each argument is an option of the command
         search=search,
         max_active=parse_parameters(max_active, "--max-active"),
         max_total=parse_parameters(max_total, "--max-total"),
-        fits=None if fits is None else Accelerators(suites_dir()).load(fits),
+        fits=None if fits is None else Accelerators(suites_dir()).load(fits, "--fits"),
     )
     chosen = ordered([one for one in everything if wanted.accepts(one)], sort, reverse=reverse)
     if as_json:
@@ -202,8 +211,10 @@ def describe(  # noqa: PLR0913 -- each argument is an option of the command
     name: Annotated[str, typer.Argument(
         help="A model of the catalog, a config.json or a checkpoint's folder, or a hub's owner/name."
     )],
-    context: Annotated[int | None, typer.Option(help="Tokens of a sequence; 4096, or the model's limit.")] = None,
-    batch: Annotated[int, typer.Option(help="Sequences that are decoded together.")] = 1,
+    context: Annotated[str | None, typer.Option(
+        help="Tokens of a sequence, such as 8192 or 32k (32000); 4096, or the model's limit."
+    )] = None,
+    batch: Annotated[str, typer.Option(help="Sequences that are decoded together, such as 64 or 1k.")] = "1",
     precision: Annotated[str | None, typer.Option(help="Of the weights, such as fp8; the checkpoint's own.")] = None,
     accelerator: Annotated[str | None, typer.Option(help="How many of these it needs, and how fast it can be.")] = None,
     as_json: JsonOption = False,
@@ -211,12 +222,15 @@ def describe(  # noqa: PLR0913 -- each argument is an option of the command
     """Describe one model in numbers: parameters, arithmetic, memory, and what an accelerator allows. Loads nothing."""
     from harness.accelerators import Accelerators
     from harness.catalog import Catalog
-    from harness.description import Options, find_model
+    from harness.description import Options, find_model, parse_whole
     from harness.description import describe as describe_model
     from harness.resources import suites_dir
 
-    device = None if accelerator is None else Accelerators(suites_dir()).load(accelerator)
-    options = Options(context=context, batch=batch, precision=precision, accelerator=device)
+    device = None if accelerator is None else Accelerators(suites_dir()).load(accelerator, "--accelerator")
+    options = Options(
+        context=parse_whole(context, "--context"), batch=parse_whole(batch, "--batch") or 0, precision=precision,
+        accelerator=device,
+    )
     described = describe_model(find_model(name, Catalog(suites_dir())), options)
     if as_json:
         typer.echo(described.model_dump_json(indent=2))

@@ -24,9 +24,10 @@ from harness.accounting import PRECISIONS
 from harness.catalog import Catalog
 from harness.catalog_table import listing, sheet
 from harness.catalog_table.blocks import wrapped
-from harness.cli import app
+from harness.cli import SORT_COLUMNS, app
 from harness.description import (
     PRECISION_MEANINGS,
+    SORT_KEYS,
     Description,
     KnownModel,
     ModelFacts,
@@ -348,11 +349,13 @@ def test_filters_of_the_command(options: tuple[str, ...], name: str, absent: str
     (("models", "--max-active", "4X"), "--max-active", "no number of parameters"),
     (("models", "--max-total", "many"), "--max-total", "no number of parameters"),
     (("models", "--sort", "totl"), "--sort", "did you mean 'total'"),
-    (("models", "--fits", "H1000"), "accelerators.yaml", "unknown accelerator"),
+    (("models", "--fits", "H1000"), "--fits", "unknown accelerator"),
     (("describe", "mixtral-8x7b", "--context", "0"), "--context", "at least 1"),
+    (("describe", "mixtral-8x7b", "--context", "4x"), "--context", "'4x' is no whole number"),
+    (("describe", "mixtral-8x7b", "--batch", "many"), "--batch", "'many' is no whole number"),
     (("describe", "mixtral-8x7b", "--batch", "-1"), "--batch", "at least 1"),
     (("describe", "mixtral-8x7b", "--precision", "fp9"), "--precision", "did you mean 'fp8'"),
-    (("describe", "mixtral-8x7b", "--accelerator", "H1000"), "accelerators.yaml", "unknown accelerator"),
+    (("describe", "mixtral-8x7b", "--accelerator", "H1000"), "--accelerator", "unknown accelerator"),
     (("describe", "mixtral-8x7"), "", "did you mean 'mixtral-8x7b'"),
     (("describe", "./nowhere"), "nowhere", "no such file"),
 ])
@@ -369,6 +372,16 @@ def test_describe_takes_a_file_and_every_option(tmp_path: Path) -> None:
     assert (values["context_tokens"], values["batch"], values["precision"]) == (64, 8, "fp8")
     assert values["accelerator"]["devices_needed"] == 1 and values["source"] == "config"
     assert "On NVIDIA H200" in called("describe", str(tmp_path), *arguments, "--accelerator", "h200")
+
+
+def test_numbers_may_have_a_suffix() -> None:
+    values = json.loads(called("describe", "mixtral-8x7b", "--context", "4k", "--batch", "2K", "--json"))
+    assert (values["context_tokens"], values["batch"]) == (4000, 2000)
+
+
+def test_the_help_names_every_column_to_sort_by() -> None:
+    named = re.sub(r" \([^)]*\)", "", SORT_COLUMNS).removeprefix("Columns: ").removesuffix(".").split(", ")
+    assert named == list(SORT_KEYS)
 
 
 def test_a_broken_file_is_named_and_the_others_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
