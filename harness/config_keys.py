@@ -21,6 +21,8 @@ _NOT_STRUCTURE = frozenset(
     experts_implementation chunk_size_feed_forward
     encoder_no_repeat_ngram_size no_repeat_ngram_size num_beams num_beam_groups num_return_sequences
     _attn_implementation _experts_implementation original_max_position_embeddings
+    _num_labels attention_softmax_in_fp32 scale_attention_softmax_in_fp32 scale_attn_weights use_parallel_embedding
+    enable_lm_head_fp32 text_start_id text_end_id moe_router_dtype mamba_ssm_dtype expert_dtype fuse_rms_norm
     """.split()  # noqa: SIM905 -- a list takes a line for each name
 )
 _ACTIVATIONS = frozenset({"activation_function", "hidden_act", "hidden_activation", "mlp_hidden_act"})
@@ -38,6 +40,21 @@ _STRUCTURAL = re.compile(
     r"|hidden|inner|intermediate|latent|layers?|lora|mamba|mem|mlp|moe|mtp|nextn|norm|num|pattern|period|rank|residual"
     r"|router|share[d]?|sinks?|size|sliding|sparse|ssm|state|step|stride|vision|audio|text|width|window"
 )
+_DULL_ENDINGS = ("token_id", "_dropout", "_loss_coef", "_init_std", "initializer_range")
+
+
+def may_change_structure(key: str, value: object) -> bool:
+    """Whether a key of a config.json sounds structural, is switched on, and is not known to be harmless.
+
+    Plain activations, which have no parameters, are harmless whatever their key.
+    """
+    if key in _NOT_STRUCTURE or not value:
+        return False
+    if key in _ACTIVATIONS:
+        return not (isinstance(value, str) and value in _PLAIN_ACTIVATIONS)
+    if key.startswith("rope_") or key.endswith(_DULL_ENDINGS):
+        return False
+    return bool(_STRUCTURAL.search(key))
 
 
 @dataclass
@@ -132,15 +149,12 @@ class ConfigKeys:
                 self._refuse_nonsense(key, value)
             if value == "prelu" or (value == "xielu" and not (key in self.read and key == "hidden_act")):
                 raise self.unknown(key, f"is {shown(value)}, an activation with parameters of its own")
-            if key in self.read or key in _NOT_STRUCTURE or not value:
+            if key in self.read or not may_change_structure(key, value):
                 continue
             if key in _ACTIVATIONS:
                 self.only(key, *_PLAIN_ACTIVATIONS)
                 continue
-            if key.endswith(("token_id", "_dropout", "_loss_coef", "_init_std", "initializer_range")):
-                continue
-            if not key.startswith("rope_") and _STRUCTURAL.search(key):
-                raise self.unknown(key, f"is {shown(value)} and may change the structure; no reader knows it")
+            raise self.unknown(key, f"is {shown(value)} and may change the structure; no reader knows it")
 
     def _refuse_nonsense(self, key: str, value: object) -> None:
         """A number as text, or beyond all bounds, is a damaged file even where the structure does not need it."""

@@ -9,7 +9,10 @@ rest for certain.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import logging
+import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +20,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 from harness.config_bounds import EXPERT_COUNT, check_bounds
-from harness.config_keys import shown
+from harness.config_keys import may_change_structure, shown
 from harness.errors import InputError, UnknownStructureError, nearest
 from harness.schema import Frozen
 
@@ -37,6 +40,25 @@ _VARIABLE = {
 }
 _FLATTENED = ("DbrxExperts",)
 """Classes whose expert matrices lie one below the other in two dimensions."""
+_WITHOUT_PARAMETERS = {
+    "MptConfig": frozenset({"attn_config"}),
+    "Qwen2Config": frozenset({"dual_chunk_attention_config"}),
+    **dict.fromkeys(("Qwen2VLVisionConfig", "Qwen2_5_VLVisionConfig"), frozenset({"spatial_patch_size"})),
+    # the gate is always there; the layers of next tokens are not the language model's
+    **dict.fromkeys(
+        ("Qwen3_5TextConfig", "Qwen3_5MoeTextConfig"),
+        frozenset({"attn_output_gate", "full_attention_interval", "mtp_num_hidden_layers", "output_gate_type"}),
+    ),
+    # one period of layers behind the dense ones, and layers of next tokens
+    "GlmMoeDsaConfig": frozenset({"moe_layer_freq", "num_nextn_predict_layers", "index_share_for_mtp_iteration"}),
+    **dict.fromkeys(("CLIPVisionConfig", "PixtralVisionConfig"), frozenset({"vocab_size"})),
+    "GemmaConfig": frozenset({"num_image_tokens"}),
+    "SiglipVisionConfig": frozenset({"num_image_tokens", "projection_dim", "projector_hidden_act"}),
+    "Gemma4Config": frozenset({"vision_soft_tokens_per_image"}),
+    "Gemma4VisionConfig": frozenset({"global_head_dim"}),
+    "RecurrentGemmaConfig": frozenset({"embeddings_scale_by_sqrt_dim"}),
+}
+"""Keys of released files that a class drops, or need not have, without parameters of theirs. Others are refused."""
 _NOT_PASSED = frozenset(
     """
     attn_implementation _attn_implementation experts_implementation _experts_implementation quantization_config
@@ -86,6 +108,7 @@ def count_on_meta_device(config: Mapping[str, object], where: str) -> MetaCount:
 
         class_name = _class_name(config, where)
         stated, model = _build(config, class_name, where)
+        _check_keys(config, stated, where)
         experts = _active(model, stated)
         embedding, head, tied = _tables(model)
         total = sum(one.numel() for one in model.parameters())
@@ -215,10 +238,77 @@ def _build(config: Mapping[str, object], class_name: str, where: str) -> tuple[A
 
 def _check_tables(config: Mapping[str, object], stated: Any, tied: bool | None, class_name: str, where: str) -> None:
     """Refuse where the class shares its tables otherwise than checkpoints of such a file do."""
-    untied = config.get("tie_word_embeddings") is False
-    if untied and (tied or getattr(stated, "is_encoder_decoder", False)):
+    place, said = f"{where}:tie_word_embeddings", config.get("tie_word_embeddings")
+    if said is False and (tied or getattr(stated, "is_encoder_decoder", False)):
         what = f"'tie_word_embeddings' is false, and {class_name} does not say which tables are then its own"
-        raise _unknown(what, f"{where}:tie_word_embeddings")
+        raise _unknown(what, place)
+    text = stated.get_text_config()
+    if said is not None or text is stated:
+        return
+    # a model of several towers shares as its own configuration says, whatever that of its text part does
+    whole, part = getattr(stated, "tie_word_embeddings", None), getattr(text, "tie_word_embeddings", None)
+    if (tied or (tied is None and whole)) and not part:
+        what = f"'tie_word_embeddings' is not stated: {class_name} shares its tables, and its text part does not"
+        raise _unknown(what, place)
+
+
+def _check_keys(config: Mapping[str, object], stated: Any, where: str, path: str = "") -> None:
+    """Refuse parts that the library made up, and keys that may change the structure and that it does not know.
+
+    `stated` is the library's configuration of `config`; `path` leads to it in the file `where`.
+    """
+    harmless = _WITHOUT_PARAMETERS.get(type(stated).__name__, frozenset())
+    known = _declared(stated) | harmless
+    for key in getattr(stated, "sub_configs", {}):
+        given, part = config.get(key), getattr(stated, key, None)
+        if part is None or (not given and key in harmless):
+            continue
+        if isinstance(given, Mapping) and given:
+            _check_keys(given, part, where, f"{path}{key}.")
+        elif given or not _is_flat(config, part):
+            what = f"{path + key!r} is {shown(given) if given else 'not stated'}, and defaults would be counted"
+            raise _unknown(f"{what} in its place", f"{where}:{path}{key}")
+        else:
+            known |= _declared(part)
+    text = stated.get_text_config()
+    for key, value in config.items():
+        if key in known or key in _NOT_PASSED or not may_change_structure(key, value):
+            continue
+        # what the class took under another name is no attribute; a whole may repeat what its text part states
+        if key not in vars(stated) or (text is not stated and getattr(text, key, None) == value):
+            continue
+        if not _is_read(key, type(stated)):
+            what = f"{path + key!r} is {shown(value)} and may change the structure; {type(stated).__name__}"
+            raise _unknown(f"{what} does not know it", f"{where}:{path}{key}")
+
+
+def _declared(stated: Any) -> set[str]:
+    """The keys that the class of a configuration knows, under all of their names, and those that it derives."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    kind = type(stated)
+    try:
+        declared = set(vars(kind()))
+    except (ValueError, TypeError, LookupError, AttributeError, StrictDataclassError):
+        # made of other models, it has no defaults
+        declared = set()
+    declared |= {field.name for field in fields(stated)} if is_dataclass(stated) else set()
+    names = getattr(stated, "attribute_map", {})
+    return declared | {*dir(kind), *names, *names.values(), *getattr(stated, "sub_configs", {}), "tie_word_embeddings"}
+
+
+def _is_read(key: str, kind: type) -> bool:
+    """Whether the code of a configuration's or of its model's class reads a key that the former does not declare."""
+    names = kind.__module__, kind.__module__.replace(".configuration_", ".modeling_")
+    reading = re.compile(rf"""config\.{re.escape(key)}\b|["']{re.escape(key)}["']""")
+    return any(reading.search(inspect.getsource(sys.modules[name])) for name in names if name in sys.modules)
+
+
+def _is_flat(config: Mapping[str, object], part: Any) -> bool:
+    """Whether an older file states the sizes of `part` beside it, and the library took them from there (Qwen2-VL)."""
+    common = {key for key in _declared(part) & set(config) if "size" in key or key.startswith("num_")}
+    read = all(getattr(part, key, None) == config[key] for key in common)
+    return read and {"hidden_size", "num_hidden_layers"} <= common
 
 
 def _passed(value: Any) -> Any:

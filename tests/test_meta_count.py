@@ -57,6 +57,17 @@ def default_counts() -> dict[str, MetaCount]:
     return found
 
 
+def count_known_keys(config: dict[str, Any], where: str) -> MetaCount:
+    """The count without the keys that the class does not know, which are dropped one by one as they are refused."""
+    while True:
+        try:
+            return count_on_meta_device(config, where)
+        except UnknownStructureError as error:
+            if not error.what.endswith("does not know it"):
+                raise
+            config = {key: value for key, value in config.items() if key != error.where.removeprefix(f"{where}:")}
+
+
 # Against the readers ---------------------------------------------------------------------------------------------
 
 
@@ -69,7 +80,8 @@ def test_every_family_with_a_reader_has_the_same_count(name: str) -> None:
         return
     expected = count_parameters(architecture_from_config(config, name))
     try:
-        counted = count_on_meta_device(config, name)
+        # what the class drops and the reader takes for harmless must not change the count
+        counted = count_known_keys(config, name)
     except UnknownStructureError as error:
         # classes with an encoder do not say which tables checkpoints share; Grok-2 borrows the type of another model
         assert error.where in {f"{name}:tie_word_embeddings", f"{name}:architectures"}
@@ -167,7 +179,11 @@ def test_where_the_experts_used_are_not_certain_there_is_a_total_and_a_reason(
 def test_a_foreign_key_does_not_change_what_a_token_uses() -> None:
     plain = count_on_meta_device(TINY["mixtral"], WHERE)
     foreign = {"moe_topk": 4, "top_k_experts": 1, "n_routed_experts": 3}
-    assert count_on_meta_device({**TINY["mixtral"], **foreign}, WHERE) == plain
+    for key, value in foreign.items():
+        with pytest.raises(UnknownStructureError) as raised:
+            count_on_meta_device({**TINY["mixtral"], key: value}, WHERE)
+        assert raised.value.where == f"{WHERE}:{key}"
+    assert count_known_keys({**TINY["mixtral"], **foreign}, WHERE) == plain
 
 
 # What is built ---------------------------------------------------------------------------------------------------
@@ -261,6 +277,84 @@ def test_what_transformers_does_not_know_is_named(config: dict[str, Any], key: s
     assert what in raised.value.what
     assert raised.value.hint
     assert "\n" not in raised.value.what
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("llama", {"num_experts": 8}),
+        ("llama", {"kv_lora_rank": 16}),
+        ("llama", {"use_qk_norm": True}),
+        ("llama", {"num_mtp_layers": 1}),
+        ("llama", {"bias": True}),
+        ("mistral", {"adapter_rank": 4}),
+        ("mixtral", {"attn_experts": 2}),
+        ("bart", {"latent_width": 4}),
+    ],
+)
+def test_a_structural_key_that_the_class_drops_is_refused_by_name(name: str, change: dict[str, Any]) -> None:
+    (key,) = change
+    with pytest.raises(UnknownStructureError) as raised:
+        count_on_meta_device({**TINY[name], **change}, WHERE)
+    assert raised.value.where == f"{WHERE}:{key}"
+    assert raised.value.what.startswith(repr(key)) and "may change the structure" in raised.value.what
+    switched_off = {key: False if change[key] is True else 0}
+    assert count_on_meta_device({**TINY[name], **switched_off}, WHERE) == count_on_meta_device(TINY[name], WHERE)
+
+
+VISION = {"hidden_size": 32, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+def test_a_structural_key_of_a_part_is_refused_with_its_path() -> None:
+    text = {**tiny("gemma3_text", head_dim=8, tie_word_embeddings=True), "num_experts": 8}
+    with pytest.raises(UnknownStructureError) as raised:
+        count_on_meta_device({"model_type": "gemma3", "text_config": text, "vision_config": VISION}, WHERE)
+    assert raised.value.where == f"{WHERE}:text_config.num_experts"
+
+
+@pytest.mark.parametrize("missing", ["text_config", "vision_config"])
+@pytest.mark.parametrize("model_type", ["gemma3", "llava", "qwen3_vl", "mistral3", "llama4"])
+def test_a_part_that_the_library_would_make_up_is_refused(model_type: str, missing: str) -> None:
+    whole = {**default_wrapper(model_type), "model_type": model_type}
+    count_on_meta_device(whole, WHERE)
+    for one in ({**whole, missing: None}, {**whole, missing: {}}, {k: v for k, v in whole.items() if k != missing}):
+        with pytest.raises(UnknownStructureError, match=f"{missing}' is not stated") as raised:
+            count_on_meta_device(one, WHERE)
+        assert raised.value.where == f"{WHERE}:{missing}"
+
+
+def test_an_older_file_states_the_sizes_of_its_text_part_beside_the_others() -> None:
+    whole = default_wrapper("qwen2_vl")
+    text = {**whole["text_config"], "num_hidden_layers": 3, "hidden_size": 512, "intermediate_size": 64}
+    text = {**text, "num_attention_heads": 8, "num_key_value_heads": 8, "max_window_layers": 3, "layer_types": None}
+    vision = {**whole["vision_config"], "depth": 1, "hidden_size": 512}
+    sizes = {key: value for key, value in text.items() if "size" in key or key.startswith("num_")}
+    flat = {"model_type": "qwen2_vl", "vision_config": vision, "tie_word_embeddings": False, **sizes}
+    nested = {**flat, "text_config": text}
+    nested = {key: value for key, value in nested.items() if key not in sizes}
+    assert count_on_meta_device(flat, WHERE) == count_on_meta_device(nested, WHERE)
+
+
+@pytest.mark.parametrize("model_type", ["mistral3", "internvl"])
+def test_tables_that_the_whole_shares_and_its_text_part_does_not_are_refused(model_type: str) -> None:
+    whole = default_wrapper(model_type)
+    count_on_meta_device({**whole, "tie_word_embeddings": True}, WHERE)
+    silent = {key: value for key, value in whole.items() if key != "tie_word_embeddings"}
+    text = {key: value for key, value in whole["text_config"].items() if key != "tie_word_embeddings"}
+    for part in (text, {**text, "tie_word_embeddings": False}):
+        with pytest.raises(UnknownStructureError, match="its text part does not") as raised:
+            count_on_meta_device({**silent, "text_config": part}, WHERE)
+        assert raised.value.where == f"{WHERE}:tie_word_embeddings"
+    agreed = count_on_meta_device({**silent, "text_config": {**text, "tie_word_embeddings": True}}, WHERE)
+    assert agreed.tied_embeddings is True
+
+
+@functools.cache
+def default_wrapper(model_type: str) -> dict[str, Any]:
+    """The defaults of a model of several towers, as a config.json has them."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    return dict(json.loads(json.dumps(CONFIG_MAPPING[model_type]().to_dict(), default=str)))
 
 
 @pytest.mark.parametrize(

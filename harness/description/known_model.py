@@ -101,13 +101,16 @@ def model_from_config(
     Raises as `architecture_from_config` does, or as `count_on_meta_device`.
     """
     architecture, counted = None, None
+    remarks: list[str] = []
     try:
         architecture = architecture_from_config(config, where)
-    except UnknownStructureError:
+    except UnknownStructureError as error:
         from harness.meta_count import count_on_meta_device
 
         counted = count_on_meta_device(config, where)
+        remarks.append(f"no FLOPs and no cache, because no reader took the structure: {error.what}")
     precision, remark = stored_precision(config)
+    remarks += [remark] if remark else []
     kind = _kind(architecture, counted)
     family = config.get("model_type")
     facts = ModelFacts(
@@ -116,7 +119,7 @@ def model_from_config(
     )
     return KnownModel(
         facts=facts, source="hub" if hub else "config", architecture=architecture, counted=counted,
-        precision=precision, remarks=(remark,) if remark else (),
+        precision=precision, remarks=tuple(remarks),
     )
 
 
