@@ -94,15 +94,18 @@ def _norm_output(hidden: int, queries: int, keys: int, head_dim: int) -> int:
     return hidden
 
 
+def _gemma2(config: ConfigKeys) -> Decoder:
+    # released files state the window twice
+    config.only("sliding_window_size", config.get("sliding_window"))
+    return Decoder(
+        _default_width(_alternating_windows, head_dim=256), read_dense, norms_per_part=2, tied=True,
+        ignored=_GEMMA_KEYS,
+    )
+
+
 _GEMMAS: dict[str, Family] = {
     "gemma": Decoder(_default_width(head_dim=256), read_dense, tied=True),
-    "gemma2": Decoder(
-        _default_width(_alternating_windows, head_dim=256),
-        read_dense,
-        norms_per_part=2,
-        tied=True,
-        ignored=_GEMMA_KEYS,
-    ),
+    "gemma2": Chosen(_gemma2),
     "gemma3_text": Decoder(
         _default_width(
             partial(listed_windows, slides=partial(by_pattern, default=6), default=4096), norm_each_head, head_dim=256
@@ -215,7 +218,7 @@ _WITHOUT_GATE: dict[str, Family] = {
         Dense(matrices=2, bias_key="use_bias", bias=True),
         biased_norms=True,
         tied=True,
-        ignored=("norm_epsilon", "norm_type", "mlp_type"),
+        ignored=("norm_epsilon", "layer_norm_epsilon", "norm_type", "mlp_type"),
     ),
 }
 

@@ -57,6 +57,7 @@ def _persimmon(config: ConfigKeys) -> Decoder:
 
 def _stablelm(config: ConfigKeys) -> Decoder:
     bias = config.flag("use_qkv_bias", False)
+    config.only("num_heads", config.get("num_attention_heads"))
     attention = EqualHeads(qkv_bias=bias, kv_heads=stated_kv_heads)
     if config.flag("qk_layernorm", False):
         # every head has its own norm, without bias
@@ -192,6 +193,8 @@ def _falcon(config: ConfigKeys) -> Decoder:
     config.only("activation", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu")
     bias = config.flag("bias", False)
     config.get("multi_query")
+    config.only("n_head", config.get("num_attention_heads"))
+    config.only("n_layer", config.get("num_hidden_layers"))
     return Decoder(
         EqualHeads(qkv_bias=bias, output_bias=bias, kv_heads=_falcon_keys),
         Dense(matrices=2, bias=bias, times_hidden=4, width_key="ffn_hidden_size"),

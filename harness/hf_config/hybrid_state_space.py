@@ -130,6 +130,7 @@ def _bamba_mixers(config: ConfigKeys, layers: int) -> list[Mixer]:
 
 def _granite_mixers(config: ConfigKeys, layers: int) -> list[Mixer]:
     config.read |= {"attention_multiplier", "embedding_multiplier", "residual_multiplier", "position_embedding_type"}
+    config.only("normalization_function", "rmsnorm")
     kinds = read_kinds(config, layers, (LINEAR, FULL))
     mamba = read_mamba2(config, _COMMON_KEYS, expanded(config, _COMMON_KEYS))
     return chosen(kinds, biased(sees_all, kv_optional=True)(config, layers), mamba)
@@ -191,7 +192,7 @@ class _SinglePart:
         config.read |= {
             "mtp_layers_block_type", "mtp_hybrid_override_pattern", "moe_shared_expert_overlap", "mamba_proj_bias",
             "mamba_dt_min", "mamba_dt_max", "mamba_dt_limit", "mamba_dt_init_floor", "mamba_dt_rank",
-            "attention_bias", "chunk_size", "mamba_hidden_act",
+            "time_step_rank", "attention_bias", "chunk_size", "mamba_hidden_act",
         }  # fmt: skip
         decoder = Decoder(
             lambda keys, _: self._mixers(keys, kinds),

@@ -85,6 +85,7 @@ class RelativePositions:
     def read(self, config: ConfigKeys) -> Architecture:
         """The structure of an encoder and a decoder that share one input table."""
         check_translator(config)
+        config.read.add("scalable_attention")  # UMT5 states it, and no class has it
         keys = config.with_names(_T5_NAMES)
         hidden = keys.size("hidden_size")
         encoder = keys.size("num_hidden_layers", high=MAX_LAYERS)

@@ -168,7 +168,7 @@ FAMILIES: dict[str, Family] = {
         sparse_attention.read_shared_indexed,
         replace(_AFTER_FIRST, layers=typed_after),
         layer_norms=2,
-        ignored=NEXT_TOKENS,
+        ignored=(*NEXT_TOKENS, "index_share_for_mtp_iteration"),
     ),
     "axk1": _BehindExperts(_latent_v3, _AFTER_FIRST, ignored=NEXT_TOKENS),
     "glm4_moe_lite": Decoder(
