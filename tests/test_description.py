@@ -372,10 +372,11 @@ def test_matrices_that_a_file_keeps_in_16_bits_are_remarked_upon() -> None:
 
 
 def test_an_unknown_precision_is_taken_for_bfloat16_and_said_so() -> None:
-    config = {**TINY["llama"], "quantization_config": {"quant_method": "hqq"}}
-    one = describe(model_from_config(config, "config.json", name="tiny"))
-    assert one.precision == "bfloat16" and one.model.precision is None
-    assert '"hqq"' in one.notes[0] and any("in bfloat16" in note for note in one.notes[1:])
+    for config in (TINY["llama"], {**TINY["llama"], "dtype": "auto"}):
+        known = model_from_config({**config, "torch_dtype": None}, "config.json", name="tiny")
+        one = describe(known)
+        assert one.precision == "bfloat16" and one.model.precision is None
+        assert any("in bfloat16" in note for note in one.notes)
 
 
 # On an accelerator -----------------------------------------------------------------------------------------------
@@ -622,3 +623,80 @@ def test_an_unknown_column_is_named_with_the_nearest() -> None:
     with pytest.raises(InputError) as raised:
         ordered([], "zzz")
     assert raised.value.hint == f"columns: {', '.join(SORT_KEYS)}"
+
+
+# Quantised checkpoints -------------------------------------------------------------------------------------------
+
+
+def compressed(**weights: Any) -> dict[str, Any]:
+    group = {"targets": ["Linear"], "weights": {"num_bits": 8, "type": "float", "strategy": "tensor", **weights}}
+    return {"quant_method": "compressed-tensors", "config_groups": {"group_0": group}}
+
+
+MIXED = {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION"}
+GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 128}
+
+
+@pytest.mark.parametrize(("config", "key"), [
+    ({"quantization_config": compressed()}, "fp8"),
+    ({"quantization_config": compressed(strategy="channel", dynamic=True)}, "fp8"),
+    ({"quantization_config": compressed(strategy="block", block_structure=[128, 128])}, "fp8-block"),
+    ({"quantization_config": compressed(strategy="block", block_structure=[64, 64])}, None),
+    ({"quantization_config": compressed(num_bits=4, type="int", strategy="group", group_size=128)}, None),
+    ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}, None),
+    ({"quantization_config": {**GPTQ, "modules_in_block_to_quantize": [["self_attn.q_proj"]]}}, None),
+    ({"quantization_config": MIXED}, None),
+    ({"quantization_config": {**FP8, "quant_algo": "MIXED_PRECISION"}}, None),
+    ({"quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4"}}, "nvfp4"),
+    ({"quantization_config": {**FP8, "weight_block_size": [128, 128]}, "expert_dtype": "fp4"}, None),
+    ({"text_config": {"quantization_config": FP8}, "dtype": "bfloat16"}, "fp8"),
+    ({"text_config": {"quantization_config": MIXED}, "dtype": "bfloat16"}, None),
+])
+def test_a_quantisation_is_known_exactly_or_not_at_all(config: dict[str, object], key: str | None) -> None:
+    found, remark = stored_precision({"torch_dtype": "bfloat16", **config})
+    assert found == key
+    assert bool(remark) == (key is None)
+
+
+def test_the_type_of_the_text_part_counts_where_the_whole_states_none() -> None:
+    assert stored_precision({"text_config": {"torch_dtype": "float16"}}) == ("float16", "")
+    whole = {"dtype": None, "torch_dtype": "float32", "text_config": {"dtype": "float16"}}
+    assert stored_precision(whole) == ("float32", "")
+
+
+def test_without_the_quantisation_nothing_is_priced_unless_a_precision_is_given() -> None:
+    config = {**TINY["llama"], "dtype": "bfloat16", "quantization_config": {"quant_method": "hqq"}}
+    known = model_from_config(config, "config.json", name="tiny")
+    one = describe(known, Options(accelerator=device()))
+    assert one.precision is None and one.accelerator is None
+    assert one.bytes.weights is None and one.bytes.kv_per_token is None and one.bytes.decode_step is None
+    assert one.flops_per_token.decode and one.bytes.weights_by_precision
+    assert '"hqq"' in one.notes[0] and any("--precision" in note for note in one.notes)
+    assert Description.model_validate_json(one.model_dump_json()) == one
+    asked = describe(known, Options(precision="int4", accelerator=device()))
+    assert asked.precision == "int4-g128" and asked.bytes.weights and asked.accelerator is not None
+
+
+@pytest.mark.parametrize(("algorithm", "key"), [
+    ("FP8", "fp8"), ("NVFP4", "nvfp4"), ("MIXED_PRECISION", None), ("W4A16_AWQ", None), ("FP8_PB_WO", None),
+])
+def test_the_file_of_modelopt_beside_the_configuration_is_read(
+    algorithm: str, key: str | None, tmp_path: Path
+) -> None:
+    file = write_config(tmp_path / "quantised", {**TINY["llama"], "dtype": "bfloat16"})
+    assert find_model(str(file), CATALOG).precision == "bfloat16"
+    beside = {"quantization": {"quant_algo": algorithm, "exclude_modules": ["lm_head"]}}
+    file.with_name("hf_quant_config.json").write_text(json.dumps(beside), encoding="utf-8")
+    for argument in (str(file), str(file.parent)):
+        found = find_model(argument, CATALOG)
+        assert found.precision == key and describe(found).precision == key
+        assert bool(found.remarks) == (key is None)
+
+
+def test_files_that_name_different_quantisations_name_none() -> None:
+    found, remark = stored_precision({"quantization_config": FP8}, {"quantization": {"quant_algo": "NVFP4"}})
+    assert found is None and "fp8 and nvfp4" in remark
+
+
+def test_what_stopped_the_reader_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert any("unknown 'model_type' \"new\"" in note for note in describe(without_reader(monkeypatch, COUNTED)).notes)

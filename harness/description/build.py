@@ -102,14 +102,17 @@ def describe(model: CatalogModel | KnownModel, options: Options | None = None) -
     if known.architecture is not None:
         stored = PRECISIONS[precision or FALLBACK_PRECISION]
         case = _Case(known.architecture, context, options.batch, stored, options.every_precision)
-    _remark(known, case, notes)
+    is_priced = precision is not None
+    _remark(known, case, notes, is_priced)
     notes += _without_effect(known, options) if case is None else ()
     parameters = _parameters(known)
-    size = _uncounted_bytes(parameters.total, precision) if case is None else _bytes(case)
+    size = _uncounted_bytes(parameters.total, precision) if case is None else _bytes(case, is_priced)
     accelerator = None
     if options.accelerator is not None:
         if case is None:
             notes.append(_weights_alone(size, precision, options.accelerator, options.usable_fraction))
+        elif not is_priced:
+            notes.append(f"what it needs of {options.accelerator.title} cannot be told without its precision")
         else:
             accelerator = _on_accelerator(case, options.accelerator, options.usable_fraction, notes)
     return Description(
@@ -171,11 +174,14 @@ def _precision(known: KnownModel, options: Options, notes: list[str]) -> str | N
         return find_precision(options.precision)
     if known.precision is not None or (known.architecture is None and known.counted is None):
         return known.precision
+    if known.quantised:
+        notes.append("bytes are not counted, because this quantisation is not known exactly; --precision chooses one")
+        return None
     notes.append(f"the checkpoint's precision is not known: bytes are those in {FALLBACK_PRECISION}")
     return FALLBACK_PRECISION
 
 
-def _remark(known: KnownModel, case: _Case | None, notes: list[str]) -> None:
+def _remark(known: KnownModel, case: _Case | None, notes: list[str], is_priced: bool) -> None:
     if known.counted is not None:
         counted = known.counted
         notes.append(f"counted on {counted.class_name} of {counted.library_version}; active: {counted.active_note}")
@@ -183,7 +189,7 @@ def _remark(known: KnownModel, case: _Case | None, notes: list[str]) -> None:
     if case is None:
         return
     element = case.precision.bytes_per_cache_element
-    if element < _FLOAT32_BYTES and state_bytes(case.architecture, element) > 0:
+    if is_priced and element < _FLOAT32_BYTES and state_bytes(case.architecture, element) > 0:
         notes.append(
             f"the state of the recurrent layers is counted in the precision of the cache ({8 * element:g} bits); "
             f"engines that keep it in float32 need {_FLOAT32_BYTES / element:g} times as much for it"
@@ -252,12 +258,15 @@ def _flops(case: _Case) -> FlopsPerToken:
     )
 
 
-def _bytes(case: _Case) -> Bytes:
+def _bytes(case: _Case, is_priced: bool) -> Bytes:
+    """Bytes in the precision of the case; those that depend on it are None where it is not the checkpoint's."""
     architecture, element = case.architecture, case.precision.bytes_per_cache_element
-    step = decode_bytes(architecture, case.batch, case.context, precision=case.precision)
-    source = None if architecture.encoder is None else kv_bytes(architecture, 0, element, source=1)
     precisions = PRECISIONS if case.every_precision else {}
     by_precision = {name: _exact(weight_bytes(architecture, one)) for name, one in precisions.items()}
+    if not is_priced:
+        return Bytes(weights_by_precision=by_precision)
+    step = decode_bytes(architecture, case.batch, case.context, precision=case.precision)
+    source = None if architecture.encoder is None else kv_bytes(architecture, 0, element, source=1)
     return Bytes(
         weights=_exact(weight_bytes(architecture, case.precision)),
         kv_per_token=_exact(kv_bytes_per_token(architecture, element)),

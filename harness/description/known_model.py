@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,16 +10,17 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.architecture import Architecture
 from harness.catalog import Catalog, CatalogModel, Published
-from harness.description.stored import stored_precision
+from harness.description.stored import states_quantisation, stored_precision
 from harness.description.values import ModelFacts
 from harness.errors import InputError, MoebenchError, UnknownStructureError, nearest
-from harness.hf_config import architecture_from_config
+from harness.hf_config import architecture_from_config, read_config
 from harness.hub import resolve_config
 
 if TYPE_CHECKING:
     from harness.meta_count import MetaCount
 
 _FACTS = tuple(set(ModelFacts.model_fields) & set(CatalogModel.model_fields))
+_BESIDE = "hf_quant_config.json"
 _UNPUBLISHED = Published(total=None, active=None, active_convention=None, source=None, source_quality=None)
 
 
@@ -27,7 +29,8 @@ class KnownModel:
     """A model with what is known of it.
 
     Without an `architecture` either `counted` has the parameters of a model that was built without memory, or nothing
-    was counted. `precision` is the checkpoint's, None where it is not known; `remarks` go into the description's notes.
+    was counted. `precision` is the checkpoint's, None where it is not known, though the weights may be known to be
+    `quantised`; `remarks` go into the description's notes.
     """
 
     facts: ModelFacts
@@ -35,6 +38,7 @@ class KnownModel:
     architecture: Architecture | None
     counted: MetaCount | None = None
     precision: str | None = None
+    quantised: bool = False
     published: Published = _UNPUBLISHED
     explanation: str | None = None
     remarks: tuple[str, ...] = ()
@@ -71,7 +75,27 @@ def find_model(argument: str, catalog: Catalog) -> KnownModel:
         remark = f"{argument} is {known.name} of the catalog, whose configuration is taken"
         return replace(model_from_catalog(known), remarks=(remark,))
     config, where = resolve_config(argument)
-    return model_from_config(config, where, name=argument, hub=not is_path)
+    beside = _cached_beside(argument) if not is_path else _beside(Path(where))
+    found = model_from_config(config, where, name=argument, hub=not is_path, beside=beside)
+    if is_path or beside is not None or states_quantisation(config):
+        return found
+    remark = f"{_BESIDE}, which may name a quantisation, is not in the cache and was not asked for"
+    return replace(found, remarks=(*found.remarks, remark))
+
+
+def _beside(config_file: Path) -> dict[str, object] | None:
+    """What ModelOpt's file beside a config.json holds; None where there is none."""
+    file = config_file.with_name(_BESIDE)
+    return read_config(file) if file.is_file() else None
+
+
+def _cached_beside(repository: str) -> dict[str, object] | None:
+    if importlib.util.find_spec("huggingface_hub") is None:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repository, _BESIDE)
+    return read_config(Path(found)) if isinstance(found, str) else None
 
 
 def _exists(argument: str) -> bool:
@@ -93,9 +117,12 @@ def _in_catalog(repository: str, catalog: Catalog) -> CatalogModel | None:
 
 
 def model_from_config(
-    config: Mapping[str, object], where: str, *, name: str, hub: bool = False
+    config: Mapping[str, object], where: str, *, name: str, hub: bool = False,
+    beside: Mapping[str, object] | None = None,
 ) -> KnownModel:
     """A structure that a config.json describes; `where` is the file, for messages. `hub`: `name` is a repository's.
+
+    `beside` is what an hf_quant_config.json beside it holds, which tells the precision.
 
     Where no reader knows the structure, its parameters are counted on a model that transformers builds without memory.
     Raises as `architecture_from_config` does, or as `count_on_meta_device`.
@@ -109,7 +136,7 @@ def model_from_config(
 
         counted = count_on_meta_device(config, where)
         remarks.append(f"no FLOPs and no cache, because no reader took the structure: {error.what}")
-    precision, remark = stored_precision(config)
+    precision, remark = stored_precision(config, beside)
     remarks += [remark] if remark else []
     kind = _kind(architecture, counted)
     family = config.get("model_type")
@@ -119,7 +146,7 @@ def model_from_config(
     )
     return KnownModel(
         facts=facts, source="hub" if hub else "config", architecture=architecture, counted=counted,
-        precision=precision, remarks=tuple(remarks),
+        precision=precision, quantised=states_quantisation(config, beside), remarks=tuple(remarks),
     )
 
 
