@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from meta_models import build
-from model_configs import dense
+from model_configs import TINY, dense
 from model_configs.tiny import tiny
 
 from harness.accounting import count_parameters, kv_bytes, kv_bytes_per_token
@@ -319,3 +319,55 @@ def test_any_change_gives_an_architecture_or_an_input_error(data: st.DataObject,
         assert "\n" not in error.what
     else:
         assert count_parameters(architecture).total > 0
+
+
+# Keys of released files that no class has a use for --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "harmless"),
+    [
+        ("gpt2", {"_num_labels": 1}),
+        ("bart", {"_num_labels": 3}),
+        ("gemma2", {"sliding_window": 12, "sliding_window_size": 12}),
+        ("cohere2", {"use_parallel_embedding": True}),
+        (
+            "starcoder2",
+            {
+                "attention_softmax_in_fp32": True, "scale_attention_softmax_in_fp32": True, "scale_attn_weights": True,
+                "layer_norm_epsilon": 1e-5,
+            },
+        ),
+        ("stablelm", {"num_heads": TINY["stablelm"]["num_attention_heads"]}),
+        ("granitemoehybrid", {"normalization_function": "rmsnorm"}),
+        ("hunyuan_v1_dense", {"enable_lm_head_fp32": True, "text_start_id": 6, "text_end_id": 7}),
+        ("glm_moe_dsa", {"index_share_for_mtp_iteration": True, "moe_router_dtype": "float32"}),
+        ("nemotron_h", {"time_step_rank": 512}),
+        ("umt5", {"scalable_attention": True}),
+        ("ernie4_5_moe", {"fuse_rms_norm": True}),
+    ],
+)
+def test_harmless_keys_of_released_files_change_nothing(name: str, harmless: dict[str, Any]) -> None:
+    without_them = {key: value for key, value in {**TINY[name], **harmless}.items() if key in TINY[name]}
+    assert read({**TINY[name], **harmless}) == read(without_them)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "key"),
+    [
+        ("gemma2", {"sliding_window": 12, "sliding_window_size": 13}, "sliding_window_size"),
+        ("stablelm", {"num_heads": 7}, "num_heads"),
+        ("granitemoehybrid", {"normalization_function": "layernorm"}, "normalization_function"),
+        ("falcon", {"n_head": 7}, "n_head"),
+        ("falcon", {"n_layer": 7}, "n_layer"),
+    ],
+)
+def test_a_second_name_that_says_something_else_is_refused(name: str, change: dict[str, Any], key: str) -> None:
+    with pytest.raises(UnknownStructureError) as raised:
+        read({**TINY[name], **change})
+    assert raised.value.where == f"{WHERE}:{key}"
+
+
+def test_falcon_may_state_heads_and_layers_under_both_names() -> None:
+    config = {**dense.TINY["falcon"], "num_attention_heads": 6, "num_hidden_layers": 4}
+    assert read({**config, "n_head": 6, "n_layer": 4}) == read(config)
