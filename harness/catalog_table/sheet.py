@@ -222,7 +222,7 @@ def _costs(described: Description) -> Iterator[Block]:
             ("  KV cache", step.kv_cache or None, "bytes"),
             ("  state, read and written back", step.state or None, "bytes"),
         ]
-    yield _heading(f"Costs with weights in {described.precision}")
+    yield _heading(f"Costs with weights in {described.precision}" if described.precision else "Costs")
     yield _quantities(rows)
 
 
