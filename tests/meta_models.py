@@ -70,7 +70,7 @@ def experts_per_token(config: Any) -> int:
 
 
 def count_by_names(model: Any) -> ParameterCount:
-    """Sums the tensors of a model by their names; tied tensors come once, under the input table, frozen ones never.
+    """Sums the tensors of a model by their names; tied tensors come once, under the input table; buffers do not count.
 
     What is named a shared expert but has no routed ones beside it is a dense feed-forward (Granite 4).
     """
