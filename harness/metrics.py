@@ -36,7 +36,9 @@ class Metric(Frozen):
 
 
 def _latency(key: str, title: str, formula: str) -> list[Metric]:
-    named = {"mean": "mean", "p50": "median", "p90": "90th percentile", "p99": "99th percentile"}
+    named = {
+        "mean": "mean", "p50": "median", "p90": "90th percentile", "p95": "95th percentile", "p99": "99th percentile",
+    }
     return [
         Metric(
             key=f"{key}_{statistic}_s", title=f"{title} {statistic}", unit="seconds", better="lower",
@@ -57,6 +59,8 @@ _SERVING = [
     *_metrics("serving", [
         ("output_tokens_per_s", "Output tokens/s", "tokens per second", "higher",
          "output tokens of all requests over the cell's duration"),
+        ("steady_output_tokens_per_s", "Steady output tokens/s", "tokens per second", "higher",
+         "output tokens a second from when every slot has made its first token until the last request is handed over"),
         ("total_tokens_per_s", "Total tokens/s", "tokens per second", "higher",
          "prompt and output tokens of all requests over the cell's duration"),
         ("requests_per_s", "Requests/s", "requests per second", "higher", "requests over the cell's duration"),
@@ -134,7 +138,21 @@ def end_to_end(request: RequestTiming) -> float | None:
     return request.token_times_s[-1] - request.arrival_s if request.token_times_s else None
 
 
-def serving_values(measurement: ServingMeasurement) -> dict[str, float]:
+def steady_window(measurement: ServingMeasurement, concurrency: int) -> tuple[float, float] | None:
+    """When every one of `concurrency` slots was busy, in seconds; None where that never was.
+
+    From when each of the first requests has made its first token, so that no slot waits for its prompt alone, until the
+    last request is handed over, behind which slots drain. Source: the steady state of ML.ENERGY (arXiv 2505.06371).
+    """
+    first = measurement.requests[:concurrency]
+    if len(measurement.requests) <= concurrency or not all(request.token_times_s for request in first):
+        return None
+    start = max(request.token_times_s[0] for request in first)
+    end = measurement.requests[-1].arrival_s
+    return (start, end) if end > start else None
+
+
+def serving_values(measurement: ServingMeasurement, concurrency: int) -> dict[str, float]:
     """Every timed serving metric of one repeat by key; a statistic of no observations is left out.
 
     Percentiles interpolate linearly (type 7). Units as in `METRICS`. A duration of 0 gives no rates.
@@ -148,6 +166,11 @@ def serving_values(measurement: ServingMeasurement) -> dict[str, float]:
         values["total_tokens_per_s"] = (prompt + output) / duration
         values["requests_per_s"] = len(requests) / duration
         values["harness_overhead"] = max(0.0, 1 - measurement.engine_time_s / duration)
+    window = steady_window(measurement, concurrency)
+    if window is not None:
+        start, end = window
+        made = sum(start < stamp <= end for request in requests for stamp in request.token_times_s)
+        values["steady_output_tokens_per_s"] = made / (end - start)
     gaps = [
         later - earlier
         for request in requests
@@ -167,7 +190,7 @@ def _statistics(key: str, observations: list[float | None] | list[float]) -> dic
     if not len(known):
         return {}
     values = {f"{key}_mean_s": float(known.mean())}
-    values |= {f"{key}_p{percent}_s": percentile(known, percent) for percent in (50, 90, 99)}
+    values |= {f"{key}_p{percent}_s": percentile(known, percent) for percent in (50, 90, 95, 99)}
     return values
 
 

@@ -25,10 +25,10 @@ from harness.pages import (
     in_words,
     on_own_scale,
     partial_marks,
-    shown,
 )
+from harness.point_table import points_table, serving_note
 from harness.quantities import Scale, capitalised, count_of, listed, plain, scale_of, significant
-from harness.record import MemoryScenario, ServingScenario
+from harness.record import MemoryScenario
 from harness.suite_view import (
     SuiteView,
     bytes_text,
@@ -38,11 +38,10 @@ from harness.suite_view import (
     hardware_text,
     kind_of,
     kind_text,
-    point_of,
     point_text,
     scale_for,
 )
-from harness.summary import ModelSummary, PointKey, TaskScore
+from harness.summary import ModelSummary, TaskScore
 
 _COMPONENTS = (
     ("embedding", "Embedding"), ("head", "Output head"), ("attention", "Attention"),
@@ -54,9 +53,6 @@ _COLOURS = {
     "embedding": 5, "head": 6, "attention": 2, "dense_ffn": 1, "shared_experts": 3, "routed_experts_used": 0,
     "routed_experts_idle": 0, "router": 4, "norm": 7, "other": 8,
 }
-_POINT_METRICS = (
-    "output_tokens_per_s", "ttft_p50_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s", "itl_p99_s", "e2e_p50_s",
-)
 
 
 @dataclass(frozen=True)
@@ -132,8 +128,8 @@ def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSum
         total=f"{significant(parameters.total / scale.divisor)} {scale.unit}" if parameters else "",
         active=f"{significant(parameters.active / scale.divisor)} {scale.unit} active" if parameters else "",
         uncounted=uncounted_mark(model),
-        operating_points=_points_table(view, model),
-        serving_note=_serving_note(model),
+        operating_points=points_table(view, model),
+        serving_note=serving_note(model),
         figures=serving_figures(model, partners),
         memory=_memory_table(view, model),
         memory_parts=parts,
@@ -221,70 +217,6 @@ def _arithmetic(model: ModelSummary) -> str:
         parts.append(f"the cache grows by {bytes_text(cache.value)} a token")
     where = f" ({point_text(point.key)})" if point else ""
     return capitalised(listed(parts)) + where + ". Counted, not measured." if parts else ""
-
-
-# Serving ---------------------------------------------------------------------------------------------------------
-
-
-def _serving_note(model: ModelSummary) -> str:
-    loads = dict.fromkeys(f"{plain(point.key.name, 60)} ({point_text(point.key)})" for point in model.points)
-    if not loads:
-        return ""
-    return (f"Closed loop with a fixed number of requests in flight: {listed(loads)}. Percentiles are over the "
-            "requests of a repeat; values are means over repeats in fresh processes with 95 % intervals.")
-
-
-def _points_table(view: SuiteView, model: ModelSummary) -> Table | None:
-    failed = {point_of(gap.scenario): None for gap in model.gaps if isinstance(gap.scenario, ServingScenario)}
-    asked = {point.key: None for other in view.models for point in other.points}
-    keys = sorted({**{point.key: None for point in model.points}, **failed, **asked})
-    if not keys:
-        return None
-    scales = {key: scale_of(METRICS[key].unit, _known(model, key)) for key in _POINT_METRICS}
-    columns = [Column("Concurrent requests", classes="text frozen"), Column("Requests", "per repeat")]
-    for key in _POINT_METRICS:
-        metric = METRICS[key]
-        columns.append(Column(_short(metric.title), scales[key].unit, metric.better, capitalised(metric.formula)))
-    columns.append(Column("Records", classes="text"))
-    several = len({key[:3] for key in keys}) > 1
-    return Table(tuple(columns), tuple(_point_row(view, model, key, scales, several) for key in keys))
-
-
-def _known(model: ModelSummary, key: str) -> list[float]:
-    return [point.estimates[key].value for point in model.points if key in point.estimates]
-
-
-def _short(title: str) -> str:
-    names = {
-        "Time to first token": "TTFT", "Time per output token": "TPOT", "End-to-end latency": "End to end",
-        "Inter-token latency": "ITL",
-    }
-    for long, short in names.items():
-        title = title.replace(long, short)
-    return title.replace("Output tokens/s", "Output").replace("Requests/s", "Requests")
-
-
-def _point_row(
-    view: SuiteView, model: ModelSummary, key: PointKey, scales: dict[str, Scale], several: bool
-) -> TableRow:
-    point = model.point(key)
-    gaps = [g for g in model.gaps if isinstance(g.scenario, ServingScenario) and point_of(g.scenario) == key]
-    title = f"{key.concurrency}, {plain(key.name, 60)} {point_text(key)}" if several else str(key.concurrency)
-    sources = [gap.source for gap in gaps]
-    cells = [Value(str(point.requests))] if point else [Value(marks=(absence(model, "this point", gaps),))]
-    for index, metric in enumerate(_POINT_METRICS):
-        estimate = point.estimates.get(metric) if point else None
-        if point is None:
-            cells.append(Value("\u2013"))
-        elif estimate is None:
-            cells.append(Value(marks=(absence(model, METRICS[metric].title, gaps),)))
-        else:
-            flags = [Mark("note", "flagged", capitalised(plain("; ".join(point.flags), 400)))] if point.flags else []
-            marks = [*partial_marks(gaps), *flags] if index == 0 else []
-            cells.append(shown(estimate, scales[metric], marks=marks))
-            sources += estimate.sources
-    cells.append(Value(links=view.records.links(sources)) if sources else Value("none"))
-    return TableRow(title, tuple(cells))
 
 
 # Memory ----------------------------------------------------------------------------------------------------------

@@ -296,7 +296,7 @@ def _point(
     scenario: ServingScenario, entries: tuple[_Entry, ...], architecture: Architecture | None
 ) -> OperatingPoint:
     found = [one for one in map(_measurement, entries) if isinstance(one, ServingMeasurement)]
-    estimates = _over_repeats(entries, [serving_values(one) for one in found])
+    estimates = _over_repeats(entries, [serving_values(one, scenario.concurrency) for one in found])
     if architecture is not None:
         # Decode step j = 1 .. n-1 sees prompt + j tokens, itself included: prompt + n / 2 in the mean.
         context = scenario.prompt_tokens + scenario.output_tokens / 2

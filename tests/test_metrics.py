@@ -27,7 +27,7 @@ from builders import (
 )
 
 from harness.groups import group_summaries
-from harness.metrics import METRICS, memory_values, of_scenario, serving_flags, serving_values
+from harness.metrics import METRICS, memory_values, of_scenario, serving_flags, serving_values, steady_window
 from harness.record import Completed, Record, RequestTiming, Sample, ServingMeasurement
 from harness.summarise import cache_element_bytes, summarise
 from harness.summary import ModelSummary, PointKey
@@ -55,7 +55,7 @@ def measured(*requests: RequestTiming, duration: float = 4.0, engine: float = 3.
 
 class TestServingValues:
     def test_two_requests_by_hand(self) -> None:
-        values = serving_values(measured(request(0.0, 0.5, 1.0, 2.5), request(1.0, 2.5, 3.5, 4.0)))
+        values = serving_values(measured(request(0.0, 0.5, 1.0, 2.5), request(1.0, 2.5, 3.5, 4.0)), 1)
         assert values["output_tokens_per_s"] == 6 / 4
         assert values["total_tokens_per_s"] == 26 / 4
         assert values["requests_per_s"] == 2 / 4
@@ -69,17 +69,25 @@ class TestServingValues:
         assert values["itl_mean_s"] == pytest.approx(3.5 / 4)
         assert values["e2e_p50_s"] == pytest.approx((2.5 + 3.0) / 2)
 
+    def test_the_steady_window_by_hand(self) -> None:
+        # Two slots are busy from 1.0 s, when the slower has its first token, until 3.0 s, when the last request comes.
+        requests = (request(0.0, 0.5, 1.5, 2.5), request(0.0, 1.0, 2.0, 3.0), request(2.5, 3.5, 4.0), request(3.0, 4.0))
+        assert steady_window(measured(*requests), 2) == (1.0, 3.0)
+        assert serving_values(measured(*requests), 2)["steady_output_tokens_per_s"] == 4 / 2.0
+        assert steady_window(measured(*requests), 4) is None
+        assert "steady_output_tokens_per_s" not in serving_values(measured(*requests), 4)
+
     def test_what_was_not_seen_is_absent(self) -> None:
-        values = serving_values(measured(request(0.0, 0.5), request(0.0)))
+        values = serving_values(measured(request(0.0, 0.5), request(0.0)), 1)
         assert values["ttft_p50_s"] == 0.5
         assert not [key for key in values if key.startswith(("tpot", "itl"))]
-        assert "output_tokens_per_s" not in serving_values(measured(duration=0.0))
+        assert "output_tokens_per_s" not in serving_values(measured(duration=0.0), 1)
 
     def test_rounded_times_give_no_negative_overhead(self) -> None:
-        assert serving_values(measured(request(0.0, 1.0), engine=4.000001))["harness_overhead"] == 0.0
+        assert serving_values(measured(request(0.0, 1.0), engine=4.000001), 1)["harness_overhead"] == 0.0
 
     def test_every_value_is_in_the_table_and_every_timed_metric_has_a_value(self) -> None:
-        values = serving_values(measured(request(0.0, 0.5, 1.0)))
+        values = serving_values(measured(request(0.0, 0.5, 1.0), request(0.8, 1.5, 2.0)), 1)
         timed = {metric.key for metric in of_scenario("serving")}
         assert set(values) == timed - {"decode_flops_per_token", "prefill_flops_per_token"}
 
