@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from harness import wording as words
 from harness.compare import Comparison, Effect, compare, match
 from harness.pages import Link, Value
-from harness.quantities import MINUS, capitalised, plain, significant
+from harness.quantities import capitalised, plain
 from harness.suite_view import SuiteView
 from harness.summary import ModelSummary
-from harness.wording import sentence
 
 _NARROWEST_RATIO = math.log(1.1)
 _NARROWEST_DIFFERENCE = 0.02
@@ -98,7 +98,7 @@ def card_of(view: SuiteView, pair: Comparison) -> Card:
         sparse=view.link(pair.a),
         dense=view.link(pair.b),
         matching=_matching_text(pair),
-        sentence=plain(sentence(pair), 900),
+        sentence=plain(words.sentence(pair), 900),
         effects=tuple(_bar(one, widest) for one in effects),
         missing=capitalised(plain("; ".join(remarks), 700)) + "." if remarks else "",
     )
@@ -107,7 +107,7 @@ def card_of(view: SuiteView, pair: Comparison) -> Card:
 def _matching_text(pair: Comparison) -> str:
     words = {"iso-active": "equal active parameters", "iso-total": "equal total parameters"}
     label = " and ".join(words[kind] for kind in pair.matching.kinds) or pair.matching.label
-    return capitalised(f"{label}: {pair.matching.mismatch}").replace(" x ", " \u00d7 ")
+    return capitalised(f"{label}: {pair.matching.mismatch}")
 
 
 def _chosen_effects(view: SuiteView, pair: Comparison) -> list[Effect]:
@@ -131,9 +131,10 @@ def _bar(effect: Effect, widest: float) -> EffectBar:
     reach = max(widest, _NARROWEST_RATIO) if effect.kind == "ratio" else max(_reach(effect), _NARROWEST_DIFFERENCE)
     places = [f"{50 + 47 * _distance(effect, end) / reach:.2f}" for end in (low, high, contrast.value)]
     verdict = _WORDS[effect.verdict] if not effect.exact else f"{_WORDS[effect.verdict]}, counted"
-    interval = "" if contrast.low is None or effect.exact else f"{_size(effect, low)} to {_size(effect, high)}, "
-    unit = " points" if effect.kind == "difference" else "\u202f\u00d7"
-    return EffectBar(_effect_title(effect), Value(_size(effect, contrast.value) + unit, interval), verdict, *places)
+    interval = "" if contrast.low is None or effect.exact else f"{words.interval(effect)}, "
+    unit = "\u202f\u00d7" if effect.kind == "ratio" else " points" if words.in_points(effect) else ""
+    value = Value(words.effect_size(effect, contrast.value) + unit, interval)
+    return EffectBar(_effect_title(effect), value, verdict, *places)
 
 
 def _effect_title(effect: Effect) -> str:
@@ -151,9 +152,3 @@ def _reach(effect: Effect) -> float:
     ends = (effect.contrast.low, effect.contrast.high, effect.contrast.value)
     return max(abs(_distance(effect, end)) for end in ends if end is not None)
 
-
-def _size(effect: Effect, value: float) -> str:
-    """Points with their sign; ratios with three decimals near 1, so that an interval that excludes it shows it."""
-    if effect.kind == "difference":
-        return f"{100 * value:+.1f}".replace("-", MINUS)
-    return f"{value:.3f}" if 0.1 <= value < 10 else significant(value)

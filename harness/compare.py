@@ -51,7 +51,7 @@ class Matching:
         """Both ratios in words."""
         if self.active_ratio is None or self.total_ratio is None:
             return "parameters not counted"
-        return f"{self.active_ratio:.2f} x the active and {self.total_ratio:.2f} x the total parameters"
+        return f"{self.active_ratio:.2f} × the active and {self.total_ratio:.2f} × the total parameters"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.compare import Comparison, Effect
 from harness.metrics import METRICS
+from harness.quantities import MINUS
 from harness.stats import Estimate
 
 if TYPE_CHECKING:
@@ -40,13 +41,24 @@ def _plain(value: float, digits: int) -> str:
 def interval(effect: Effect) -> str:
     """The 95 % interval of an effect, or that there is none."""
     low, high = effect.contrast.low, effect.contrast.high
-    return "no interval" if low is None or high is None else f"{_size(effect, low)} to {_size(effect, high)}"
+    if low is None or high is None:
+        return "no interval"
+    return f"{effect_size(effect, low)} to {effect_size(effect, high)}"
 
 
-def _size(effect: Effect, value: float) -> str:
-    """Three decimals near 1, so that an interval that excludes equality shows it."""
+def in_points(effect: Effect) -> bool:
+    """Whether a difference is one of shares, such as accuracies, which are told in points of a hundredth."""
+    return effect.kind == "difference" and all(0 <= one.value <= 1 for one in (effect.a, effect.b))
+
+
+def effect_size(effect: Effect, value: float) -> str:
+    """An end of an effect without its unit: differences with their sign, in points where they are of shares.
+
+    Ratios have three decimals near 1, so that an interval that excludes equality shows it.
+    """
     if effect.kind == "difference":
-        return f"{value:+.3f}"
+        text = f"{100 * value:+.1f}" if in_points(effect) else f"{value:+.3f}"
+        return text.replace("-", MINUS)
     return f"{value:.3f}" if 0.1 <= value < 10 else significant(value)
 
 
@@ -69,7 +81,7 @@ def _speed_clause(comparison: Comparison, effect: Effect | None) -> str:
     if effect is None or effect.point is None:
         return f"{a} has no speed that could be compared with that of {b}"
     load = f"at {effect.point.concurrency} concurrent request{'s' if effect.point.concurrency > 1 else ''}"
-    ratio = _size(effect, effect.contrast.value)
+    ratio = effect_size(effect, effect.contrast.value)
     if effect.verdict == "insufficient data":
         return f"{a} gave {ratio} times the output tokens/s of {b} {load}, with too few repeats for an interval"
     if effect.verdict == "indistinguishable":
@@ -81,9 +93,11 @@ def _score_clause(comparison: Comparison, effect: Effect | None) -> str:
     if effect is None:
         return "Quality could not be compared: " + _why_no_score(comparison)
     name = "mean score" if effect.metric == "mean_score" else f"score on {effect.title}"
-    size = f"{abs(effect.contrast.value):.3f}"
+    unit = " points" if in_points(effect) else ""
+    size = effect_size(effect, abs(effect.contrast.value)).lstrip("+") + unit
     if effect.verdict == "insufficient data":
-        return f"Its {name} differs by {effect.contrast.value:+.3f}, with too little data for an interval"
+        signed = effect_size(effect, effect.contrast.value) + unit
+        return f"Its {name} differs by {signed}, with too little data for an interval"
     if effect.verdict == "indistinguishable":
         return f"Its {name} cannot be told from the other's ({_evidence(comparison, effect)})"
     direction = "higher" if effect.contrast.value > 0 else "lower"
@@ -92,7 +106,7 @@ def _score_clause(comparison: Comparison, effect: Effect | None) -> str:
 
 def _evidence(comparison: Comparison, effect: Effect) -> str:
     """The interval, and why it did not suffice where it excludes equality."""
-    value = _size(effect, effect.contrast.value)
+    value = effect_size(effect, effect.contrast.value) + (" points" if in_points(effect) else "")
     text = f"{effect.kind} {value}, 95 % interval {interval(effect)}"
     low, high = effect.contrast.low, effect.contrast.high
     if low is not None and high is not None and not low <= effect.null <= high:
@@ -131,7 +145,8 @@ def comparison_table(comparison: Comparison) -> Table:
             escape(_row_title(effect)),
             _value(effect.a),
             _value(effect.b),
-            ("x " if effect.kind == "ratio" else "") + _size(effect, effect.contrast.value)
+            effect_size(effect, effect.contrast.value)
+            + (" ×" if effect.kind == "ratio" else " points" if in_points(effect) else "")
             + (", exact" if effect.exact else f" ({interval(effect)})"),
             effect.verdict,
             style=colours.get(effect.verdict),

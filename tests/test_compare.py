@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from builders import (
@@ -28,7 +29,7 @@ from harness.groups import group_summaries
 from harness.record import Completed, Record
 from harness.summarise import summarise
 from harness.summary import ModelSummary, PointKey
-from harness.wording import comparison_table, sentence, significant
+from harness.wording import comparison_table, effect_size, in_points, sentence, significant
 
 A, B = "moe-8x2", "dense-active"
 
@@ -76,7 +77,7 @@ class TestMatch:
         matching = match(small["moe-8x2"], small["dense-active"])
         assert matching.active_ratio == pytest.approx(109_488 / 107_952)
         assert matching.total_ratio == pytest.approx(330_672 / 107_952)
-        assert matching.mismatch == "1.01 x the active and 3.06 x the total parameters"
+        assert matching.mismatch == "1.01 × the active and 3.06 × the total parameters"
 
     def test_an_unknown_structure_is_not_matched(self) -> None:
         found = summaries(serving_record(model=A), serving_record(model=B, config={}))
@@ -251,10 +252,10 @@ class TestWords:
     def test_both_certain(self, small: dict[str, ModelSummary]) -> None:
         text = sentence(compare(small["moe-8x2"], small["dense-active"]))
         pattern = (
-            r"With 1\.01 x the active and 3\.06 x the total parameters of dense-active \(iso-active\), moe-8x2 gives "
+            r"With 1\.01 × the active and 3\.06 × the total parameters of dense-active \(iso-active\), moe-8x2 gives "
             r"0\.901 times the output tokens/s of dense-active at 16 concurrent requests "
-            r"\(95 % interval 0\.\d{3} to 0\.\d{3}\)\. Its mean score is higher by 0\.088 "
-            r"\(95 % interval \+0\.\d{3} to \+0\.\d{3}\)\."
+            r"\(95 % interval 0\.\d{3} to 0\.\d{3}\)\. Its mean score is higher by 8\.8 points "
+            r"\(95 % interval \+\d\.\d to \+\d+\.\d\)\."
         )
         assert re.fullmatch(pattern, text)
 
@@ -267,6 +268,14 @@ class TestWords:
         assert "Its mean score cannot be told from the other's" in text
         single = sentence(compared(*speeds(A, 2000), *speeds(B, 1000)))
         assert "with too few repeats for an interval" in single and "gives" not in single
+
+    def test_only_differences_of_shares_are_told_in_points(self, small: dict[str, ModelSummary]) -> None:
+        effect = compare(small["moe-8x2"], small["dense-active"]).effect("mean_score")
+        assert effect is not None and in_points(effect)
+        assert effect_size(effect, -0.0312) == "\u22123.1"
+        # a score that is no share, such as a perplexity
+        other = replace(effect, a=replace(effect.a, value=12.5))
+        assert not in_points(other) and effect_size(other, -0.0312) == "\u22120.031"
 
     def test_terminal_table(self, small: dict[str, ModelSummary]) -> None:
         from rich.console import Console
