@@ -44,6 +44,7 @@ _WITHOUT_PARAMETERS = {
     "RecurrentGemmaConfig": frozenset({"embeddings_scale_by_sqrt_dim"}),
 }
 """Keys of released files that a class drops, or need not have, without parameters of theirs. Others are refused."""
+INSTALL_HINT = "pip install 'moebench[cpu]' (or 'moebench[cuda]')"
 _NOT_PASSED = frozenset(
     """
     attn_implementation _attn_implementation experts_implementation _experts_implementation quantization_config
@@ -87,7 +88,9 @@ def count_on_meta_device(config: Mapping[str, object], where: str) -> MetaCount:
     and InputError for values with which the model cannot be built and where torch or transformers is missing.
     """
     check_bounds(config, where)
-    _check_installed(where)
+    missing = missing_package()
+    if missing:
+        raise InputError(f"cannot be counted without {missing}", where=where, hint=INSTALL_HINT)
     with _quietly_and_offline():
         import transformers
 
@@ -117,14 +120,9 @@ def count_on_meta_device(config: Mapping[str, object], where: str) -> MetaCount:
 # The class -------------------------------------------------------------------------------------------------------
 
 
-def _check_installed(where: str) -> None:
-    for name in ("torch", "transformers"):
-        if importlib.util.find_spec(name) is None:
-            raise InputError(
-                f"its structure has no reader, and {name}, which could build the model, is not installed",
-                where=where,
-                hint="pip install 'moebench[cpu]' (or 'moebench[cuda]')",
-            )
+def missing_package() -> str | None:
+    """The package without which no model can be built; None where all are installed."""
+    return next((name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None), None)
 
 
 @contextmanager

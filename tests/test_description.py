@@ -47,7 +47,7 @@ from harness.description import (
     stored_precision,
 )
 from harness.description.words import part_words
-from harness.errors import InputError
+from harness.errors import InputError, UnknownStructureError
 from harness.hf_config import architecture_from_config
 from harness.meta_count import MetaCount
 
@@ -700,3 +700,11 @@ def test_files_that_name_different_quantisations_name_none() -> None:
 
 def test_what_stopped_the_reader_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("unknown 'model_type' \"new\"" in note for note in describe(without_reader(monkeypatch, COUNTED)).notes)
+
+
+def test_without_torch_what_no_reader_knows_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.meta_count.missing_package", lambda: "torch")
+    with pytest.raises(UnknownStructureError, match='"zamba2"; torch, with which it might be counted') as raised:
+        model_from_config({"model_type": "zamba2", "hidden_size": 64}, "config.json", name="one")
+    assert raised.value.where == "config.json:model_type"
+    assert "pip install" in raised.value.hint

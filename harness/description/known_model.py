@@ -132,8 +132,12 @@ def model_from_config(
     try:
         architecture = architecture_from_config(config, where)
     except UnknownStructureError as error:
-        from harness.meta_count import count_on_meta_device
+        from harness.meta_count import INSTALL_HINT, count_on_meta_device, missing_package
 
+        missing = missing_package()
+        if missing:
+            what = f"{error.what}; {missing}, with which it might be counted, is not installed"
+            raise UnknownStructureError(what, where=error.where, hint=INSTALL_HINT) from None
         counted = count_on_meta_device(config, where)
         remarks.append(f"no FLOPs and no cache, because no reader took the structure: {error.what}")
     precision, remark = stored_precision(config, beside)
