@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -72,8 +73,11 @@ class LocalExecutor:
             receiver.close()
 
     def log_file(self, job: Job, run: Run) -> Path:
-        """Where the engine's output of a job goes."""
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", job.subject.model)[:80]
+        """Where the engine's output of a job goes; models that differ have files that differ."""
+        model = job.subject.model
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:80]
+        if name != model:
+            name += f"-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
         return self._logs / run.id / f"{name}-r{job.repeat}.log"
 
     def _start(self, job: Job) -> Any:
