@@ -708,3 +708,17 @@ def test_without_torch_what_no_reader_knows_is_named_with_what_to_install(monkey
         model_from_config({"model_type": "zamba2", "hidden_size": 64}, "config.json", name="one")
     assert raised.value.where == "config.json:model_type"
     assert "pip install" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("quantisation", "words"),
+    [
+        ({"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}, 'a cache of "FP8"'),
+        ({"quant_method": "compressed-tensors", "kv_cache_scheme": {"num_bits": 8, "type": "float"}}, "of 8 bits"),
+        ({"quant_algo": "FP8", "kv_cache_quant_algo": None}, None),
+    ],
+)
+def test_a_cache_of_fewer_bits_is_noted(quantisation: dict[str, object], words: str | None) -> None:
+    known = model_from_config({**TINY["llama"], "quantization_config": quantisation}, "config.json", name="one")
+    noted = [remark for remark in known.remarks if "cache" in remark]
+    assert (len(noted) == 1 and words in noted[0]) if words else not noted

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.architecture import Architecture
 from harness.catalog import Catalog, CatalogModel, Published
-from harness.description.stored import states_quantisation, stored_precision
+from harness.description.stored import states_quantisation, stored_cache, stored_precision
 from harness.description.values import ModelFacts
 from harness.errors import InputError, MoebenchError, UnknownStructureError, nearest
 from harness.hf_config import architecture_from_config, read_config
@@ -141,7 +141,7 @@ def model_from_config(
         counted = count_on_meta_device(config, where)
         remarks.append(f"no FLOPs and no cache, because no reader took the structure: {error.what}")
     precision, remark = stored_precision(config, beside)
-    remarks += [remark] if remark else []
+    remarks += [one for one in (remark, stored_cache(config, beside)) if one]
     kind = _kind(architecture, counted)
     family = config.get("model_type")
     facts = ModelFacts(

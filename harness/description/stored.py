@@ -48,6 +48,18 @@ def states_quantisation(config: Mapping[str, object], beside: Mapping[str, objec
     return any(True for _ in _stated(config, beside)) or bool(re.search(r"(int|float|fp|nf)[48]", named))
 
 
+def stored_cache(config: Mapping[str, object], beside: Mapping[str, object] | None = None) -> str:
+    """A remark where the files name a precision of the cache, which every description counts as the activations'."""
+    for one in _stated(config, beside):
+        scheme = None
+        if isinstance(one, Mapping):
+            scheme = one.get("kv_cache_quant_algo") or one.get("kv_cache_scheme")
+        if scheme:
+            known = f"{scheme.get('num_bits')} bits" if isinstance(scheme, Mapping) else shown(scheme)
+            return f"the files ask for a cache of {known}; bytes of the cache are those of unconverted values"
+    return ""
+
+
 def _stated(config: Mapping[str, object], beside: Mapping[str, object] | None) -> Iterator[object]:
     for part in (config, config.get("text_config"), config.get("llm_config")):
         if isinstance(part, Mapping) and part.get("quantization_config") is not None:
