@@ -39,17 +39,23 @@ _STRUCTURAL = re.compile(
     r"adapter|attention|attn|bias|bottleneck|conv|cross|decoder|dense|depth|dim|embed|encoder|expert|ffn|gate|heads?"
     r"|hidden|inner|intermediate|latent|layers?|lora|mamba|mem|mlp|moe|mtp|nextn|norm|num|pattern|period|rank|residual"
     r"|router|share[d]?|sinks?|size|sliding|sparse|ssm|state|step|stride|vision|audio|text|width|window"
+    r"|(^|_)(block_configs|blocks|canon|cla|compress_ratios|dsa|embd|engram|hc|kv|loops?|mla)(_|$)|^index_"
 )
+# Keys of what is there unless they say otherwise: switched off, they change the structure.
+_ON_UNLESS_OFF = frozenset({"attn_output_gate", "moe_layer_freq", "qk_norm", "use_qk_norm"})
 _DULL_ENDINGS = ("token_id", "_dropout", "_loss_coef", "_init_std", "initializer_range")
 
 
 def may_change_structure(key: str, value: object) -> bool:
     """Whether a key of a config.json sounds structural, is switched on, and is not known to be harmless.
 
-    Plain activations, which have no parameters, are harmless whatever their key.
+    Plain activations, which have no parameters, are harmless whatever their key. What is there unless a key switches it
+    off counts the other way round.
     """
-    if key in _NOT_STRUCTURE or not value:
+    if key in _NOT_STRUCTURE:
         return False
+    if not value:
+        return value is not None and key in _ON_UNLESS_OFF
     if key in _ACTIVATIONS:
         return not (isinstance(value, str) and value in _PLAIN_ACTIVATIONS)
     if key.startswith("rope_") or key.endswith(_DULL_ENDINGS):
@@ -119,6 +125,10 @@ class ConfigKeys:
         """A whole number; `default` where it is absent or null."""
         value = self.get(key)
         return default if value is None else self._whole(key, value, low, MAX_SIZE)
+
+    def size_unless_absent(self, key: str, default: int, *, low: int = 1) -> int:
+        """A whole number; `default` where the key is absent. null, which no class takes, is an error."""
+        return self.size(key, low=low) if self.has(key) else default
 
     def flag(self, key: str, default: bool) -> bool:
         """true or false; `default` where it is absent. null means false: refused where that is not the default."""

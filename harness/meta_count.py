@@ -44,6 +44,8 @@ _WITHOUT_PARAMETERS = {
     "RecurrentGemmaConfig": frozenset({"embeddings_scale_by_sqrt_dim"}),
 }
 """Keys of released files that a class drops, or need not have, without parameters of theirs. Others are refused."""
+_HARMLESS_VALUES = {"attn_output_gate": (True,), "moe_layer_freq": (1,)}
+"""Of the keys in `_WITHOUT_PARAMETERS`, those that are harmless with these values only."""
 INSTALL_HINT = "pip install 'moebench[cpu]' (or 'moebench[cuda]')"
 _NOT_PASSED = frozenset(
     """
@@ -226,6 +228,11 @@ def _check_tables(config: Mapping[str, object], stated: Any, tied: bool | None, 
         what = f"'tie_word_embeddings' is false, and {class_name} does not say which tables are then its own"
         raise _unknown(what, place)
     text = stated.get_text_config()
+    parts = (part for key, part in config.items() if isinstance(part, Mapping) and getattr(stated, key, None) is text)
+    stated_ties = [one for one in (said, *(part.get("tie_word_embeddings") for part in parts)) if one is not None]
+    if tied is not None and any(bool(one) is not tied for one in stated_ties):
+        what = f"'tie_word_embeddings' is stated otherwise than {class_name} builds the tables"
+        raise _unknown(f"{what}, which {'shares' if tied else 'parts'} them", place)
     if said is not None or text is stated:
         return
     # a model of several towers shares as its own configuration says, whatever that of its text part does
@@ -241,7 +248,8 @@ def _check_keys(config: Mapping[str, object], stated: Any, where: str, path: str
     `stated` is the library's configuration of `config`; `path` leads to it in the file `where`.
     """
     harmless = _WITHOUT_PARAMETERS.get(type(stated).__name__, frozenset())
-    known = _declared(stated) | harmless
+    changed = {key for key, values in _HARMLESS_VALUES.items() if config.get(key, values[0]) not in values}
+    known = _declared(stated) | (harmless - changed)
     for key in getattr(stated, "sub_configs", {}):
         given, part = config.get(key), getattr(stated, key, None)
         if part is None or (not given and key in harmless):

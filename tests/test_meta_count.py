@@ -284,7 +284,7 @@ def test_what_transformers_does_not_know_is_named(config: dict[str, Any], key: s
     [
         ("llama", {"num_experts": 8}),
         ("llama", {"kv_lora_rank": 16}),
-        ("llama", {"use_qk_norm": True}),
+        ("llama", {"use_mla": True}),
         ("llama", {"num_mtp_layers": 1}),
         ("llama", {"bias": True}),
         ("mistral", {"adapter_rank": 4}),
@@ -315,7 +315,7 @@ def test_a_structural_key_of_a_part_is_refused_with_its_path() -> None:
 @pytest.mark.parametrize("missing", ["text_config", "vision_config"])
 @pytest.mark.parametrize("model_type", ["gemma3", "llava", "qwen3_vl", "mistral3", "llama4"])
 def test_a_part_that_the_library_would_make_up_is_refused(model_type: str, missing: str) -> None:
-    whole = {**default_wrapper(model_type), "model_type": model_type}
+    whole = {**with_one_tie(default_wrapper(model_type)), "model_type": model_type}
     count_on_meta_device(whole, WHERE)
     for one in ({**whole, missing: None}, {**whole, missing: {}}, {k: v for k, v in whole.items() if k != missing}):
         with pytest.raises(UnknownStructureError, match=f"{missing}' is not stated") as raised:
@@ -337,16 +337,42 @@ def test_an_older_file_states_the_sizes_of_its_text_part_beside_the_others() -> 
 
 @pytest.mark.parametrize("model_type", ["mistral3", "internvl"])
 def test_tables_that_the_whole_shares_and_its_text_part_does_not_are_refused(model_type: str) -> None:
-    whole = default_wrapper(model_type)
+    whole = with_one_tie(default_wrapper(model_type))
     count_on_meta_device({**whole, "tie_word_embeddings": True}, WHERE)
     silent = {key: value for key, value in whole.items() if key != "tie_word_embeddings"}
     text = {key: value for key, value in whole["text_config"].items() if key != "tie_word_embeddings"}
     for part in (text, {**text, "tie_word_embeddings": False}):
-        with pytest.raises(UnknownStructureError, match="its text part does not") as raised:
+        with pytest.raises(UnknownStructureError, match=r"its text part does not|is stated otherwise") as raised:
             count_on_meta_device({**silent, "text_config": part}, WHERE)
         assert raised.value.where == f"{WHERE}:tie_word_embeddings"
     agreed = count_on_meta_device({**silent, "text_config": {**text, "tie_word_embeddings": True}}, WHERE)
     assert agreed.tied_embeddings is True
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        # the class never shares these tables
+        ({**TINY["kimi_linear"], "tie_word_embeddings": True}, "tie_word_embeddings"),
+        # a gate, norms and sparse layers that are there unless the file says otherwise
+        ({**TINY["qwen3_next"], "attn_output_gate": False}, "attn_output_gate"),
+        ({**TINY["qwen3_moe"], "use_qk_norm": False}, "use_qk_norm"),
+        ({**TINY["deepseek_v3"], "moe_layer_freq": 0}, "moe_layer_freq"),
+        ({**TINY["glm_moe_dsa"], "moe_layer_freq": 2}, "moe_layer_freq"),
+    ],
+)
+def test_what_a_class_builds_otherwise_than_stated_is_refused(config: dict[str, Any], key: str) -> None:
+    with pytest.raises(UnknownStructureError) as raised:
+        count_on_meta_device(config, WHERE)
+    assert raised.value.where == f"{WHERE}:{key}"
+    with pytest.raises(InputError):
+        architecture_from_config(config, WHERE)
+
+
+def with_one_tie(whole: dict[str, Any]) -> dict[str, Any]:
+    """The same file without a statement of its text part about tables, which may contradict the whole's."""
+    text = {key: value for key, value in whole["text_config"].items() if key != "tie_word_embeddings"}
+    return {**whole, "text_config": text}
 
 
 @functools.cache

@@ -166,6 +166,7 @@ class GroupedQuery:
             output_biased = config.flag(self.output_bias_key, False)
         norm_parameters = self.qk_norm(config.size("hidden_size"), queries, keys, head_dim)
         config.only("use_qk_norm", bool(norm_parameters))
+        config.only("qk_norm", bool(norm_parameters))
         return [
             GroupedQueryAttention(
                 query_heads=queries,

@@ -81,10 +81,10 @@ def read_sparse(config: ConfigKeys, layers: int, count_key: str, bias: bool = Fa
 
 def read_sparse_steps(config: ConfigKeys, layers: int, with_shared: bool) -> list[FeedForward]:
     """Experts in every `decoder_sparse_step`-th layer but those in `mlp_only_layers` (Qwen)."""
-    step = config.optional_size("decoder_sparse_step", 1)
+    step = config.size_unless_absent("decoder_sparse_step", 1)
     is_dense = listed_layers(config, "mlp_only_layers", layers) or [False] * layers
     experts = read_expert_count(config, "num_experts", low=0)
-    sparse = [bool(experts) and not is_dense[layer] and (layer + 1) % (step or 1) == 0 for layer in range(layers)]
+    sparse = [bool(experts) and not is_dense[layer] and (layer + 1) % step == 0 for layer in range(layers)]
     unused = ("intermediate_size", "moe_intermediate_size", "num_experts_per_tok")
     for key in (*unused, "shared_expert_intermediate_size") if with_shared else unused:
         config.optional_size(key, low=0)
@@ -102,7 +102,7 @@ def read_sparse_after(config: ConfigKeys, layers: int) -> list[FeedForward]:
 
     Not `sparse_layers.Experts`: this class takes a bias without shared experts, and no list for `moe_layer_freq`.
     """
-    first = config.optional_size("first_k_dense_replace", 0, low=0) or 0
+    first = config.size_unless_absent("first_k_dense_replace", 0, low=0)
     config.only("moe_layer_freq", 1)
     bias = config.flag("mlp_bias", False)
     width = config.size("moe_intermediate_size")

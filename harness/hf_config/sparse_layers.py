@@ -27,9 +27,7 @@ def sparse_after(
     config: ConfigKeys, layers: int, key: str = "first_k_dense_replace", default: int | None = None
 ) -> list[bool]:
     """All but the first layers, whose number stands under `key`."""
-    first = config.optional_size(key, default, low=0)
-    if first is None:
-        raise config.error(key, "is missing")
+    first = config.size(key, low=0) if default is None else config.size_unless_absent(key, default, low=0)
     sparse = [layer >= first for layer in range(layers)]
     config.only("moe_layer_freq", 1, [int(one) for one in sparse])
     return sparse
@@ -45,9 +43,7 @@ def sparse_but_first(config: ConfigKeys, layers: int) -> list[bool]:
 
 def each_nth_sparse(config: ConfigKeys, layers: int, key: str, default: int | None = None) -> list[bool]:
     """Every layer whose number, counted from 1, is a multiple of the one under `key`."""
-    step = config.optional_size(key, default)
-    if step is None:
-        raise config.error(key, "is missing")
+    step = config.size(key) if default is None else config.size_unless_absent(key, default)
     return [(layer + 1) % step == 0 for layer in range(layers)]
 
 
