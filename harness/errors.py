@@ -57,3 +57,9 @@ def nearest(name: str, known: Iterable[str], *, limit: int = 3) -> str:
         return "no value is known here"
     shown = ", ".join(options[:12])
     return f"known: {shown}" + (f" and {len(options) - 12} more" if len(options) > 12 else "")
+
+
+def require(holds: bool, otherwise: str) -> None:
+    """Raises InputError with the message `otherwise` unless `holds`."""
+    if not holds:
+        raise InputError(otherwise)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from harness.accounting.inventory import Account, Tensor
-from harness.accounting.parts import group_accounts, layer_tensors, outer_tensors
-from harness.architecture import Architecture, Stack
-from harness.errors import InputError
+from harness.accounting.inventory import Tensor
+from harness.accounting.parts import layer_tensors, outer_tensors, part_accounts
+from harness.architecture import Architecture
+from harness.errors import require
 from harness.schema import Frozen
 
 
@@ -137,16 +137,14 @@ def flops_per_token(
     the head counts where a token is `sampled`. Units: FLOPs. Source: Kaplan et al. 2020 (arXiv 2001.08361, section 2.1)
     with the router and every layer's own attention added.
     """
-    _require(context >= 1, f"the context must be at least 1 token, not {context}")
+    require(context >= 1, f"the context must be at least 1 token, not {context}")
     seen = _source(architecture, context, source)
     flops: defaultdict[str, float] = defaultdict(int, head=_head_flops(architecture) * sampled)
-    for group, parts in group_accounts(architecture.decoder, architecture.hidden_size):
-        for part in parts:
-            _add_matrices(flops, group.count, (tensor for tensor in part.tensors if not tensor.on_source))
-            flops["attention_state"] += group.count * part.state_flops
-            if part.decode_score_flops:
-                pairs = part.reach.seen(context, seen)
-                flops["attention_scores"] += group.count * part.decode_score_flops * pairs
+    for layers, part in part_accounts(architecture, architecture.decoder):
+        _add_matrices(flops, layers, (tensor for tensor in part.tensors if not tensor.on_source))
+        flops["attention_state"] += layers * part.state_flops
+        if part.decode_score_flops:
+            flops["attention_scores"] += layers * part.decode_score_flops * part.reach.seen(context, seen)
     return FlopCount(**flops)
 
 
@@ -161,27 +159,22 @@ def prefill_flops(architecture: Architecture, tokens: int, *, sampled: int = 1) 
     values that its decoder will look at; decoding starts behind that, so no head counts. Units: FLOPs. Source: as for
     `flops_per_token`.
     """
-    _require(tokens >= 1, f"a prefill needs at least 1 token, not {tokens}")
-    _require(0 <= sampled <= tokens, f"cannot sample {sampled} positions of {tokens} tokens")
+    require(tokens >= 1, f"a prefill needs at least 1 token, not {tokens}")
+    require(0 <= sampled <= tokens, f"cannot sample {sampled} positions of {tokens} tokens")
     flops: defaultdict[str, float] = defaultdict(int)
     if architecture.encoder is None:
         flops["head"] = sampled * _head_flops(architecture)
-        for layers, part in _accounts(architecture, architecture.decoder):
+        for layers, part in part_accounts(architecture, architecture.decoder):
             _add_matrices(flops, layers * tokens, part.tensors)
             flops["attention_state"] += layers * tokens * part.state_flops
             flops["attention_scores"] += layers * part.prefill_score_flops * part.reach.causal_pairs(tokens)
     else:
-        for layers, part in _accounts(architecture, architecture.encoder):
+        for layers, part in part_accounts(architecture, architecture.encoder):
             _add_matrices(flops, layers * tokens, part.tensors)
             flops["attention_scores"] += layers * part.prefill_score_flops * tokens**2
-        for layers, part in _accounts(architecture, architecture.decoder):
+        for layers, part in part_accounts(architecture, architecture.decoder):
             _add_matrices(flops, layers * tokens, (tensor for tensor in part.tensors if tensor.on_source))
     return PrefillFlops(tokens=tokens, flops=FlopCount(**flops))
-
-
-def _accounts(architecture: Architecture, stack: Stack) -> Iterable[tuple[int, Account]]:
-    for group, parts in group_accounts(stack, architecture.hidden_size):
-        yield from ((group.count, part) for part in parts)
 
 
 def _add_matrices(flops: defaultdict[str, float], times: int, tensors: Iterable[Tensor]) -> None:
@@ -198,11 +191,6 @@ def _head_flops(architecture: Architecture) -> int:
 def _source(architecture: Architecture, context: float, source: float | None) -> float:
     if source is None:
         return context
-    _require(architecture.encoder is not None, "only a model with an encoder has a source")
-    _require(source >= 1, f"the source must be at least 1 token, not {source}")
+    require(architecture.encoder is not None, "only a model with an encoder has a source")
+    require(source >= 1, f"the source must be at least 1 token, not {source}")
     return source
-
-
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise InputError(otherwise)

@@ -95,7 +95,7 @@ class Account:
 
     `decode_score_flops` and `prefill_score_flops` are FLOPs a query and position seen, `state_flops` FLOPs a token,
     `cache_elements` values a cached position and `state_elements` values a sequence. A step reads `read_elements` of
-    each position seen, which an earlier layer may have cached.
+    each position seen: its own, and `borrowed_elements` that an earlier layer has cached.
     """
 
     tensors: tuple[Tensor, ...]
@@ -104,5 +104,10 @@ class Account:
     reach: Reach = Reach()
     state_flops: int = 0
     cache_elements: int = 0
-    read_elements: int = 0
+    borrowed_elements: int = 0
     state_elements: int = 0
+
+    @property
+    def read_elements(self) -> int:
+        """Values that a step reads of each position seen."""
+        return self.cache_elements + self.borrowed_elements

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from harness.accounting.inventory import Component, Tensor
-from harness.accounting.parts import group_accounts, layer_tensors, outer_tensors
+from harness.accounting.parts import layer_tensors, outer_tensors, part_accounts
 from harness.architecture import Architecture
 from harness.errors import InputError, nearest
 from harness.schema import Frozen
@@ -121,9 +121,8 @@ def kv_bytes_per_token(architecture: Architecture, bytes_per_element: float = 2.
     2405.04434, table 1.
     """
     return bytes_per_element * sum(
-        group.count * part.cache_elements
-        for group, parts in group_accounts(architecture.decoder, architecture.hidden_size)
-        for part in parts
+        layers * part.cache_elements
+        for layers, part in part_accounts(architecture, architecture.decoder)
         if not part.reach.source
     )
 
@@ -139,10 +138,9 @@ def kv_bytes(
     if context < 0 or (source is not None and source < 0):
         raise InputError(f"the context cannot be negative: {min(context, source or 0)}")
     elements = 0.0
-    for group, parts in group_accounts(architecture.decoder, architecture.hidden_size):
-        for part in parts:
-            kept = part.reach.kept(context, context if source is None else source)
-            elements += group.count * part.cache_elements * kept
+    for layers, part in part_accounts(architecture, architecture.decoder):
+        kept = part.reach.kept(context, context if source is None else source)
+        elements += layers * part.cache_elements * kept
     return elements * bytes_per_element
 
 
@@ -153,9 +151,8 @@ def kv_read_bytes(architecture: Architecture, context: float, bytes_per_element:
     selected. A layer that shares keys and values reads those of the earlier layer. Units: bytes. Source: definition.
     """
     return bytes_per_element * sum(
-        group.count * part.read_elements * part.reach.seen(context, context)
-        for group, parts in group_accounts(architecture.decoder, architecture.hidden_size)
-        for part in parts
+        layers * part.read_elements * part.reach.seen(context, context)
+        for layers, part in part_accounts(architecture, architecture.decoder)
     )
 
 
@@ -165,9 +162,7 @@ def state_bytes(architecture: Architecture, bytes_per_element: float = 2.0) -> f
     Source: definition. Engines that keep the state in float32 need up to twice as much.
     """
     return bytes_per_element * sum(
-        group.count * part.state_elements
-        for group, parts in group_accounts(architecture.decoder, architecture.hidden_size)
-        for part in parts
+        layers * part.state_elements for layers, part in part_accounts(architecture, architecture.decoder)
     )
 
 

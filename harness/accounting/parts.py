@@ -70,7 +70,7 @@ def _grouped_query(part: GroupedQueryAttention, hidden_size: int) -> Account:
         prefill_score_flops=score_flops,
         reach=Reach(part.window, part.chunk, part.keys == "encoder"),
         cache_elements=(key + value) * has_keys,
-        read_elements=key + value,
+        borrowed_elements=(key + value) * (not has_keys),
     )
 
 
@@ -98,7 +98,6 @@ def _latent(part: LatentAttention, hidden_size: int) -> Account:
         prefill_score_flops=absorbed if part.selected else 2 * part.heads * (part.query_dim + part.v_head_dim),
         reach=Reach(selected=part.selected),
         cache_elements=cached,
-        read_elements=cached,
     )
 
 
@@ -117,7 +116,6 @@ def _indexer(part: Indexer, hidden_size: int) -> Account:
         decode_score_flops=score_flops,
         prefill_score_flops=score_flops,
         cache_elements=part.head_dim,
-        read_elements=part.head_dim,
     )
 
 
@@ -136,7 +134,6 @@ def _mixture_of_attention(part: MixtureOfAttention, hidden_size: int) -> Account
         decode_score_flops=score_flops,
         prefill_score_flops=score_flops,
         cache_elements=2 * width,
-        read_elements=2 * width,
     )
 
 
@@ -308,6 +305,12 @@ def group_accounts(stack: Stack, hidden_size: int) -> tuple[tuple[LayerGroup, tu
         (group, tuple(account(part, hidden_size) for part in (*group.mixers, *group.feed_forwards)))
         for group in stack.groups
     )
+
+
+def part_accounts(architecture: Architecture, stack: Stack) -> Iterator[tuple[int, Account]]:
+    """The account of every mixer and feed-forward of a stack with the number of layers that have it."""
+    for group, parts in group_accounts(stack, architecture.hidden_size):
+        yield from ((group.count, part) for part in parts)
 
 
 def outer_tensors(architecture: Architecture) -> Iterator[Tensor]:

@@ -9,7 +9,7 @@ from harness.accounting.inventory import Tensor
 from harness.accounting.memory import PRECISIONS, Precision, kv_read_bytes, state_bytes
 from harness.accounting.parts import layer_tensors, outer_tensors
 from harness.architecture import Architecture
-from harness.errors import InputError
+from harness.errors import require
 from harness.schema import Frozen
 
 
@@ -32,8 +32,8 @@ def distinct_experts_bounds(experts: int, per_token: int, tokens: float) -> tupl
 
     (per_token, min(tokens * per_token, experts)) from one token on, (0, 0) for none. Units: experts.
     """
-    _require(1 <= per_token <= experts, f"a token cannot use {per_token} of {experts} experts")
-    _require(tokens >= 0, f"the number of tokens cannot be negative: {tokens}")
+    require(1 <= per_token <= experts, f"a token cannot use {per_token} of {experts} experts")
+    require(tokens >= 0, f"the number of tokens cannot be negative: {tokens}")
     return min(tokens, 1.0) * per_token, float(min(tokens * per_token, experts))
 
 
@@ -66,7 +66,7 @@ def decode_bytes(
     without it the expectation under uniform routing counts. Units: bytes. Source: MoE-CAP (arXiv 2412.07067), S-MBU,
     with `expected_distinct_experts` for the experts.
     """
-    _require(batch >= 1, f"a decode step needs at least 1 sequence, not {batch}")
+    require(batch >= 1, f"a decode step needs at least 1 sequence, not {batch}")
     element = precision.bytes_per_cache_element
     decoder = layer_tensors(architecture, (architecture.decoder,))
     layers = [(count, tensor) for count, tensor in decoder if not tensor.on_source]
@@ -89,7 +89,7 @@ def prefill_bytes(
     table that is looked up one row a token at most. An encoder-decoder model reads its encoder and what projects its
     output. Units: bytes. Source: as for `decode_bytes`.
     """
-    _require(batch >= 1 and tokens >= 1, f"a prefill needs at least 1 prompt of 1 token, not {batch} of {tokens}")
+    require(batch >= 1 and tokens >= 1, f"a prefill needs at least 1 prompt of 1 token, not {batch} of {tokens}")
     encoder = architecture.encoder
     layers = list(layer_tensors(architecture, architecture.stacks[:1]))
     outer = list(outer_tensors(architecture))
@@ -123,11 +123,6 @@ def _expert_bytes(
             used = distinct_experts
             if used is None:
                 used = expected_distinct_experts(tensor.copies, tensor.used, tokens)
-            _require(0 <= used <= tensor.copies, f"a layer of {tensor.copies} experts cannot use {used} of them")
+            require(0 <= used <= tensor.copies, f"a layer of {tensor.copies} experts cannot use {used} of them")
             total += count * used * precision.copy_bytes(tensor)
     return total
-
-
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise InputError(otherwise)

@@ -216,6 +216,17 @@ _gpt2 = Decoder(
     ignored=_GPT_KEYS,
 )
 
+# CodeGen has the structure of GPT-J
+_GPTJ = Decoder(
+    EqualHeads(),
+    _two_of_inner_width,
+    layer_norms=1,
+    biased_norms=True,
+    head_bias=True,
+    own_names=_GPT_NAMES,
+    ignored=_GPT_KEYS,
+)
+
 FAMILIES: dict[str, Family] = {
     "gpt2": _gpt2,
     "gpt-sw3": _gpt2,
@@ -228,24 +239,8 @@ FAMILIES: dict[str, Family] = {
         own_names=_GPT_NAMES,
         ignored=_GPT_KEYS,
     ),
-    "gptj": Decoder(
-        EqualHeads(),
-        _two_of_inner_width,
-        layer_norms=1,
-        biased_norms=True,
-        head_bias=True,
-        own_names=_GPT_NAMES,
-        ignored=_GPT_KEYS,
-    ),
-    "codegen": Decoder(
-        EqualHeads(),
-        _two_of_inner_width,
-        layer_norms=1,
-        biased_norms=True,
-        head_bias=True,
-        own_names=_GPT_NAMES,
-        ignored=_GPT_KEYS,
-    ),
+    "gptj": _GPTJ,
+    "codegen": _GPTJ,
     "gpt_neo": Decoder(
         EqualHeads(output_bias=True, windows=_gpt_neo_windows),
         Dense(matrices=2, bias=True, times_hidden=4),
