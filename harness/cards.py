@@ -114,8 +114,9 @@ def _chosen_effects(view: SuiteView, pair: Comparison) -> list[Effect]:
     """Quality; output speed at the lowest, a middle and the highest shared load; memory; FLOPs."""
     speed = [one for one in pair.effects if one.metric == "output_tokens_per_s"]
     if view.point:
-        speed = [one for one in speed if one.point and one.point[:3] == view.point[:3]] or speed
-    speed.sort(key=lambda one: one.point.concurrency if one.point else 0)
+        speed = [one for one in speed if one.point and one.point.workload == view.point.workload] or speed
+    speed = [one for one in speed if one.point and one.point.kind == "closed"] or speed
+    speed.sort(key=lambda one: one.point.level if one.point else 0)
     middle = {0, len(speed) // 2, len(speed) - 1}
     score = pair.effect(view.score) or pair.effect("mean_score")
     rest = [pair.effect(key) for key in ("device_peak_bytes", "resident_peak_bytes", "weights_bytes")]
@@ -139,7 +140,8 @@ def _bar(effect: Effect, widest: float) -> EffectBar:
 
 def _effect_title(effect: Effect) -> str:
     if effect.metric == "output_tokens_per_s" and effect.point:
-        return f"Tokens/s at {effect.point.concurrency}"
+        concurrency = effect.point.concurrency
+        return f"Tokens/s, {effect.point.words}" if concurrency is None else f"Tokens/s at {concurrency}"
     return {"weights_bytes": "Weights", "decode_flops_per_token": "FLOPs/token", "resident_peak_bytes": "Memory peak",
             "device_peak_bytes": "Memory peak"}.get(effect.metric, plain(effect.title, 40))
 

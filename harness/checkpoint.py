@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import struct
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,3 +105,23 @@ def _header(path: Path) -> dict[str, Any]:
 
 def _damaged(path: Path) -> InputError:
     return InputError("damaged safetensors header", where=str(path), hint="fetch the checkpoint again")
+
+
+def drop_from_memory(folder: Path) -> bool:
+    """Has the system forget what it holds of a folder's files in memory, so that reading them starts at the disk.
+
+    Whether it was asked to: False where the system takes no such advice. Missing files are no error here.
+    """
+    advise = getattr(os, "posix_fadvise", None)
+    if advise is None:
+        return False
+    for path in sorted(folder.glob("*")) if folder.is_dir() else []:
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                # what was only just written stays in memory until it is on disk
+                os.fsync(descriptor)
+                advise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)
+    return True

@@ -81,7 +81,7 @@ def run(suite: SuiteArgument, model: ModelOption = None, results: ResultsOption 
     console, store = Console(stderr=True), Store(results)
     logs = results / loaded.name / "logs"
     this_run = new_run(loaded.name, environment)
-    remaining = planned.without(store.completed(loaded.name))
+    remaining = planned.without(store.done(loaded.name))
     try:
         with ProgressDisplay(remaining, console) as display:
             tally = run_plan(planned, store, LocalExecutor(logs), this_run, display.listen)

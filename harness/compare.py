@@ -94,7 +94,12 @@ class Comparison:
     def effect(self, metric: str, point: PointKey | None = None) -> Effect | None:
         """The effect on a metric; for a serving metric without a point, at the highest shared concurrency."""
         found = [one for one in self.effects if one.metric == metric and point in (None, one.point)]
-        return max(found, key=lambda one: one.point.concurrency if one.point else 0, default=None)
+        return max(found, key=_load_of, default=None)
+
+
+def _load_of(effect: Effect) -> int:
+    """The concurrency of an effect, 0 where it has none."""
+    return (effect.point.concurrency or 0) if effect.point else 0
 
 
 def match(sparse: ModelSummary, dense: ModelSummary) -> Matching:
@@ -150,7 +155,7 @@ def _effect(metric: str, a: Estimate, b: Estimate, contrast: Contrast, point: Po
 
 def _counted_effects(a: ModelSummary, b: ModelSummary) -> list[Effect]:
     shared = [point.key for point in a.points if b.point(point.key)]
-    at = max(shared, key=lambda key: key.concurrency, default=None)
+    at = max(shared, key=lambda key: (key.kind == "closed", key.level), default=None)
     effects = []
     for metric, point in [*((metric, None) for metric in _COUNTED), ("decode_flops_per_token", at)]:
         one, other = a.estimate(metric, point), b.estimate(metric, point)
@@ -190,7 +195,7 @@ def _speed_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list
         at_a, at_b = a.point(key), b.point(key)
         if at_a is None or at_b is None or at_a.flags or at_b.flags:
             reason = _why_no_speed(a.model, at_a) or _why_no_speed(b.model, at_b)
-            missing.append(f"{key.name} at {key.concurrency} concurrent requests: {reason}")
+            missing.append(f"{key.name}, {key.words}: {reason}")
             continue
         for metric in _SPEED:
             one, other = at_a.estimates.get(metric), at_b.estimates.get(metric)

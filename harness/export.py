@@ -44,7 +44,7 @@ def export_rows(summaries: Sequence[ModelSummary]) -> list[Row]:
     record files, as suite/cell/file, separated by blanks.
     """
     points = sorted({point.key for summary in summaries for point in summary.points})
-    one_workload = len({key[:3] for key in points}) <= 1
+    one_workload = len({key.workload for key in points}) <= 1
     tasks = list(dict.fromkeys(task for summary in summaries for task in summary.scores))
     rows = [{**_identity(one), **_values(one, points, one_workload, tasks)} for one in summaries]
     columns = list(dict.fromkeys(column for row in rows for column in row))
@@ -99,8 +99,11 @@ def _put(row: Row, column: str, estimate: Estimate | None, *, spread: bool = Tru
 
 
 def _suffix(key: PointKey, one_workload: bool) -> str:
-    workload = "" if one_workload else f"_{_word(key.name)}_p{key.prompt_tokens}_o{key.output_tokens}"
-    return f"{workload}_c{key.concurrency}"
+    workload = "" if one_workload else f"_{_word(key.name)}_p{key.prompt_tokens:.4g}_o{key.output_tokens:.4g}"
+    load = {"closed": "_c", "open": "_rate", "replay": "_replay", "offline": "_offline"}[key.kind]
+    level = "" if key.kind == "offline" else f"{key.level:g}".replace(".", "p")
+    shape = "" if key.burstiness == 1 else f"_burstiness{key.burstiness:g}".replace(".", "p")
+    return f"{workload}{load}{level}{shape}"
 
 
 def _word(name: str) -> str:

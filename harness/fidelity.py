@@ -24,10 +24,12 @@ from harness.backends.vllm import VllmBackend, VllmEngine
 from harness.backends.vllm_bench import lm_eval_command, throughput_of_vllm, vllm_command
 from harness.errors import EngineError, MoebenchError
 from harness.machine import detect_environment
-from harness.measurements.serving import ClosedLoop
+from harness.measurements.schedule import Request
+from harness.measurements.serving import LoadLoop, SystemClock
 from harness.plan import Job, Planner
-from harness.record import Completed, QualityMeasurement, QualityScenario
+from harness.record import Completed, QualityMeasurement
 from harness.resources import suites_dir
+from harness.scenario import QualityScenario
 from harness.store import Store
 from harness.suite import parse_suite
 
@@ -45,9 +47,9 @@ models: [{{name: moe-8x2, path: pocket/models/moe-8x2-s1}}]
 engine: {{max_model_len: 512, kv_cache_memory_bytes: 268435456}}
 serving:
   - {{name: throughput, prompt_tokens: {PROMPT_TOKENS}, output_tokens: {OUTPUT_TOKENS}, concurrency: [{REQUESTS}],
-     requests_per_slot: 1}}
+     requests_per_slot: 1, min_duration_s: 0, warmup_s: 1}}
   - {{name: latency, prompt_tokens: {PROMPT_TOKENS}, output_tokens: {OUTPUT_TOKENS}, concurrency: [{LATENCY_BATCH}],
-     requests_per_slot: {LATENCY_ROUNDS}}}
+     requests_per_slot: {LATENCY_ROUNDS}, min_duration_s: 0, warmup_s: 1}}
 quality: {{tasks: [{", ".join(TASKS)}]}}
 repeats: 1
 threads: 1
@@ -70,8 +72,9 @@ def throughput_ratios(engine: VllmEngine, pairs: int = PAIRS) -> list[float]:
         return drawn
 
     def ours() -> float:
-        loop = ClosedLoop(engine, time.perf_counter)
-        loop.run(prompts(), OUTPUT_TOKENS, REQUESTS)
+        loop = LoadLoop(engine, SystemClock(), generator)
+        requests = [Request(0.0, PROMPT_TOKENS, OUTPUT_TOKENS)] * REQUESTS
+        loop.run(iter(requests), None, lambda _sent, _elapsed: False)
         return REQUESTS * OUTPUT_TOKENS / loop.duration_s
 
     def theirs() -> float:

@@ -10,7 +10,16 @@ from harness.compare import pareto_frontier
 from harness.pages import Figure, shown
 from harness.quantities import Scale, plain
 from harness.stats import Estimate
-from harness.suite_view import SuiteView, comparable, kind_of, metric_of, point_text, scale_for, subjects_of
+from harness.suite_view import (
+    SuiteView,
+    comparable,
+    kind_of,
+    load_text,
+    metric_of,
+    point_text,
+    scale_for,
+    subjects_of,
+)
 from harness.summary import ModelSummary, PointKey
 
 _PARETO_METRICS = (
@@ -67,7 +76,7 @@ def _axis(view: SuiteView, key: str, found: Sequence[Estimate | None], scale: Sc
     sizes = [one.value for one in found if one is not None]
     title = metric.title
     if metric.scenario == "serving" and view.point and key != "decode_flops_per_token":
-        title += f" at {view.point.concurrency} concurrent"
+        title += f" at {load_text(view.point)}"
     return {
         "key": key,
         "title": plotly_text(title),
@@ -129,10 +138,12 @@ def serving_figures(model: ModelSummary, partners: Sequence[ModelSummary]) -> tu
     )
 
 
-def _workloads(model: ModelSummary) -> dict[tuple[str, int, int], list[PointKey]]:
-    found: dict[tuple[str, int, int], list[PointKey]] = {}
+def _workloads(model: ModelSummary) -> dict[tuple[str | float, ...], list[PointKey]]:
+    """The closed loops of each workload."""
+    found: dict[tuple[str | float, ...], list[PointKey]] = {}
     for point in model.points:
-        found.setdefault(point.key[:3], []).append(point.key)
+        if point.key.kind == "closed":
+            found.setdefault(point.key.workload, []).append(point.key)
     return found
 
 
@@ -146,7 +157,7 @@ def _curves(figure_id: str, model: ModelSummary, partners: Sequence[ModelSummary
                 name = plotly_text(one.model)
                 name += f", {point_text(known[0])}" if len(workloads) > 1 else ""
                 traces.append(_curve(one, known, name, _DASHES[number % len(_DASHES)], by_concurrency=by_concurrency))
-    loads = sorted({key.concurrency for keys in workloads.values() for key in keys})
+    loads = sorted({int(key.level) for keys in workloads.values() for key in keys})
     speed = {"title": {"text": "Output (tokens/s), \u2191 better"}, "rangemode": "tozero"}
     if by_concurrency:
         ticks = {"type": "log", "tickmode": "array", "tickvals": loads, "ticktext": [str(load) for load in loads]}
@@ -172,7 +183,7 @@ def _curve(
         "marker": {"color": colour, "size": 8 if main else 6, "symbol": _SYMBOLS[kind_of(model)]},
         "mode": "lines+markers",
     }
-    loads = [key.concurrency for key in keys]
+    loads = [int(key.level) for key in keys]
     if by_concurrency:
         hover = "%{x} concurrent: %{y:.3s} tokens/s"
         return {**trace, "x": loads, **_along("y", speed, colour), "hovertemplate": hover}

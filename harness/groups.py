@@ -81,8 +81,11 @@ def _points(members: Sequence[ModelSummary]) -> tuple[OperatingPoint, ...]:
     for key in sorted({point.key for member in members for point in member.points}):
         found = [(member.model, point) for member in members if (point := member.point(key)) is not None]
         flags = tuple(f"{model}: {flag}" for model, point in found for flag in point.flags)
+        notes = tuple(dict.fromkeys(note for _, point in found for note in point.notes))
+        origins = tuple(dict.fromkeys(origin for _, point in found for origin in point.origins))
         estimates = _each_metric([point.estimates for _, point in found])
-        points.append(OperatingPoint(key, found[0][1].requests, estimates, flags))
+        requests = min(point.requests for _, point in found)
+        points.append(OperatingPoint(key, requests, estimates, flags, notes, origins))
     return tuple(points)
 
 

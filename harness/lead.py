@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.pages import best_of, in_words
 from harness.quantities import count_of, listed, plain, significant
-from harness.suite_view import SuiteView, comparable, hardware_text, ranking, scale_for
+from harness.suite_view import SuiteView, comparable, hardware_text, load_text, point_text, ranking, scale_for
 from harness.summary import ModelSummary
 
 
@@ -32,8 +32,8 @@ def conditions_of(view: SuiteView) -> str:
         span = str(repeats[0]) if repeats[0] == repeats[-1] else f"{repeats[0]} to {repeats[-1]}"
         point = view.point
         parts.append(
-            f"Speed: closed loop of {point.concurrency} concurrent requests, {point.prompt_tokens} prompt and "
-            f"{point.output_tokens} output tokens each, mean of {span} fresh process{'es' if span != '1' else ''}."
+            f"Speed: {load_text(point)}, {point_text(point)} each, "
+            f"mean of {span} fresh process{'es' if span != '1' else ''}."
         )
     precisions = sorted({plain(model.subject.precision, 40) for model in view.models})
     engines = sorted({f"vLLM {model.environment.versions.get('vllm', 'of unknown version')}" for model in view.models})
@@ -96,7 +96,7 @@ def _speed_sentence(view: SuiteView, subjects: Sequence[ModelSummary]) -> str:
         return ""
     found.sort(key=lambda entry: -entry[1].value)
     estimates, names = [one for _, one in found], [plain(model.model, 60) for model, _ in found]
-    where = f"At {view.point.concurrency} concurrent request{'s' if view.point.concurrency > 1 else ''}"
+    where = f"At {load_text(view.point)}"
     if best_of(estimates, "higher") == 0:
         ratio = significant(estimates[0].value / estimates[1].value)
         return (f"{where} {names[0]} gives the most output, {significant(estimates[0].value)} tokens/s, "

@@ -25,6 +25,7 @@ from harness.suite_view import (
     gaps_of,
     kind_of,
     kind_text,
+    load_text,
     metric_of,
     point_text,
     ranking,
@@ -87,7 +88,7 @@ class _Spec:
 def column_specs(view: SuiteView) -> list[_Spec]:
     """The metrics of the table in order, after the total parameters."""
     on_device = any("device_peak_bytes" in model.memory for model in view.models)
-    speed = f"Speed at {view.point.concurrency} concurrent, {point_text(view.point)}" if view.point else "Speed"
+    speed = f"Speed at {load_text(view.point)}, {point_text(view.point)}" if view.point else "Speed"
     specs = [
         _Spec("active_parameters", "Active", "Parameters"),
         *([_Spec("mean_score", "Mean", "Score")] if len(view.tasks) > 1 else []),

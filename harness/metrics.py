@@ -6,17 +6,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Literal
 
-from harness.record import (
-    MemoryMeasurement,
-    QualityMeasurement,
-    RequestTiming,
-    ServingMeasurement,
-    ServingScenario,
-)
+from harness.record import MemoryMeasurement, QualityMeasurement
 from harness.schema import Frozen
-from harness.stats import percentile
+from harness.serving_metrics import PERCENTILES
 
 Better = Literal["higher", "lower", "none"]
 Kind = Literal["serving", "memory", "quality", "architecture"]
@@ -36,9 +31,7 @@ class Metric(Frozen):
 
 
 def _latency(key: str, title: str, formula: str) -> list[Metric]:
-    named = {
-        "mean": "mean", "p50": "median", "p90": "90th percentile", "p95": "95th percentile", "p99": "99th percentile",
-    }
+    named = {"mean": "mean", "p50": "median"} | {f"p{n}": f"{n}th percentile" for n in PERCENTILES if n != 50}
     return [
         Metric(
             key=f"{key}_{statistic}_s", title=f"{title} {statistic}", unit="seconds", better="lower",
@@ -60,18 +53,40 @@ _SERVING = [
         ("output_tokens_per_s", "Output tokens/s", "tokens per second", "higher",
          "output tokens of all requests over the cell's duration"),
         ("steady_output_tokens_per_s", "Steady output tokens/s", "tokens per second", "higher",
-         "output tokens a second from when every slot has made its first token until the last request is handed over"),
+         ("output tokens a second while the batch is full: from when all requests that started before the first ended "
+         "have their first token, until the last request starts, behind which slots drain")),
         ("total_tokens_per_s", "Total tokens/s", "tokens per second", "higher",
          "prompt and output tokens of all requests over the cell's duration"),
         ("requests_per_s", "Requests/s", "requests per second", "higher", "requests over the cell's duration"),
+    ]),
+    *_metrics("serving", [
+        ("goodput_requests_per_s", "Goodput", "requests per second", "higher",
+         ("requests that kept every limit of the suite (time to first token, time per output token, end to end) over "
+         "the cell's duration")),
+        ("goodput_share", "Requests within limits", "1", "higher", "requests that kept every limit over all requests"),
     ]),
     *_latency("ttft", "Time to first token", "over requests of the first token's time minus the arrival"),
     *_latency("tpot", "Time per output token", "over requests of (last - first token's time) / (output tokens - 1)"),
     *_latency("itl", "Inter-token latency", "over all pairs of consecutive tokens of a request of the time between"),
     *_latency("e2e", "End-to-end latency", "over requests of the last token's time minus the arrival"),
+    *_latency("queue", "Queueing", "over requests of the start of the engine step that first works on it minus the "
+              "arrival"),
     *_metrics("serving", [
+        ("joules_per_output_token", "Energy/output token", "joules", "lower",
+         ("energy of all devices over the cell (the driver's counter, else the integral of power samples) over output "
+         "tokens")),
+        ("steady_joules_per_output_token", "Steady energy/output token", "joules", "lower",
+         "the same within the steady state"),
+        ("mean_power_w", "Power", "watts", "none", "energy of all devices over the cell's duration"),
+        ("usd_per_million_output_tokens", "Cost/million output tokens", "US dollars", "lower",
+         "price of an hour of all devices / 3600 / output tokens per second * 1 000 000"),
+        ("longest_context_tokens", "Longest context", "tokens", "higher",
+         ("tokens of cache for each of the concurrent requests: KV cache capacity / concurrency, at most the engine's "
+         "context")),
         ("harness_overhead", "Harness overhead", "1", "lower",
-         "1 - time inside the engine / the cell's duration: what the harness itself costs"),
+         "share of the cell's duration in which the engine neither steps nor takes a request, although there are some"),
+        ("submit_share", "Taking requests", "1", "lower",
+         "share of the cell's duration in which the engine takes requests over, before they are scheduled"),
         ("decode_flops_per_token", "Decode FLOPs/token", "FLOPs", "lower",
          "accounting of one decoded token at the mean context, prompt + output / 2"),
         ("prefill_flops_per_token", "Prefill FLOPs/token", "FLOPs", "lower",
@@ -87,7 +102,15 @@ _MEMORY = _metrics("memory", [
     ("resident_peak_bytes", "Resident peak", "bytes", "lower", "largest resident set of the process on the host"),
     ("device_peak_bytes", "Device peak", "bytes", "lower",
      "largest memory used over all accelerators (NVML), minus what was used before loading"),
-    ("load_s", "Load time", "seconds", "lower", "from the engine's start until it takes requests"),
+    ("activation_bytes", "Activations", "bytes", "lower", "what the engine sets aside for activations, as it tells"),
+    ("graph_bytes", "CUDA graphs", "bytes", "lower", "what captured graphs take, as the engine tells"),
+    ("other_bytes", "Other", "bytes", "lower",
+     "peak minus weights, KV cache, activations and graphs: the runtime, communication, fragmentation"),
+    ("load_s", "Load time", "seconds", "lower", "from the engine's start until it takes requests, imports excluded"),
+    ("startup_cold_s", "Start-up, cold", "seconds", "lower",
+     "importing the engine and loading, the checkpoint's files read from disk; forked processes import nothing"),
+    ("startup_warm_s", "Start-up, warm", "seconds", "lower",
+     "importing the engine and loading, the checkpoint's files in memory; forked processes import nothing"),
 ])
 
 _ARCHITECTURE = _metrics("architecture", [
@@ -122,108 +145,29 @@ def of_scenario(kind: Kind) -> tuple[Metric, ...]:
     return tuple(metric for metric in METRICS.values() if metric.scenario == kind)
 
 
-def time_to_first_token(request: RequestTiming) -> float | None:
-    """First token's time minus the arrival, in seconds; None without a token."""
-    return request.token_times_s[0] - request.arrival_s if request.token_times_s else None
-
-
-def time_per_output_token(request: RequestTiming) -> float | None:
-    """(Last - first token's time) / (tokens - 1), in seconds; None with fewer than two tokens."""
-    times = request.token_times_s
-    return (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else None
-
-
-def end_to_end(request: RequestTiming) -> float | None:
-    """Last token's time minus the arrival, in seconds; None without a token."""
-    return request.token_times_s[-1] - request.arrival_s if request.token_times_s else None
-
-
-def steady_window(measurement: ServingMeasurement, concurrency: int) -> tuple[float, float] | None:
-    """When every one of `concurrency` slots was busy, in seconds; None where that never was.
-
-    From when each of the first requests has made its first token, so that no slot waits for its prompt alone, until the
-    last request is handed over, behind which slots drain. Source: the steady state of ML.ENERGY (arXiv 2505.06371).
-    """
-    first = measurement.requests[:concurrency]
-    if len(measurement.requests) <= concurrency or not all(request.token_times_s for request in first):
-        return None
-    start = max(request.token_times_s[0] for request in first)
-    end = measurement.requests[-1].arrival_s
-    return (start, end) if end > start else None
-
-
-def serving_values(measurement: ServingMeasurement, concurrency: int) -> dict[str, float]:
-    """Every timed serving metric of one repeat by key; a statistic of no observations is left out.
-
-    Percentiles interpolate linearly (type 7). Units as in `METRICS`. A duration of 0 gives no rates.
-    """
-    requests, duration = measurement.requests, measurement.duration_s
-    values: dict[str, float] = {}
-    if duration > 0:
-        output = sum(len(request.token_times_s) for request in requests)
-        prompt = sum(request.prompt_tokens for request in requests)
-        values["output_tokens_per_s"] = output / duration
-        values["total_tokens_per_s"] = (prompt + output) / duration
-        values["requests_per_s"] = len(requests) / duration
-        values["harness_overhead"] = max(0.0, 1 - measurement.engine_time_s / duration)
-    window = steady_window(measurement, concurrency)
-    if window is not None:
-        start, end = window
-        made = sum(start < stamp <= end for request in requests for stamp in request.token_times_s)
-        values["steady_output_tokens_per_s"] = made / (end - start)
-    gaps = [
-        later - earlier
-        for request in requests
-        for earlier, later in zip(request.token_times_s, request.token_times_s[1:], strict=False)
-    ]
-    values |= _statistics("ttft", [time_to_first_token(request) for request in requests])
-    values |= _statistics("tpot", [time_per_output_token(request) for request in requests])
-    values |= _statistics("itl", list(gaps))
-    values |= _statistics("e2e", [end_to_end(request) for request in requests])
-    return values
-
-
-def _statistics(key: str, observations: list[float | None] | list[float]) -> dict[str, float]:
-    import numpy as np
-
-    known = np.asarray([value for value in observations if value is not None], dtype=float)
-    if not len(known):
-        return {}
-    values = {f"{key}_mean_s": float(known.mean())}
-    values |= {f"{key}_p{percent}_s": percentile(known, percent) for percent in (50, 90, 95, 99)}
-    return values
-
-
 def memory_values(measurement: MemoryMeasurement) -> dict[str, float]:
-    """Every memory metric of one repeat by key; the devices' only where there are devices."""
-    values = {
-        key: float(getattr(measurement, key))
-        for key in (metric.key for metric in of_scenario("memory"))
-        if key != "device_peak_bytes"
-    }
+    """Every memory metric of one repeat by key; those that the engine or the devices do not tell are left out."""
+    told = (
+        "weights_bytes", "kv_cache_bytes", "kv_cache_tokens", "resident_after_load_bytes", "resident_peak_bytes",
+        "activation_bytes", "graph_bytes", "load_s",
+    )
+    found = {key: getattr(measurement, key) for key in told}
+    values = {key: float(value) for key, value in found.items() if value is not None}
     if measurement.devices:
         used = sum(device.used_peak_bytes - device.used_before_load_bytes for device in measurement.devices)
         values["device_peak_bytes"] = float(used)
-    return values
+    if measurement.cold is not None and measurement.import_s is not None:
+        kind = "cold" if measurement.cold else "warm"
+        values[f"startup_{kind}_s"] = measurement.import_s + measurement.load_s
+    return values | _rest(values)
 
 
-def serving_flags(scenario: ServingScenario, measurement: ServingMeasurement) -> list[str]:
-    """What makes a serving measurement untrustworthy, in words; empty where it did the work that was asked."""
-    requests, flags = measurement.requests, []
-    cached = sum(request.cached_tokens for request in requests)
-    if cached:
-        flags.append(f"a prefix cache answered {cached} prompt tokens")
-    if len(requests) != scenario.requests:
-        flags.append(f"{len(requests)} of {scenario.requests} requests were timed")
-    short = sum(len(request.token_times_s) != scenario.output_tokens for request in requests)
-    if short:
-        flags.append(f"{short} of {len(requests)} requests did not give {scenario.output_tokens} output tokens")
-    other = sum(request.prompt_tokens != scenario.prompt_tokens for request in requests)
-    if other:
-        flags.append(f"{other} of {len(requests)} requests did not have {scenario.prompt_tokens} prompt tokens")
-    if measurement.duration_s <= 0:
-        flags.append("the cell's duration is not positive")
-    return flags
+def _rest(values: Mapping[str, float]) -> dict[str, float]:
+    """What of a device's peak none of its parts explains. On a host the peak holds the runtime, and is not split."""
+    if "device_peak_bytes" not in values:
+        return {}
+    parts = ("weights_bytes", "kv_cache_bytes", "activation_bytes", "graph_bytes")
+    return {"other_bytes": max(0.0, values["device_peak_bytes"] - sum(values.get(key, 0.0) for key in parts))}
 
 
 def item_scores(measurement: QualityMeasurement, metric: str) -> dict[str, float]:

@@ -28,7 +28,7 @@ from harness.pages import (
 )
 from harness.point_table import points_table, serving_note
 from harness.quantities import Scale, capitalised, count_of, listed, plain, scale_of, significant
-from harness.record import MemoryScenario
+from harness.scenario import MemoryScenario
 from harness.suite_view import (
     SuiteView,
     bytes_text,
@@ -38,6 +38,7 @@ from harness.suite_view import (
     hardware_text,
     kind_of,
     kind_text,
+    load_text,
     point_text,
     scale_for,
 )
@@ -175,8 +176,7 @@ def _lead(view: SuiteView, model: ModelSummary) -> str:
         sentences.append(f"{capitalised(place)} of {len(ranks)} by {view.score_title}: {words}.")
     speed = estimate_of(model, "output_tokens_per_s", view.point)
     if speed and view.point:
-        load = count_of(view.point.concurrency, "concurrent request")
-        sentences.append(f"{in_words(speed, Scale('tokens/s', 1.0))} at {load}.")
+        sentences.append(f"{in_words(speed, Scale('tokens/s', 1.0))} at {load_text(view.point)}.")
     return " ".join(sentences)
 
 
@@ -205,7 +205,7 @@ def _parameter_parts(model: ModelSummary, scale: Scale) -> tuple[Part, ...]:
 
 def _arithmetic(model: ModelSummary) -> str:
     """FLOPs and cache of a token, counted."""
-    point = max(model.points, key=lambda one: one.concurrency, default=None)
+    point = max(model.points, key=lambda one: one.concurrency or 0, default=None)
     parts = []
     for key, words in (("decode_flops_per_token", "A decoded token"), ("prefill_flops_per_token", "a prompt token")):
         estimate = point.estimates.get(key) if point else None

@@ -15,10 +15,13 @@ from harness.engine_arguments import engine_argument_names
 from harness.errors import InputError, UnknownStructureError, nearest
 from harness.hf_config import architecture_from_config, read_config
 from harness.machine import accelerator_name
-from harness.record import Cell, Environment, MemoryScenario, QualityScenario, Scenario, ServingScenario, Subject
+from harness.record import Cell, Environment, Subject
+from harness.scenario import MemoryScenario, QualityScenario, Scenario, ServingScenario
 from harness.schema import Frozen
-from harness.suite import Model, Suite
+from harness.store import Done
+from harness.suite import Model, Repeats, Suite
 from harness.tasks import LocalTask, local_tasks, shipped_task_folder, shipped_tasks
+from harness.workloads import Workload, check_lengths, workloads_of
 
 ENGINE_DEFAULTS: dict[str, Any] = {
     "disable_log_stats": True,
@@ -48,7 +51,15 @@ class Job(Frozen):
     needed_bytes: float | None = None
     """Weights, KV cache and the engine itself; None where the weights' size is not known before they are fetched."""
     tasks_folder: str
+    traces: dict[str, str] = {}
+    """Where each trace that the cells name lies on this machine, by its fingerprint."""
+    sweeps: tuple[str, ...] = ()
+    """The workloads whose concurrency is raised until the output rate rises no more."""
     timeout_s: float
+
+    def without(self, done: Done) -> Job:
+        """The job less the cells that are done."""
+        return self.model_copy(update={"cells": tuple(c for c in self.cells if not done.covers(c, self.repeat))})
 
 
 class Refusal(Frozen):
@@ -66,16 +77,13 @@ class Plan(Frozen):
     suite: str
     jobs: tuple[Job, ...]
     refusals: tuple[Refusal, ...]
+    repeats: int | Repeats = 1
+    """How often each job is repeated; where that depends on the intervals, `jobs` holds as many as there can be."""
 
-    def without(self, done: set[tuple[str, int]]) -> Plan:
-        """The plan less the (cell id, repeat) pairs that are done; a job without cells is dropped."""
-        kept = []
-        for job in self.jobs:
-            cells = tuple(cell for cell in job.cells if (cell.id, job.repeat) not in done)
-            if cells:
-                kept.append(job.model_copy(update={"cells": cells}))
-        return self.model_copy(update={"jobs": tuple(kept)})
-
+    def without(self, done: Done) -> Plan:
+        """The plan less what is done; a job without cells is dropped."""
+        kept = (job.without(done) for job in self.jobs)
+        return self.model_copy(update={"jobs": tuple(job for job in kept if job.cells)})
 
     def only(self, models: set[str]) -> Plan:
         """The plan for some of its models, by name."""
@@ -115,12 +123,14 @@ class Planner:
         self._check_engine_arguments()
         self._check_prices()
         tasks = self._tasks()
+        workloads = workloads_of(self.suite, self.where)
         resolved = [self._resolve(index, model) for index, model in enumerate(self.suite.models)]
+        check_lengths(workloads, max(int(item.subject.engine["max_model_len"]) for item in resolved), self.where)
         refusals: list[Refusal] = []
         allowed: list[tuple[Resolved, list[Cell]]] = []
         for item in resolved:
             cells = []
-            for cell in self._cells(item, tasks):
+            for cell in self._cells(item, tasks, workloads):
                 reason = self._refusal(item, cell.scenario)
                 if reason is None:
                     cells.append(cell)
@@ -128,37 +138,36 @@ class Planner:
                     refusals.append(Refusal(cell=cell, group=item.model.group, config=item.config, reason=reason))
             if cells:
                 allowed.append((item, cells))
-        return Plan(suite=self.suite.name, jobs=tuple(self._jobs(allowed)), refusals=tuple(refusals))
+        jobs = tuple(self._jobs(allowed, workloads))
+        return Plan(suite=self.suite.name, jobs=jobs, refusals=tuple(refusals), repeats=self.suite.repeats)
 
-    def _jobs(self, allowed: list[tuple[Resolved, list[Cell]]]) -> list[Job]:
+    def _jobs(self, allowed: list[tuple[Resolved, list[Cell]]], workloads: list[Workload]) -> list[Job]:
         jobs = []
-        for repeat in range(self.suite.repeats):
+        repeats = self.suite.repeats.at_most if isinstance(self.suite.repeats, Repeats) else self.suite.repeats
+        for repeat in range(repeats):
             # each round starts with another model, so that none is always the first on a cold machine
             start = repeat % max(1, len(allowed))
             for item, cells in allowed[start:] + allowed[:start]:
                 kept = tuple(c for c in cells if repeat == 0 or not isinstance(c.scenario, QualityScenario))
                 if repeat == 0 or any(isinstance(cell.scenario, ServingScenario) for cell in kept):
-                    jobs.append(self._job(item, kept, repeat))
+                    jobs.append(self._job(item, kept, repeat, workloads))
         return jobs
 
-    def _job(self, item: Resolved, cells: tuple[Cell, ...], repeat: int) -> Job:
+    def _job(self, item: Resolved, cells: tuple[Cell, ...], repeat: int, workloads: list[Workload]) -> Job:
+        traces = [workload.trace for workload in workloads if workload.trace is not None]
         return Job(
             subject=item.subject, repeat=repeat, cells=cells, group=item.model.group, location=item.location,
             config=item.config, needed_bytes=self._needed(item), tasks_folder=str(self.suites_dir / "tasks"),
+            traces={trace.fingerprint: str(trace.path) for trace in traces},
+            sweeps=tuple(workload.serving.name for workload in workloads if workload.serving.concurrency == "auto"),
             timeout_s=self.suite.timeout_s,
         )
 
     # Cells -------------------------------------------------------------------------------------------------------
 
-    def _cells(self, item: Resolved, tasks: dict[str, LocalTask | None]) -> list[Cell]:
-        scenarios: list[Scenario] = [
-            ServingScenario(
-                name=serving.name, prompt_tokens=serving.prompt_tokens, output_tokens=serving.output_tokens,
-                concurrency=concurrency, requests=serving.requests(concurrency),
-            )
-            for serving in self.suite.serving
-            for concurrency in sorted(serving.concurrency)
-        ]
+    def _cells(self, item: Resolved, tasks: dict[str, LocalTask | None], workloads: list[Workload]) -> list[Cell]:
+        most = int(item.subject.engine["max_num_seqs"])
+        scenarios: list[Scenario] = [one for workload in workloads for one in workload.scenarios(most)]
         scenarios.append(MemoryScenario())
         if self.suite.quality is not None:
             scenarios += [self._quality(item.model, task, tasks) for task in self.suite.quality.tasks]
@@ -339,15 +348,17 @@ class Planner:
         return _cache_bytes(item, item.architecture, item.subject.engine["max_model_len"])
 
     def _too_long(self, item: Resolved, scenario: ServingScenario) -> str | None:
-        engine = item.subject.engine
-        length = scenario.prompt_tokens + scenario.output_tokens
+        engine, length = item.subject.engine, scenario.lengths.longest
         if length > engine["max_model_len"]:
             return f"{length} tokens a request exceed the engine's context of {engine['max_model_len']}"
-        if scenario.concurrency > engine["max_num_seqs"]:
-            return f"concurrency {scenario.concurrency} exceeds the engine's max_num_seqs of {engine['max_num_seqs']}"
+        concurrency = scenario.concurrency
+        if concurrency is None:
+            return None
+        if concurrency > engine["max_num_seqs"]:
+            return f"concurrency {concurrency} exceeds the engine's max_num_seqs of {engine['max_num_seqs']}"
         cache = self._reserved_cache(item)
         if cache and item.architecture is not None:
-            load = scenario.concurrency * _cache_bytes(item, item.architecture, length)
+            load = concurrency * _cache_bytes(item, item.architecture, length)
             if load > cache:
                 return f"the load needs {_gigabytes(load)} of KV cache; the engine has {_gigabytes(cache)}"
         return None

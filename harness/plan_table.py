@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from harness.plan import Job, Plan
-from harness.record import Cell, QualityScenario, ServingScenario
+from harness.record import Cell
+from harness.scenario import QualityScenario, ServingScenario, load_words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,20 +20,19 @@ def plan_table(plan: Plan) -> Iterator[Table | str]:
     from rich.table import Table
 
     jobs = Table(title=f"{plan.suite}: {len(plan.jobs)} jobs", title_justify="left")
-    for heading in ("model", "source", "device", "needs", "jobs", "cells", "concurrency", "tasks"):
+    for heading in ("model", "source", "device", "needs", "jobs", "cells", "loads", "tasks"):
         jobs.add_column(heading)
     by_model = sorted(plan.jobs, key=lambda job: job.subject.model)
     for model, group in groupby(by_model, key=lambda job: job.subject.model):
         runs = list(group)
         scenarios = [cell.scenario for job in runs for cell in job.cells]
-        serving = sorted({s.concurrency for s in scenarios if isinstance(s, ServingScenario)})
         tasks = [s.task for s in scenarios if isinstance(s, QualityScenario)]
         subject = runs[0].subject
         count = f"{subject.tensor_parallel} x " if subject.tensor_parallel > 1 else ""
         jobs.add_row(
             escape(model), escape(subject.source), escape(count + subject.accelerator), _needs(runs[0]),
             str(len(runs)), str(len(scenarios)),
-            ", ".join(map(str, serving)), str(len(set(tasks))),
+            escape(_loads(runs)), str(len(set(tasks))),
         )
     yield jobs
     if plan.refusals:
@@ -47,6 +47,16 @@ def plan_table(plan: Plan) -> Iterator[Table | str]:
         yield refused
 
 
+def _loads(runs: list[Job]) -> str:
+    """Every load of the jobs; the concurrencies of closed loops as bare numbers, as a range in an adaptive sweep."""
+    found = [cell.scenario for job in runs for cell in job.cells]
+    serving = [scenario for scenario in found if isinstance(scenario, ServingScenario)]
+    levels = sorted({one.concurrency for one in serving if one.concurrency is not None})
+    swept = any(one.concurrency and one.name in runs[0].sweeps for one in serving)
+    parts = [f"{levels[0]} to at most {levels[-1]}"] if swept else [str(level) for level in levels]
+    return ", ".join([*parts, *dict.fromkeys(load_words(one.load) for one in serving if one.concurrency is None)])
+
+
 def _needs(job: Job) -> str:
     return "unknown" if job.needed_bytes is None else f"{job.needed_bytes / 1e9:.3g} GB"
 
@@ -55,5 +65,5 @@ def cell_text(cell: Cell) -> str:
     """A cell in a few words: `chat, concurrency 8`."""
     scenario = cell.scenario
     if isinstance(scenario, ServingScenario):
-        return f"{scenario.name}, concurrency {scenario.concurrency}"
+        return f"{scenario.name}, {load_words(scenario.load)}"
     return scenario.task if isinstance(scenario, QualityScenario) else scenario.kind

@@ -7,9 +7,9 @@ from statistics import stdev
 from harness.metrics import METRICS
 from harness.pages import Column, Mark, Table, TableRow, Value, absence, partial_marks, shown
 from harness.quantities import Scale, capitalised, listed, plain, scale_of, significant
-from harness.record import ServingScenario
+from harness.scenario import ServingScenario
 from harness.stats import Estimate
-from harness.suite_view import SuiteView, point_of, point_text
+from harness.suite_view import SuiteView, load_text, point_text
 from harness.summary import ModelSummary, PointKey
 
 NO_STEADY_STATE = Mark(
@@ -32,7 +32,7 @@ def serving_note(model: ModelSummary) -> str:
 
 def points_table(view: SuiteView, model: ModelSummary) -> Table | None:
     """Every operating point that any model of the suite was asked for; None where nothing was served."""
-    failed = {point_of(gap.scenario): None for gap in model.gaps if isinstance(gap.scenario, ServingScenario)}
+    failed = {PointKey.of(gap.scenario): None for gap in model.gaps if isinstance(gap.scenario, ServingScenario)}
     asked = {point.key: None for other in view.models for point in other.points}
     keys = sorted({**{point.key: None for point in model.points}, **failed, **asked})
     if not keys:
@@ -46,7 +46,7 @@ def points_table(view: SuiteView, model: ModelSummary) -> Table | None:
         metric = METRICS[key]
         columns.append(Column(_short(metric.title), scales[key].unit, metric.better, capitalised(metric.formula)))
     columns.append(Column("Records", classes="text"))
-    several = len({key[:3] for key in keys}) > 1
+    several = len({key.workload for key in keys}) > 1
     return Table(tuple(columns), tuple(_point_row(view, model, key, scales, several) for key in keys))
 
 
@@ -69,8 +69,8 @@ def _point_row(
     view: SuiteView, model: ModelSummary, key: PointKey, scales: dict[str, Scale], several: bool
 ) -> TableRow:
     point = model.point(key)
-    gaps = [g for g in model.gaps if isinstance(g.scenario, ServingScenario) and point_of(g.scenario) == key]
-    title = f"{key.concurrency}, {plain(key.name, 60)} {point_text(key)}" if several else str(key.concurrency)
+    gaps = [g for g in model.gaps if isinstance(g.scenario, ServingScenario) and PointKey.of(g.scenario) == key]
+    title = f"{load_text(key)}, {plain(key.name, 60)} {point_text(key)}" if several else load_text(key)
     sources = [gap.source for gap in gaps]
     cells = [Value(str(point.requests))] if point else [Value(marks=(absence(model, "this point", gaps),))]
     cells.append(_variation(point.estimates.get("output_tokens_per_s")) if point else Value("\u2013"))

@@ -7,7 +7,6 @@ so a corrected formula re-renders old records.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,9 +14,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from harness.errors import StoreError
+from harness.migrations import MIGRATIONS
+from harness.scenario import Scenario
 from harness.schema import Frozen, fingerprint
+from harness.timeline import Run, first_and_last, token_count
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 # What is asked: a cell -------------------------------------------------------------------------------------------
@@ -35,7 +37,8 @@ class Subject(Frozen):
     weights: Literal["checkpoint", "dummy"]
     precision: str
     quantization: str | None
-    backend: Literal["vllm"]
+    backend: Literal["vllm", "other"]
+    """`other` only in results that were imported from a tool which does not say what served."""
     engine: dict[str, Any]
     """The engine's arguments, complete but for model, precision, quantization and parallelism."""
     accelerator: str
@@ -44,49 +47,6 @@ class Subject(Frozen):
     expert_parallel: bool
     threads: int | None = None
     """Compute threads on a processor; None on an accelerator."""
-
-
-class ServingScenario(Frozen):
-    """Closed loop at one concurrency; fixed lengths, random token ids drawn with the cell's seed, no stop.
-
-    Sampled at temperature 1: greedy decoding after random tokens falls into loops, which route to few experts.
-    """
-
-    kind: Literal["serving"] = "serving"
-    version: Literal[1] = 1
-    name: str
-    prompt_tokens: int
-    output_tokens: int
-    concurrency: int
-    requests: int
-
-
-class MemoryScenario(Frozen):
-    """What the engine holds after loading and at its peak over the job's serving cells."""
-
-    kind: Literal["memory"] = "memory"
-    version: Literal[1] = 1
-
-
-class QualityScenario(Frozen):
-    """One task of lm-eval through the engine that serves."""
-
-    kind: Literal["quality"] = "quality"
-    version: Literal[1] = 1
-    task: str
-    """The suite's name for the task: the column of the page."""
-    lm_eval_task: str
-    """The task file that was run; another one where a model was trained on other data."""
-    task_fingerprint: str | None
-    """`sha256:...` of the task's files where they are local; None for tasks that lm-eval ships."""
-    num_fewshot: int | None
-    limit: int | None
-    apply_chat_template: bool
-    metric: str | None = None
-    """The metric that the page shows; None takes the first that the task lists."""
-
-
-Scenario = Annotated[ServingScenario | MemoryScenario | QualityScenario, Field(discriminator="kind")]
 
 
 class Cell(Frozen):
@@ -109,29 +69,99 @@ class RequestTiming(Frozen):
     """One request of a serving cell. Times are seconds since the cell's clock started."""
 
     arrival_s: float
-    """When the request was handed to the engine."""
-    token_times_s: tuple[float, ...]
-    """When each output token was seen, at the end of the engine step that made it."""
+    """When it was due: by the schedule of an open loop, when its slot was free in a closed one."""
+    submitted_s: float
+    """When it was handed to the engine; later than its arrival where the engine was busy with a step."""
+    started_s: float | None = None
+    """The start of the engine step that first worked on it; None where the engine does not tell."""
+    asked_prompt_tokens: int
+    asked_output_tokens: int
     prompt_tokens: int
     """As the engine counted them."""
     finish_reason: str | None
+    """`length` where it ended as asked; None where it never ended."""
     cached_tokens: int = 0
     """Prompt tokens that a prefix cache answered; anything but 0 spoils the cell."""
+    tokens: tuple[Run, ...]
+    """Which engine steps made its output: see `harness.timeline`."""
+
+    @property
+    def output_tokens(self) -> int:
+        """Output tokens that came."""
+        return token_count(self.tokens)
+
+
+class WarmUp(Frozen):
+    """The same load before the clock started."""
+
+    duration_s: float
+    requests: int
+    windows_tokens_per_s: tuple[float, ...] = ()
+    """Output rate of each stretch of it; it ended when the last ones agreed."""
+    steady: bool | None = None
+    """Whether they agreed before the time for it was up; None where that was not asked."""
+
+
+class DeviceSamples(Frozen):
+    """One accelerator while a cell ran, as the driver told about ten times a second."""
+
+    name: str
+    times_s: tuple[float, ...]
+    """On the cell's clock; the first at its start and the last at its end."""
+    energy_j: tuple[float, ...] | None = None
+    """The driver's counter of all energy used; None where the device has none."""
+    power_w: tuple[float, ...] | None = None
+    used_bytes: tuple[int, ...] = ()
+    clock_hz: tuple[float, ...] = ()
+    """Of the multiprocessors."""
+    throttled: tuple[str, ...] = ()
+    """Every reason for a lower clock that was seen, by its name in NVML, such as `HwThermalSlowdown`."""
 
 
 class ServingMeasurement(Frozen):
-    """The raw timings of one closed loop; warm-up requests are not among them."""
+    """The raw timings of one run of a load; warm-up requests are not among them."""
 
     kind: Literal["serving"] = "serving"
     duration_s: float
-    """From the first request handed over to the last token seen."""
-    engine_time_s: float
-    """The part of `duration_s` spent inside the engine: handing requests over and stepping."""
+    """From the start of the clock to the last token seen."""
+    step_time_s: float
+    """The part of `duration_s` inside the engine's steps."""
     submit_time_s: float = 0.0
-    """The part of `engine_time_s` spent handing requests over."""
+    """The part of `duration_s` in which the engine took requests."""
+    idle_time_s: float = 0.0
+    """The part of `duration_s` in which no request was there: open loops wait for the next one."""
+    steps_s: tuple[float, ...]
+    """The end of every engine step that made a token."""
     requests: tuple[RequestTiming, ...]
-    warmup_duration_s: float
-    warmup_requests: int
+    warmup: WarmUp
+    devices: tuple[DeviceSamples, ...] = ()
+    """Empty where there is no accelerator."""
+    no_energy: str = ""
+    """Why no energy was measured; empty where it was."""
+
+    @property
+    def output_tokens(self) -> int:
+        """Output tokens of all requests."""
+        return sum(request.output_tokens for request in self.requests)
+
+    @property
+    def output_tokens_per_s(self) -> float | None:
+        """Output tokens of all requests over the duration; None where that is 0."""
+        return self.output_tokens / self.duration_s if self.duration_s > 0 else None
+
+    def span_of(self, request: RequestTiming) -> tuple[float, float] | None:
+        """When the first and the last token of a request were seen, in seconds; None without a token."""
+        return first_and_last(request.tokens, self.steps_s)
+
+
+class ReportedMeasurement(Frozen):
+    """What another tool reported of a serving run: its own figures, without the timings behind them."""
+
+    kind: Literal["reported"] = "reported"
+    values: dict[str, float]
+    """By the key of `harness.metrics.METRICS` that means the same."""
+    failed_requests: int = 0
+    duration_s: float | None = None
 
 
 class DeviceMemory(Frozen):
@@ -151,6 +181,10 @@ class MemoryMeasurement(Frozen):
     kind: Literal["memory"] = "memory"
     load_s: float
     """Engine start: from the call to an engine that takes requests; imports excluded."""
+    import_s: float | None = None
+    """Importing the engine in this process; near 0 where the process was forked from one that had done so."""
+    cold: bool | None = None
+    """Whether the checkpoint's files had been dropped from the system's memory before loading; None if not known."""
     weights_bytes: int
     """Bytes of the parameters as stored in the checkpoint (safetensors headers), or as loaded for dummy weights."""
     parameters: int
@@ -161,6 +195,12 @@ class MemoryMeasurement(Frozen):
     """Resident set of the process on the host."""
     resident_after_load_bytes: int
     resident_peak_bytes: int
+    activation_bytes: int | None = None
+    """What the engine set aside for activations, on all devices; None where it does not tell (on a processor)."""
+    graph_bytes: int | None = None
+    """What captured CUDA graphs take, on all devices; None where there are none or it is not told."""
+    engine_weights_bytes: int | None = None
+    """What loading the weights took, on all devices, as the engine saw it; None where it does not tell."""
     devices: tuple[DeviceMemory, ...] = ()
     """Empty where there is no accelerator."""
 
@@ -204,7 +244,9 @@ class QualityMeasurement(Frozen):
     """The arguments with which the `lm_eval` command gives the same scores."""
 
 
-Measurement = Annotated[ServingMeasurement | MemoryMeasurement | QualityMeasurement, Field(discriminator="kind")]
+Measurement = Annotated[
+    ServingMeasurement | ReportedMeasurement | MemoryMeasurement | QualityMeasurement, Field(discriminator="kind")
+]
 
 
 class Completed(Frozen):
@@ -228,6 +270,13 @@ class Refused(Frozen):
     """The plan refused the cell on this machine before anything was loaded."""
 
     status: Literal["refused"] = "refused"
+    reason: str
+
+
+class Skipped(Frozen):
+    """The cell was not needed: an adaptive sweep had seen enough. It counts as done, for all repeats."""
+
+    status: Literal["skipped"] = "skipped"
     reason: str
 
 
@@ -255,10 +304,22 @@ class Environment(Frozen):
     """The commit of moebench's own checkout, with `+` where it had changes."""
 
 
+class Origin(Frozen):
+    """Where an imported result comes from: it was measured by another tool, not by moebench."""
+
+    tool: str
+    """Such as `vllm bench serve`, `guidellm`, `lm-eval`."""
+    version: str | None = None
+    file: str
+    """The file's name, without its folder."""
+    fingerprint: str
+    """`sha256:...` of the file."""
+
+
 class Record(Frozen):
     """One attempt at one cell, as it lies under `results/`."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     id: str
     run_id: str
     suite: str
@@ -272,11 +333,13 @@ class Record(Frozen):
     config: dict[str, Any]
     """The checkpoint's config.json, from which parameters and FLOPs are counted when the record is read."""
     environment: Environment
-    outcome: Annotated[Completed | Failed | Refused, Field(discriminator="status")]
+    outcome: Annotated[Completed | Failed | Refused | Skipped, Field(discriminator="status")]
+    origin: Origin | None = None
+    """None for what moebench measured."""
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""From schema version n to n + 1, by n. Empty while there is one version."""
+_PRESENT = f'{{"schema_version":{SCHEMA_VERSION},'
+"""How a record of the present version begins, as it is written: it is read once, not twice."""
 
 
 def parse_record(text: str, *, where: str) -> Record:
@@ -284,6 +347,17 @@ def parse_record(text: str, *, where: str) -> Record:
 
     Raises StoreError, naming `where`, for text that is no record or of a version newer than this moebench.
     """
+    if not text.startswith(_PRESENT):
+        text = _migrated(text, where)
+    try:
+        return Record.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise StoreError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where=where) from error
+
+
+def _migrated(text: str, where: str) -> str:
+    """The text of an older record in the present version."""
     try:
         raw = json.loads(text)
         version = raw["schema_version"]
@@ -294,13 +368,12 @@ def parse_record(text: str, *, where: str) -> Record:
             f"schema version {version!r} is not known here (1 to {SCHEMA_VERSION})",
             where=where, hint="a newer moebench wrote it: upgrade this one",
         )
-    for step in range(version, SCHEMA_VERSION):
-        raw = MIGRATIONS[step](raw)
     try:
-        return Record.model_validate_json(json.dumps(raw) if version != SCHEMA_VERSION else text, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise StoreError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where=where) from error
+        for step in range(version, SCHEMA_VERSION):
+            raw = MIGRATIONS[step](raw)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"a record of version {version} that lacks {error}", where=where) from error
+    return json.dumps(raw)
 
 
 def read_record(path: Path) -> Record:

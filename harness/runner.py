@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from datetime import UTC, datetime
 from harness.executors import Executor
 from harness.plan import Job, Plan
 from harness.record import Environment, Failed, Record, Refused
+from harness.repeats import enough
 from harness.store import Store
 from harness.worker import Event, Run, Scribe
 
@@ -50,7 +52,7 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
 
     Stopping it at any moment loses at most the cell in flight. Raises StoreError where a record cannot be written.
     """
-    done = store.completed(plan.suite)
+    began, done = time.monotonic(), store.done(plan.suite)
     remaining = plan.without(done)
     tally = Tally(skipped=sum(len(job.cells) for job in plan.jobs) - sum(len(job.cells) for job in remaining.jobs))
     known = _known_refusals(store, plan.suite) if plan.refusals else set()
@@ -60,14 +62,16 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
             store.append(scribe.record(refusal.cell, Refused(reason=refusal.reason)))
         tally.outcomes["refused"] += 1
     unloadable: set[str] = set()
-    for job in remaining.jobs:
-        if job.subject.model in unloadable:
+    for planned in remaining.jobs:
+        job = planned.without(done)
+        if job.subject.model in unloadable or not job.cells or enough(job, plan, done, time.monotonic() - began):
             continue
         loaded = False
         with closing(executor.run(job, run)) as events:  # an interrupt here ends the job's process too
             for event in events:
                 if isinstance(event, Record):
                     store.append(event)
+                    done.add(event)
                     tally.add(event)
                 else:
                     loaded |= event.cell is not None

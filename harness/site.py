@@ -33,12 +33,14 @@ from harness.metrics import METRICS, Metric
 from harness.model_page import model_page
 from harness.pages import Column, FailureRow, Link, NavigationLink, Page, RecordFact, RecordIndex, Slugs
 from harness.quantities import capitalised, count_of, listed, plain
-from harness.record import QualityScenario, Record, ServingScenario
+from harness.record import Record
+from harness.scenario import QualityScenario, ServingScenario, load_words
 from harness.store import Store
 from harness.suite import Suite
 from harness.suite_view import SuiteView, all_tasks, leading_point, subjects_of
 from harness.summarise import summarise
 from harness.summary import ModelSummary
+from harness.terms import Terms
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def build_site(
     """
     slugs = Slugs()
     known = definitions or {}
-    read = [_read(store, name, known.get(name)) for name in names]
+    read = [_read(store, name, known.get(name), suites_dir) for name in names]
     if not named:
         read.sort(key=lambda one: (one.newest, one.name), reverse=True)
     views = [_view(one, known.get(one.name), store.root, slugs, first=one is read[0]) for one in read]
@@ -151,7 +153,7 @@ class _Read:
         return max(model.started_at for model in self.models).isoformat()
 
 
-def _read(store: Store, name: str, definition: Suite | None) -> _Read:
+def _read(store: Store, name: str, definition: Suite | None, suites_dir: Path | None) -> _Read:
     problems: list[StoreError] = []
     entries = list(store.read(name, problems))
     if not entries:
@@ -160,13 +162,13 @@ def _read(store: Store, name: str, definition: Suite | None) -> _Read:
     facts = {path: _fact(record) for path, record in entries}
     tasks = definition.quality.tasks if definition and definition.quality else None
     broken = tuple(f"{Path(one.where).name}: {one.what}" for one in problems)
-    return _Read(name, summarise(entries, tasks=tasks), facts, broken)
+    return _Read(name, summarise(entries, tasks=tasks, terms=Terms.of(definition, suites_dir)), facts, broken)
 
 
 def _fact(record: Record) -> RecordFact:
     scenario = record.cell.scenario
     if isinstance(scenario, ServingScenario):
-        what = f"{scenario.name}, {scenario.concurrency} concurrent"
+        what = f"{scenario.name}, {load_words(scenario.load)}"
     else:
         what = scenario.task if isinstance(scenario, QualityScenario) else "memory"
     started = f"{record.started_at:%Y-%m-%d %H:%M:%S}"

@@ -8,10 +8,38 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import StoreError
-from harness.record import Completed, Record, read_record
+from harness.record import Cell, Completed, Record, ServingMeasurement, Skipped, read_record
+
+
+@dataclass
+class Done:
+    """What the records of a suite say is done, so that nothing is measured twice."""
+
+    measured: set[tuple[str, int]] = field(default_factory=set)
+    """Cell ids with their repeats."""
+    skipped: set[str] = field(default_factory=set)
+    """Cell ids that an adaptive sweep did not need, in no repeat."""
+    output_rates: dict[str, dict[int, float]] = field(default_factory=dict)
+    """Output tokens/s of each serving cell by repeat."""
+
+    def add(self, record: Record) -> None:
+        """Takes one more record into account."""
+        outcome, cell = record.outcome, record.cell.id
+        if isinstance(outcome, Skipped):
+            self.skipped.add(cell)
+        if not isinstance(outcome, Completed):
+            return
+        self.measured.add((cell, record.repeat))
+        if isinstance(outcome.measurement, ServingMeasurement) and outcome.measurement.output_tokens_per_s:
+            self.output_rates.setdefault(cell, {})[record.repeat] = outcome.measurement.output_tokens_per_s
+
+    def covers(self, cell: Cell, repeat: int) -> bool:
+        """Whether this repeat of a cell need not be measured."""
+        return cell.id in self.skipped or (cell.id, repeat) in self.measured
 
 
 class Store:
@@ -74,14 +102,12 @@ class Store:
                     raise
                 problems.append(error)
 
-    def completed(self, suite: str) -> set[tuple[str, int]]:
-        """The (cell id, repeat) pairs that were measured; damaged files count as not measured."""
-        damaged: list[StoreError] = []
-        return {
-            (record.cell.id, record.repeat)
-            for _, record in self.read(suite, damaged)
-            if isinstance(record.outcome, Completed)
-        }
+    def done(self, suite: str) -> Done:
+        """What is done of a suite; damaged files count as not measured."""
+        done = Done()
+        for _, record in self.read(suite, []):
+            done.add(record)
+        return done
 
 
 def _discard(temporary: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from harness.errors import InputError, nearest
+from harness.scenario import FixedLength, Length, LogNormalLength, UniformLength
 from harness.schema import Frozen, parse_strictly
 
 Name = Annotated[str, Field(min_length=1, max_length=120)]
@@ -85,28 +87,143 @@ class Comparison(Frozen):
     dense: Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
+class Uniform(Frozen):
+    """Lengths from the first to the second number of tokens, each as likely."""
+
+    uniform: tuple[PositiveInt, PositiveInt]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Uniform:
+        if self.uniform[0] > self.uniform[1]:
+            raise ValueError(f"uniform goes from the smaller to the larger number (given: {list(self.uniform)})")
+        return self
+
+
+class LogNormalShape(Frozen):
+    """See `harness.scenario.LogNormalLength`."""
+
+    median: PositiveInt
+    sigma: Annotated[float, Field(gt=0, le=10)]
+    min: PositiveInt = 1
+    max: PositiveInt
+
+    @model_validator(mode="after")
+    def _in_order(self) -> LogNormalShape:
+        if not self.min <= self.median <= self.max:
+            raise ValueError(f"the median {self.median} is outside min {self.min} to max {self.max}")
+        return self
+
+
+class LogNormal(Frozen):
+    """Lengths whose logarithm is normal, cut at `min` and `max`."""
+
+    lognormal: LogNormalShape
+
+
+Tokens = PositiveInt | Uniform | LogNormal
+
+
+def length_of(tokens: int | Uniform | LogNormal) -> Length:
+    """What a scenario keeps of a length as a suite spells it."""
+    if isinstance(tokens, int):
+        return FixedLength(tokens=tokens)
+    if isinstance(tokens, Uniform):
+        return UniformLength(low=tokens.uniform[0], high=tokens.uniform[1])
+    shape = tokens.lognormal
+    return LogNormalLength(median=shape.median, sigma=shape.sigma, low=shape.min, high=shape.max)
+
+
+class Limits(Frozen):
+    """What a request has to keep to count as good, in seconds; at least one is given."""
+
+    ttft_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    tpot_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    e2e_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _any(self) -> Limits:
+        if self.ttft_s is None and self.tpot_s is None and self.e2e_s is None:
+            raise ValueError("give at least one of ttft_s, tpot_s, e2e_s")
+        return self
+
+
 class Serving(Frozen):
-    """A closed loop: `concurrency` requests are in flight until all are done; fixed lengths, random token ids."""
+    """A workload, and the loads under which it is measured; random token ids."""
 
     name: Name = "serving"
-    prompt_tokens: PositiveInt
-    output_tokens: Annotated[int, Field(ge=2, le=100_000_000)]
-    """At least 2: the time per output token needs a second one."""
-    concurrency: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    prompt_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    trace: str | None = None
+    """A file of request lengths (and arrivals), relative to the suite file, in place of the two above."""
+    concurrency: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | Literal["auto"] | None = None
+    """Closed loops: so many requests in flight. `auto` doubles from 1 until the output rate rises no more."""
+    up_to: PositiveInt | None = None
+    """The highest concurrency that `auto` tries; None takes the engine's `max_num_seqs`."""
+    rate_per_s: Annotated[tuple[Annotated[float, Field(gt=0, le=1e6)], ...], Field(min_length=1)] | None = None
+    """Open loops: requests arrive at so many a second, whether or not earlier ones are done."""
+    burstiness: Annotated[float, Field(ge=0.01, le=1000)] = 1.0
+    """Shape of the gamma-distributed times between arrivals: 1 is the Poisson process, less comes in bursts."""
+    replay: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """The trace's own arrivals, so many times as fast."""
+    offline: PositiveInt | None = None
+    """All of so many requests at once: the engine's largest output."""
     requests_per_slot: PositiveInt = 4
-    """Requests are this many times the concurrency, but at least `min_requests`."""
+    """A closed loop sends at least this many times its concurrency, and at least `min_requests`."""
     min_requests: PositiveInt = 8
+    min_duration_s: Annotated[float, Field(ge=0, le=86400)] = 10.0
+    """How long a run takes at least; a shorter one is flagged."""
+    warmup_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    """How long a warm-up takes at most; it ends earlier once the output rate is steady."""
+    goodput: Limits | None = None
 
-    @field_validator("concurrency")
-    @classmethod
-    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError("a concurrency is given twice")
-        return value
+    @model_validator(mode="after")
+    def _lengths(self) -> Serving:
+        if self.trace is not None and (self.prompt_tokens is not None or self.output_tokens is not None):
+            raise ValueError("give either trace, or prompt_tokens and output_tokens")
+        if self.trace is None and (self.prompt_tokens is None or self.output_tokens is None):
+            raise ValueError("give prompt_tokens and output_tokens, or a trace")
+        if self.output_tokens is not None and length_of(self.output_tokens).longest < 2:
+            raise ValueError("output_tokens is at least 2: the time per output token needs a second one")
+        return self
+
+    @model_validator(mode="after")
+    def _loads(self) -> Serving:
+        if (self.concurrency, self.rate_per_s, self.offline, self.replay) == (None,) * 4:
+            raise ValueError("give at least one load: concurrency, rate_per_s, offline or replay")
+        for name in ("concurrency", "rate_per_s"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(set(value)) != len(value):
+                raise ValueError(f"a {name} is given twice")
+        if self.replay is not None and self.trace is None:
+            raise ValueError("replay needs a trace, whose arrivals it replays")
+        if self.up_to is not None and self.concurrency != "auto":
+            raise ValueError("up_to goes with concurrency: auto")
+        return self
 
     def requests(self, concurrency: int) -> int:
-        """How many requests one cell sends at `concurrency`."""
+        """How many requests a closed loop sends at least at `concurrency`."""
         return max(self.min_requests, self.requests_per_slot * concurrency)
+
+    def requests_at(self, rate_per_s: float) -> int:
+        """How many requests an open loop sends: those of `min_duration_s`, at least `min_requests`."""
+        return max(self.min_requests, math.ceil(rate_per_s * self.min_duration_s))
+
+
+class Repeats(Frozen):
+    """Repeats until the speeds are known well enough, or time is up."""
+
+    at_least: Annotated[int, Field(ge=2, le=100)] = 3
+    at_most: Annotated[int, Field(ge=2, le=100)] = 20
+    until_within: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Half the width of the output rate's 95 % interval at every load, as a share of the rate."""
+    budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """No repeat beyond `at_least` starts after so many seconds of a run."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Repeats:
+        if self.at_least > self.at_most:
+            raise ValueError(f"at_least ({self.at_least}) is above at_most ({self.at_most})")
+        return self
 
 
 class Quality(Frozen):
@@ -142,7 +259,8 @@ class Suite(Frozen):
     engine: EngineArguments = {}
     serving: tuple[Serving, ...] = ()
     quality: Quality | None = None
-    repeats: Annotated[int, Field(ge=1, le=100)] = 3
+    repeats: Annotated[int, Field(ge=1, le=100)] | Repeats = 3
+    """Fresh processes a model, interleaved; a number, or until the intervals are narrow."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     threads: PositiveInt | None = None
     """Compute threads of the engine on a processor; None takes all cores but one."""
@@ -151,6 +269,8 @@ class Suite(Frozen):
     leaderboard: Leaderboard = Leaderboard()
     prices_usd_per_hour: dict[Name, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     """What an hour of one accelerator costs you, by its name in `suites/accelerators.yaml`, over the list price."""
+    host_usd_per_hour: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    """What an hour of the whole machine costs you where it has no accelerator."""
 
     @model_validator(mode="after")
     def _names_agree(self) -> Suite:
@@ -182,8 +302,11 @@ class Suite(Frozen):
     @model_validator(mode="after")
     def _leaderboard_is_measured(self) -> Suite:
         tasks = self.quality.tasks if self.quality is not None else ()
-        loads = {concurrency for serving in self.serving for concurrency in serving.concurrency}
-        if self.leaderboard.concurrency is not None and self.leaderboard.concurrency not in loads:
+        sweeps = [serving.concurrency for serving in self.serving if serving.concurrency is not None]
+        loads = {concurrency for sweep in sweeps if sweep != "auto" for concurrency in sweep}
+        wanted = self.leaderboard.concurrency
+        doubled = "auto" in sweeps and wanted is not None and wanted & (wanted - 1) == 0
+        if wanted is not None and wanted not in loads and not doubled:
             raise ValueError(f"leaderboard.concurrency: {self.leaderboard.concurrency} is not measured")
         if self.leaderboard.score is not None and self.leaderboard.score not in tasks:
             hint = nearest(self.leaderboard.score, tasks)

@@ -13,10 +13,10 @@ from harness.architecture import Architecture
 from harness.description import experts_words
 from harness.metrics import METRICS, Metric
 from harness.pages import Link, RecordIndex
-from harness.quantities import THIN, Scale, count_of, listed, plain, scale_of, with_unit
-from harness.record import MemoryScenario, QualityScenario, ServingScenario
+from harness.quantities import Scale, count_of, grouped, listed, plain, scale_of, with_unit
+from harness.scenario import MemoryScenario, QualityScenario, ServingScenario
 from harness.stats import Estimate, counted, ranks_with_ties
-from harness.summary import Gap, ModelSummary, OperatingPoint, PointKey
+from harness.summary import Gap, ModelSummary, PointKey
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,15 @@ class SuiteView:
 def leading_point(models: Iterable[ModelSummary], concurrency: int | None = None) -> PointKey | None:
     """The point that most models were measured at (of `concurrency` where given), the most concurrent of those.
 
-    Where nothing was served, the point that most models failed at.
+    Closed loops go before other loads. Where nothing was served, the point that most models failed at.
     """
     known = list(models)
     keys = Counter(point.key for model in known for point in model.points) or Counter(
-        point_of(gap.scenario) for model in known for gap in model.gaps if isinstance(gap.scenario, ServingScenario)
+        PointKey.of(gap.scenario) for model in known for gap in model.gaps if isinstance(gap.scenario, ServingScenario)
     )
     wanted = {key: n for key, n in keys.items() if key.concurrency == concurrency} or dict(keys)
-    return max(wanted, key=lambda key: (wanted[key], key.concurrency, key), default=None)
+    wanted = {key: n for key, n in wanted.items() if key.kind == "closed"} or wanted
+    return max(wanted, key=lambda key: (wanted[key], key.level, key), default=None)
 
 
 def all_tasks(models: Iterable[ModelSummary]) -> tuple[str, ...]:
@@ -128,8 +129,17 @@ def bytes_text(size: float) -> str:
 
 
 def point_text(key: PointKey) -> str:
-    """The workload of a point, without its concurrency: "32 → 16 tokens"."""
-    return f"{key.prompt_tokens:,} \u2192 {key.output_tokens:,} tokens".replace(",", THIN)
+    """The workload of a point, without its load: "32 → 16 tokens"."""
+    return f"{_length_text(key.prompt)} → {_length_text(key.output)} tokens"
+
+
+def _length_text(words: str) -> str:
+    return grouped(int(words), 0) if words.isdigit() else plain(words, 80)
+
+
+def load_text(key: PointKey) -> str:
+    """The load of a point: "8 concurrent requests", "2 requests/s", "offline"."""
+    return key.words if key.concurrency is None else count_of(key.concurrency, "concurrent request")
 
 
 # Estimates -------------------------------------------------------------------------------------------------------
@@ -150,8 +160,13 @@ def comparable(summary: ModelSummary, key: str, point: PointKey | None) -> Estim
     timed = metric is not None and metric.scenario == "serving" and key != "decode_flops_per_token"
     if summary.subject.weights == "dummy" and (timed or "score" in key):
         return None
-    at: OperatingPoint | None = summary.point(point) if point else None
-    return None if timed and at and at.flags else estimate_of(summary, key, point)
+    return None if timed and flags_at(summary, point) else estimate_of(summary, key, point)
+
+
+def flags_at(summary: ModelSummary, point: PointKey | None) -> tuple[str, ...]:
+    """What is implausible of a model at a point: a row with any of it is not ranked."""
+    at = summary.point(point) if point else None
+    return at.flags if at else ()
 
 
 def gaps_of(summary: ModelSummary, key: str, point: PointKey | None) -> list[Gap]:
@@ -166,12 +181,7 @@ def _concerns(gap: Gap, key: str, point: PointKey | None) -> bool:
     metric = METRICS.get(key)
     if isinstance(scenario, MemoryScenario):
         return metric is not None and metric.scenario == "memory"
-    return metric is not None and metric.scenario == "serving" and point_of(scenario) == point
-
-
-def point_of(scenario: ServingScenario) -> PointKey:
-    """The operating point that a serving cell measures."""
-    return PointKey(scenario.name, scenario.prompt_tokens, scenario.output_tokens, scenario.concurrency)
+    return metric is not None and metric.scenario == "serving" and PointKey.of(scenario) == point
 
 
 def metric_of(key: str) -> Metric:
@@ -189,7 +199,7 @@ def scale_for(view: SuiteView, key: str, factor: float = 1.0) -> Scale:
 
 def ranking(summaries: Sequence[ModelSummary], view: SuiteView) -> dict[str, tuple[int, int]]:
     """The range of ranks of every model that may be ranked."""
-    found = {one.model: comparable(one, view.score, view.point) for one in summaries}
+    found = {one.model: comparable(one, view.score, view.point) for one in summaries if not flags_at(one, view.point)}
     known = {name: estimate for name, estimate in found.items() if estimate is not None}
     higher = all(
         one.scores[task].higher_is_better

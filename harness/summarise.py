@@ -23,22 +23,27 @@ from harness.accounting import (
 from harness.architecture import Architecture
 from harness.errors import MoebenchError
 from harness.hf_config import architecture_from_config
-from harness.metrics import COUNTED, item_scores, memory_values, serving_flags, serving_values
+from harness.metrics import COUNTED, item_scores, memory_values
+from harness.plausibility import roofline_flags, serving_flags
 from harness.record import (
     Completed,
     Failed,
+    Measurement,
     MemoryMeasurement,
     QualityMeasurement,
-    QualityScenario,
     Record,
     Refused,
+    ReportedMeasurement,
     ServingMeasurement,
-    ServingScenario,
+    Skipped,
     Subject,
 )
+from harness.scenario import QualityScenario, ServingScenario
 from harness.schema import canonical_json
+from harness.serving_metrics import serving_values
 from harness.stats import Estimate, counted, item_estimate, mean_estimate, mean_of_estimates, reported_estimate
 from harness.summary import Gap, ModelSummary, OperatingPoint, OtherSubject, PointKey, TaskScore
+from harness.terms import Terms
 
 _CACHE_BYTES = {"bfloat16": 2.0, "float16": 2.0, "half": 2.0, "float32": 4.0, "float": 4.0}
 _SAME_SCORE = 1e-6
@@ -70,11 +75,12 @@ class _Place:
 
 
 def summarise(
-    records: Iterable[tuple[Path, Record]], *, tasks: Sequence[str] | None = None
+    records: Iterable[tuple[Path, Record]], *, tasks: Sequence[str] | None = None, terms: Terms | None = None
 ) -> tuple[ModelSummary, ...]:
     """One summary a model, by name, of the records of one suite (as `Store.read` gives them).
 
     `tasks` are the suite's tasks, in order; without them, all that the records name. A mean score needs all of them.
+    `terms` say what requests have to keep, what an hour costs and what the devices can do.
     Raises nothing for odd content: what cannot be derived is absent and its reason stated.
     """
     by_model: dict[str, list[_Entry]] = {}
@@ -87,10 +93,11 @@ def summarise(
         if isinstance(entry.record.cell.scenario, QualityScenario)
     }
     wanted = tuple(sorted(named)) if tasks is None else tuple(tasks)
-    return tuple(_model(name, entries, wanted) for name, entries in sorted(by_model.items()))
+    terms = terms or Terms()
+    return tuple(_model(name, entries, wanted, terms) for name, entries in sorted(by_model.items()))
 
 
-def _model(name: str, entries: list[_Entry], tasks: tuple[str, ...]) -> ModelSummary:
+def _model(name: str, entries: list[_Entry], tasks: tuple[str, ...], terms: Terms) -> ModelSummary:
     subjects: dict[str, list[_Entry]] = {}
     for entry in sorted(entries, key=lambda one: one.when):
         subjects.setdefault(canonical_json(entry.record.cell.subject), []).append(entry)
@@ -116,7 +123,7 @@ def _model(name: str, entries: list[_Entry], tasks: tuple[str, ...]) -> ModelSum
         uncounted=uncounted,
         counts=_counts(architecture, parameters, subject, config),
         memory=_memory(places),
-        points=_points(places, architecture),
+        points=_points(places, architecture, terms),
         scores={task: scores[task] for task in (*tasks, *sorted(set(scores) - set(tasks))) if task in scores},
         mean_score=mean_score,
         no_mean_score=no_mean_score,
@@ -153,20 +160,20 @@ def _other(entries: list[_Entry], current: Subject) -> OtherSubject:
 
 def _places(entries: Sequence[_Entry]) -> dict[Hashable, _Place]:
     """The entries of one subject by the place that they fill, in a stable order."""
-    by_place: dict[tuple[str | int, ...], list[_Entry]] = {}
+    by_place: dict[tuple[str | float, ...], list[_Entry]] = {}
     for entry in entries:
         scenario = entry.record.cell.scenario
-        key: tuple[str | int, ...] = (scenario.kind,)
+        key: tuple[str | float, ...] = (scenario.kind,)
         if isinstance(scenario, ServingScenario):
-            key += (scenario.name, scenario.prompt_tokens, scenario.output_tokens, scenario.concurrency)
+            key += PointKey.of(scenario)
         elif isinstance(scenario, QualityScenario):
             key += (scenario.task,)
         by_place.setdefault(key, []).append(entry)
     return {key: _place(by_place[key]) for key in sorted(by_place, key=lambda key: tuple(map(_sortable, key)))}
 
 
-def _sortable(part: str | int) -> tuple[int, str]:
-    return (part, "") if isinstance(part, int) else (-1, part)
+def _sortable(part: str | float) -> tuple[float, str]:
+    return (-1.0, part) if isinstance(part, str) else (part, "")
 
 
 def _place(entries: list[_Entry]) -> _Place:
@@ -193,14 +200,14 @@ def _same_attempt(a: _Entry, b: _Entry) -> bool:
 
 def _gap(entry: _Entry, *, measured_before: bool) -> Gap:
     record, outcome = entry.record, entry.record.outcome
-    assert isinstance(outcome, Failed | Refused)
+    assert isinstance(outcome, Failed | Refused | Skipped)
     failed = outcome if isinstance(outcome, Failed) else None
     return Gap(
         model=record.cell.subject.model,
         scenario=record.cell.scenario,
         repeat=record.repeat,
         status=outcome.status,
-        error=failed.error if failed else "refused",
+        error=failed.error if failed else outcome.status,
         reason=outcome.message if isinstance(outcome, Failed) else outcome.reason,
         log_tail=failed.log_tail if failed else "",
         started_at=entry.when[0],
@@ -276,36 +283,69 @@ def _memory(places: Mapping[Hashable, _Place]) -> dict[str, Estimate]:
     return _over_repeats(entries, [memory_values(one) for one in found if isinstance(one, MemoryMeasurement)])
 
 
-def _measurement(entry: _Entry) -> ServingMeasurement | MemoryMeasurement | QualityMeasurement:
+def _measurement(entry: _Entry) -> Measurement:
     assert isinstance(entry.record.outcome, Completed)
     return entry.record.outcome.measurement
 
 
-def _points(places: Mapping[Hashable, _Place], architecture: Architecture | None) -> tuple[OperatingPoint, ...]:
-    points = []
-    for place in places.values():
-        if not place.measured:
-            continue
-        scenario = place.measured[0].record.cell.scenario
-        if isinstance(scenario, ServingScenario):
-            points.append(_point(scenario, place.measured, architecture))
-    return tuple(points)
+def _points(
+    places: Mapping[Hashable, _Place], architecture: Architecture | None, terms: Terms
+) -> tuple[OperatingPoint, ...]:
+    served = [place for place in places.values() if place.measured and _serving_of(place.measured[0])]
+    capacity = _memory(places).get("kv_cache_tokens")
+    return tuple(_point(place.measured, architecture, terms, capacity) for place in served)
+
+
+def _serving_of(entry: _Entry) -> ServingScenario | None:
+    scenario = entry.record.cell.scenario
+    return scenario if isinstance(scenario, ServingScenario) else None
 
 
 def _point(
-    scenario: ServingScenario, entries: tuple[_Entry, ...], architecture: Architecture | None
+    entries: tuple[_Entry, ...], architecture: Architecture | None, terms: Terms, capacity: Estimate | None
 ) -> OperatingPoint:
-    found = [one for one in map(_measurement, entries) if isinstance(one, ServingMeasurement)]
-    estimates = _over_repeats(entries, [serving_values(one, scenario.concurrency) for one in found])
+    scenario, subject = _serving_of(entries[0]), entries[0].record.cell.subject
+    assert scenario is not None
+    found = [one for one in map(_measurement, entries) if isinstance(one, ServingMeasurement | ReportedMeasurement)]
+    limits, price, key = terms.limits.get(scenario.name), terms.usd_per_hour(subject), PointKey.of(scenario)
+    estimates = _over_repeats(entries, [serving_values(scenario, one, limits, price) for one in found])
     if architecture is not None:
-        # Decode step j = 1 .. n-1 sees prompt + j tokens, itself included: prompt + n / 2 in the mean.
-        context = scenario.prompt_tokens + scenario.output_tokens / 2
-        estimates["decode_flops_per_token"] = counted(flops_per_token(architecture, context=context).total)
-        prefill = prefill_flops(architecture, scenario.prompt_tokens).per_token
-        estimates["prefill_flops_per_token"] = counted(prefill)
+        estimates |= _arithmetic(architecture, key)
+    if capacity is not None and key.concurrency:
+        longest = min(capacity.value / key.concurrency, float(subject.engine.get("max_model_len", math.inf)))
+        estimates["longest_context_tokens"] = counted(math.floor(longest))
+    timed = [one for one in found if isinstance(one, ServingMeasurement)]
     flags = [flag for one in found for flag in serving_flags(scenario, one)]
-    key = PointKey(scenario.name, scenario.prompt_tokens, scenario.output_tokens, scenario.concurrency)
-    return OperatingPoint(key, scenario.requests, estimates, tuple(dict.fromkeys(flags)))
+    device = terms.device(subject)
+    if architecture is not None and device is not None:
+        flags += [f for one in timed for f in roofline_flags(scenario, one, architecture, subject, device)]
+    requests = min((len(one.requests) for one in timed), default=scenario.requests)
+    origins = dict.fromkeys(entry.record.origin for entry in entries if entry.record.origin is not None)
+    return OperatingPoint(
+        key, requests, estimates, tuple(dict.fromkeys(flags)), tuple(_point_notes(timed, price)), tuple(origins)
+    )
+
+
+def _arithmetic(architecture: Architecture, key: PointKey) -> dict[str, Estimate]:
+    """FLOPs a token, counted at the workload's mean lengths."""
+    # Decode step j = 1 .. n-1 sees prompt + j tokens, itself included: prompt + n / 2 in the mean.
+    context = key.prompt_tokens + key.output_tokens / 2
+    prefill = prefill_flops(architecture, max(1, round(key.prompt_tokens))).per_token
+    return {
+        "decode_flops_per_token": counted(flops_per_token(architecture, context=context).total),
+        "prefill_flops_per_token": counted(prefill),
+    }
+
+
+def _point_notes(measured: Sequence[ServingMeasurement], usd_per_hour: float | None) -> list[str]:
+    """What is not known of a point and why, and whether it was warm."""
+    notes = [f"no energy: {why}" for why in dict.fromkeys(one.no_energy for one in measured) if why]
+    if usd_per_hour is None:
+        notes.append("no cost: no price of this hardware is known; a suite can give one")
+    unsteady = sum(one.warmup.steady is False for one in measured)
+    if unsteady:
+        notes.append(f"the output rate had not settled when {unsteady} of {len(measured)} warm-ups ended")
+    return notes
 
 
 def _scores(places: Mapping[Hashable, _Place]) -> dict[str, TaskScore]:

@@ -10,17 +10,66 @@ from typing import Any, Literal, NamedTuple
 
 from harness.accounting import ParameterCount
 from harness.architecture import Architecture
-from harness.record import Environment, QualityScenario, Scenario, ServingScenario, Subject
+from harness.record import Environment, Origin, Subject
+from harness.scenario import (
+    ClosedLoop,
+    OpenLoop,
+    QualityScenario,
+    Replay,
+    Scenario,
+    ServingScenario,
+    load_words,
+)
 from harness.stats import Estimate
+
+LoadKind = Literal["closed", "offline", "open", "replay"]
 
 
 class PointKey(NamedTuple):
     """A serving workload at one load. Points with equal keys are comparable between models."""
 
     name: str
-    prompt_tokens: int
-    output_tokens: int
-    concurrency: int
+    prompt_tokens: float
+    """On average, of a request."""
+    output_tokens: float
+    prompt: str
+    """The lengths in words."""
+    output: str
+    version: int
+    """Of the scenario: what was measured in another way is another point."""
+    kind: LoadKind
+    level: float
+    """Requests in flight of a closed loop, requests/s of an open one, speed of a replay; 0 offline."""
+    burstiness: float
+    words: str
+    """The load in words."""
+
+    @classmethod
+    def of(cls, scenario: ServingScenario) -> PointKey:
+        """The point that a serving cell measures."""
+        lengths, load = scenario.lengths, scenario.load
+        level = 0.0
+        if isinstance(load, ClosedLoop):
+            level = float(load.concurrency)
+        elif isinstance(load, OpenLoop):
+            level = load.requests_per_s
+        elif isinstance(load, Replay):
+            level = load.speed
+        burstiness = load.burstiness if isinstance(load, OpenLoop) else 1.0
+        return cls(
+            scenario.name, lengths.prompt_mean, lengths.output_mean, *lengths.words, scenario.version, load.kind,
+            level, burstiness, load_words(load),
+        )
+
+    @property
+    def workload(self) -> tuple[str, float, float, str, str, int]:
+        """What points of one curve share."""
+        return self[:6]
+
+    @property
+    def concurrency(self) -> int | None:
+        """Requests in flight of a closed loop, None of other loads."""
+        return int(self.level) if self.kind == "closed" else None
 
 
 @dataclass(frozen=True)
@@ -29,14 +78,18 @@ class OperatingPoint:
 
     key: PointKey
     requests: int
-    """Requests of each repeat; a p99 of fewer than 100 is close to their maximum."""
+    """Requests of the repeat that sent fewest; a p99 of fewer than 100 is close to their maximum."""
     estimates: Mapping[str, Estimate]
     flags: tuple[str, ...] = ()
     """Why the timings should not be trusted, in words."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of them besides: a warm-up that did not settle, a column that is empty and why."""
+    origins: tuple[Origin, ...] = ()
+    """The tools that measured it, where these were others than moebench."""
 
     @property
-    def concurrency(self) -> int:
-        """Requests in flight."""
+    def concurrency(self) -> int | None:
+        """Requests in flight of a closed loop, None of other loads."""
         return self.key.concurrency
 
 
@@ -61,9 +114,10 @@ class Gap:
     model: str
     scenario: Scenario
     repeat: int
-    status: Literal["failed", "refused"]
+    status: Literal["failed", "refused", "skipped"]
+    """Skipped: an adaptive sweep had seen enough. It is no failure."""
     error: str
-    """The kind of failure in a word; "refused" where the plan refused the cell."""
+    """The kind of failure in a word; else as the status."""
     reason: str
     log_tail: str
     started_at: datetime
@@ -75,7 +129,9 @@ class Gap:
     def what(self) -> str:
         """The cell in words."""
         if isinstance(self.scenario, ServingScenario):
-            return f"{self.scenario.name}, {self.scenario.concurrency} concurrent"
+            concurrency = self.scenario.concurrency
+            load = load_words(self.scenario.load) if concurrency is None else f"{concurrency} concurrent"
+            return f"{self.scenario.name}, {load}"
         return self.scenario.task if isinstance(self.scenario, QualityScenario) else "memory"
 
 

@@ -9,6 +9,7 @@ from harness.compare import Comparison, Effect
 from harness.metrics import METRICS
 from harness.quantities import MINUS
 from harness.stats import Estimate
+from harness.summary import PointKey
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -80,13 +81,19 @@ def _speed_clause(comparison: Comparison, effect: Effect | None) -> str:
     a, b = comparison.a.model, comparison.b.model
     if effect is None or effect.point is None:
         return f"{a} has no speed that could be compared with that of {b}"
-    load = f"at {effect.point.concurrency} concurrent request{'s' if effect.point.concurrency > 1 else ''}"
+    load = f"at {_load(effect.point)}"
     ratio = effect_size(effect, effect.contrast.value)
     if effect.verdict == "insufficient data":
         return f"{a} gave {ratio} times the output tokens/s of {b} {load}, with too few repeats for an interval"
     if effect.verdict == "indistinguishable":
         return f"{a} cannot be told from {b} in output tokens/s {load} ({_evidence(comparison, effect)})"
     return f"{a} gives {ratio} times the output tokens/s of {b} {load} (95 % interval {interval(effect)})"
+
+
+def _load(point: PointKey) -> str:
+    if point.concurrency is None:
+        return point.words
+    return f"{point.concurrency} concurrent request{'s' if point.concurrency > 1 else ''}"
 
 
 def _score_clause(comparison: Comparison, effect: Effect | None) -> str:
@@ -157,7 +164,7 @@ def comparison_table(comparison: Comparison) -> Table:
 def _row_title(effect: Effect) -> str:
     unit = METRICS[effect.metric.split(":", 1)[0]].unit
     arrow = {"higher": " ↑", "lower": " ↓", "none": ""}[effect.better]
-    at = f" at {effect.point.concurrency}" if effect.point and not effect.exact else ""
+    at = f" at {effect.point.concurrency or effect.point.words}" if effect.point and not effect.exact else ""
     known = unit == "1" or unit in _UNITS_IN_TITLES
     return f"{effect.title}{at}{'' if known else f', {_SHORT_UNITS.get(unit, unit)}'}{arrow}"
 

@@ -15,25 +15,17 @@ from typing import Any
 
 from harness.accounting import PRECISIONS, count_parameters, weight_bytes
 from harness.backends.base import Backend, Engine
-from harness.checkpoint import Weights, count_weights
-from harness.errors import MoebenchError
+from harness.checkpoint import Weights, count_weights, drop_from_memory
+from harness.errors import EngineError, MoebenchError
 from harness.hf_config import architecture_from_config
 from harness.measurements.memory import MemoryProbe
 from harness.measurements.quality import measure_quality
 from harness.measurements.serving import measure_serving
+from harness.measurements.sweep import Sweeps
 from harness.plan import Job
-from harness.record import (
-    Cell,
-    Completed,
-    Environment,
-    Failed,
-    Measurement,
-    MemoryScenario,
-    QualityScenario,
-    Record,
-    Refused,
-    ServingScenario,
-)
+from harness.record import Cell, Completed, Environment, Failed, Measurement, Record, Refused, Skipped
+from harness.scenario import MemoryScenario, QualityScenario, ServingScenario, TraceLengths
+from harness.traces import Trace, read_trace
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,8 @@ def run_job(job: Job, run: Run, backend: Backend) -> Iterator[Event]:
     yield CellStarted(None)
     with TemporaryDirectory(prefix="moebench-") as scratch:
         try:
-            probe = MemoryProbe(job.subject.tensor_parallel)
+            cold = _cold_start(job)
+            probe = MemoryProbe(job.subject.tensor_parallel, cold)
             engine = backend.load(job.subject, job.location, job.config, Path(scratch))
             probe.loaded()
             scribe.config = scribe.config or engine.config()
@@ -72,15 +65,21 @@ def run_job(job: Job, run: Run, backend: Backend) -> Iterator[Event]:
             for cell in job.cells:
                 yield scribe.record(cell, _failed(error, "load"))
             return
+        sweeps = Sweeps(job.sweeps)
         for cell in job.cells:
             yield CellStarted(cell)
             scribe.begin()
+            ended = sweeps.ended(cell.scenario)
+            if ended:
+                yield scribe.record(cell, Skipped(reason=ended))
+                continue
             try:
                 measurement = _measure(cell, engine, probe, job)
                 probe.sample()
             except Exception as error:  # noqa: BLE001 - as above
                 yield scribe.record(cell, _failed(error, "internal"))
             else:
+                sweeps.add(cell.scenario, measurement)
                 yield scribe.record(cell, Completed(measurement=measurement))
         with suppress(Exception):  # every cell has its record: what happens now spoils none
             engine.close()
@@ -89,11 +88,28 @@ def run_job(job: Job, run: Run, backend: Backend) -> Iterator[Event]:
 def _measure(cell: Cell, engine: Engine, probe: MemoryProbe, job: Job) -> Measurement:
     scenario = cell.scenario
     if isinstance(scenario, ServingScenario):
-        return measure_serving(engine, scenario, cell.seed)
+        return measure_serving(engine, scenario, cell.seed, _trace(scenario, job))
     if isinstance(scenario, QualityScenario):
         return measure_quality(engine, scenario, Path(job.tasks_folder))
     assert isinstance(scenario, MemoryScenario)
     return probe.measure(engine, _weights(job))
+
+
+def _trace(scenario: ServingScenario, job: Job) -> Trace | None:
+    """The trace that a scenario names. Raises EngineError where its file is another one by now."""
+    if not isinstance(scenario.lengths, TraceLengths):
+        return None
+    trace = read_trace(Path(job.traces[scenario.lengths.fingerprint]))
+    if trace.fingerprint != scenario.lengths.fingerprint:
+        raise EngineError("the trace has changed since the run was planned", kind="trace", where=str(trace.path))
+    return trace
+
+
+def _cold_start(job: Job) -> bool | None:
+    """Has the first repeat read its checkpoint from disk. None where that cannot be arranged: it is not here yet."""
+    if not job.subject.source.startswith("path:") or job.subject.weights == "dummy":
+        return None
+    return drop_from_memory(Path(job.location)) if job.repeat == 0 else False
 
 
 def _weights(job: Job) -> Weights:
@@ -137,7 +153,7 @@ class Scribe:
         self._started = datetime.now(UTC)
         self._began = time.perf_counter()
 
-    def record(self, cell: Cell, outcome: Completed | Failed | Refused) -> Record:
+    def record(self, cell: Cell, outcome: Completed | Failed | Refused | Skipped) -> Record:
         """A record of what happened since `begin`."""
         return Record(
             id=uuid.uuid4().hex[:12],

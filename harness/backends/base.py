@@ -25,13 +25,19 @@ class StepResult(NamedTuple):
     tokens: Sequence[str]
     """The request of each output token."""
     finished: Sequence[Finish]
+    started: Sequence[str] = ()
+    """The requests that the engine worked on for the first time."""
 
 
 class EngineMemory(NamedTuple):
-    """What the engine has reserved, in bytes and tokens."""
+    """What the engine has reserved on all devices, in bytes and tokens; None what it does not tell."""
 
     kv_cache_bytes: int
     kv_cache_tokens: int
+    weights_bytes: int | None = None
+    """What loading the weights took."""
+    activation_bytes: int | None = None
+    graph_bytes: int | None = None
 
 
 class Engine(Protocol):
@@ -39,6 +45,8 @@ class Engine(Protocol):
 
     load_s: float
     """From the call to an engine that takes requests; imports excluded."""
+    import_s: float
+    """What importing the engine took in this process before that."""
     vocabulary_size: int
     max_model_len: int
 

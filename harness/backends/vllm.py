@@ -53,18 +53,20 @@ class VllmBackend:
     def load(self, subject: Subject, location: str, config: dict[str, Any], scratch: Path) -> VllmEngine:
         """See `backends.base.Backend.load`."""
         prepare_environment()
+        began = time.perf_counter()
+        from vllm import LLM
+
+        import_s = time.perf_counter() - began
         arguments = engine_arguments(subject, location)
         if subject.weights == "dummy":
             arguments |= _dummy_arguments(config, scratch)
         _ask_for_amx()
-        from vllm import LLM
-
         start = time.perf_counter()
         try:
             llm = LLM(**arguments)
         except Exception as error:  # vLLM raises every kind; the worker needs one with a reason
             raise EngineError(_reason(error), kind=_kind(error, "load"), where=location) from error
-        return VllmEngine(llm, arguments, load_s=time.perf_counter() - start)
+        return VllmEngine(llm, arguments, load_s=time.perf_counter() - start, import_s=import_s)
 
 
 def engine_arguments(subject: Subject, location: str) -> dict[str, Any]:
@@ -84,8 +86,9 @@ def engine_arguments(subject: Subject, location: str) -> dict[str, Any]:
 class VllmEngine:
     """A loaded `vllm.LLM`."""
 
-    def __init__(self, llm: Any, arguments: dict[str, Any], load_s: float) -> None:
+    def __init__(self, llm: Any, arguments: dict[str, Any], load_s: float, import_s: float = 0.0) -> None:
         self.load_s = load_s
+        self.import_s = import_s
         self.llm = llm
         self._engine = llm.llm_engine
         self._arguments = arguments
@@ -94,6 +97,9 @@ class VllmEngine:
         self._names: dict[str, str] = {}
         self._made: Any = None
         self._engine.engine_core.get_output = self._watched(self._engine.engine_core.get_output)
+        self._started: list[str] = []
+        scheduler = self._engine.engine_core.engine_core.scheduler
+        scheduler.schedule = self._noting_starts(scheduler.schedule)
         self._detokenize = not arguments.get("skip_tokenizer_init", False)
         self.vocabulary_size: int = self._engine.model_config.get_vocab_size()
         self.max_model_len: int = self._engine.model_config.max_model_len
@@ -122,6 +128,7 @@ class VllmEngine:
         except Exception as error:  # as in load
             raise EngineError(_reason(error), kind=_kind(error, "engine")) from error
         names, made = self._names, self._made.outputs
+        started, self._started = self._started, []
         return StepResult(
             [names[output.request_id] for output in made for _ in output.new_token_ids],
             [
@@ -131,6 +138,7 @@ class VllmEngine:
                 )
                 for output in ended if output.finished
             ],
+            [names[request_id] for request_id in started],
         )
 
     def _watched(self, get_output: Callable[[], Any]) -> Callable[[], Any]:
@@ -145,6 +153,16 @@ class VllmEngine:
             return self._made
 
         return watched
+
+    def _noting_starts(self, schedule: Callable[..., Any]) -> Callable[..., Any]:
+        """Keeps which requests a step works on for the first time: until then they wait in the engine's queue."""
+
+        def noting(*arguments: Any, **options: Any) -> Any:
+            scheduled = schedule(*arguments, **options)
+            self._started += [request.req_id for request in scheduled.scheduled_new_reqs]
+            return scheduled
+
+        return noting
 
     def memory(self) -> EngineMemory:
         """See `backends.base.Engine.memory`."""

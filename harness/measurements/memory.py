@@ -26,11 +26,13 @@ class DeviceUse(NamedTuple):
 class MemoryProbe:
     """Samples memory around a load, on the first `devices` accelerators where there are any.
 
-    Make it before the engine, call `loaded` after, `measure` at the end of the job.
+    `cold` is whether the checkpoint's files were dropped from the system's memory before. Make it before the engine,
+    call `loaded` after, `measure` at the end of the job.
     """
 
-    def __init__(self, devices: int = 1) -> None:
+    def __init__(self, devices: int = 1, cold: bool | None = None) -> None:
         self._devices = devices
+        self._cold = cold
         self._resident_before = resident_bytes()
         self._devices_before = device_use()[:devices]
         self._resident_after = self._resident_before
@@ -54,6 +56,8 @@ class MemoryProbe:
         cache = engine.memory()
         return MemoryMeasurement(
             load_s=round(engine.load_s, 6),
+            import_s=round(engine.import_s, 6),
+            cold=self._cold,
             weights_bytes=weights.bytes,
             parameters=weights.parameters,
             kv_cache_bytes=cache.kv_cache_bytes,
@@ -62,6 +66,9 @@ class MemoryProbe:
             resident_after_load_bytes=self._resident_after,
             # the kernel's peak can lag behind its present count by some pages
             resident_peak_bytes=max(self._resident_before, self._resident_after, peak_resident_bytes()),
+            engine_weights_bytes=cache.weights_bytes,
+            activation_bytes=cache.activation_bytes,
+            graph_bytes=cache.graph_bytes,
             devices=self._device_memory(),
         )
 

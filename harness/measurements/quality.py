@@ -8,7 +8,8 @@ from typing import Any
 
 from harness.backends.base import Engine
 from harness.errors import EngineError
-from harness.record import QualityMeasurement, QualityScenario, Sample, Score
+from harness.record import QualityMeasurement, Sample, Score
+from harness.scenario import QualityScenario
 
 _BOOTSTRAP_ITERATIONS = 1000
 """lm-eval's 100,000 take hours on large tasks; means have a closed form and need none."""
