@@ -17,19 +17,29 @@ from harness.record import (
     Environment,
     Failed,
     MemoryMeasurement,
-    MemoryScenario,
     QualityMeasurement,
-    QualityScenario,
     Record,
     Refused,
     RequestTiming,
     Sample,
-    Scenario,
     Score,
     ServingMeasurement,
-    ServingScenario,
+    Skipped,
     Subject,
+    WarmUp,
 )
+from harness.scenario import (
+    ClosedLoop,
+    FixedLength,
+    Load,
+    MemoryScenario,
+    QualityScenario,
+    RandomLengths,
+    Scenario,
+    ServingScenario,
+)
+from harness.summary import PointKey
+from harness.timeline import from_times
 
 START = datetime(2026, 1, 5, 8, 0, 0, tzinfo=UTC)
 SUITE = "small"
@@ -88,11 +98,41 @@ def subject(model: str = "moe-8x2", **changes: Any) -> Subject:
     return Subject(**{**fields, **changes})
 
 
-def serving_scenario(concurrency: int = 8, **changes: Any) -> ServingScenario:
-    """32 prompt and 16 output tokens, four requests a slot and at least 8."""
-    requests = max(8, 4 * concurrency)
-    fields = {"name": "chat", "prompt_tokens": 32, "output_tokens": 16, "requests": requests}
-    return ServingScenario(concurrency=concurrency, **{**fields, **changes})
+def fixed_lengths(prompt_tokens: int = 32, output_tokens: int = 16) -> RandomLengths:
+    """Every request alike."""
+    return RandomLengths(prompt=FixedLength(tokens=prompt_tokens), output=FixedLength(tokens=output_tokens))
+
+
+def serving_scenario(
+    concurrency: int = 8, *, prompt_tokens: int = 32, output_tokens: int = 16, load: Load | None = None, **changes: Any
+) -> ServingScenario:
+    """A closed loop, or another load; four requests a slot and at least 8."""
+    fields: dict[str, Any] = {
+        "name": "chat", "lengths": fixed_lengths(prompt_tokens, output_tokens),
+        "load": load or ClosedLoop(concurrency=concurrency), "requests": max(8, 4 * concurrency),
+    }
+    return ServingScenario(**{**fields, **changes})
+
+
+def point(concurrency: int = 8, **changes: Any) -> PointKey:
+    """The operating point of `serving_scenario`."""
+    return PointKey.of(serving_scenario(concurrency, **changes))
+
+
+def timed_requests(
+    token_times_s: list[list[float]], arrivals_s: list[float], *, prompt_tokens: int = 32, **changes: Any
+) -> tuple[tuple[float, ...], tuple[RequestTiming, ...]]:
+    """The steps and the requests of these token times; every request asked for what it got."""
+    steps, runs = from_times(token_times_s)
+    requests = []
+    for times, arrival_s, tokens in zip(token_times_s, arrivals_s, runs, strict=True):
+        fields: dict[str, Any] = {
+            "arrival_s": arrival_s, "submitted_s": arrival_s, "started_s": arrival_s,
+            "asked_prompt_tokens": prompt_tokens, "asked_output_tokens": len(times), "prompt_tokens": prompt_tokens,
+            "finish_reason": "length", "tokens": tokens,
+        }
+        requests.append(RequestTiming(**{**fields, **changes}))
+    return steps, tuple(requests)
 
 
 def quality_scenario(task: str = "facts", **changes: Any) -> QualityScenario:
@@ -138,24 +178,23 @@ def closed_loop(
 ) -> ServingMeasurement:
     """Waves of `concurrency` requests whose tokens come at even steps: output tokens over duration is `tokens_per_s`.
 
-    The first token of each comes `ttft_s` after its arrival, by default two steps.
+    The first token of each comes `ttft_s` after its arrival, by default two steps. A load without a concurrency is one
+    wave. Lengths are the scenario's means.
     """
-    waves, rest = divmod(scenario.requests, scenario.concurrency)
+    prompt_tokens, output_tokens = round(scenario.lengths.prompt_mean), round(scenario.lengths.output_mean)
+    concurrency = scenario.concurrency or scenario.requests
+    waves, rest = divmod(scenario.requests, concurrency)
     waves += bool(rest)
-    duration = scenario.requests * scenario.output_tokens / tokens_per_s
+    duration = scenario.requests * output_tokens / tokens_per_s
     wave = duration / waves
-    first = 2 * wave / (scenario.output_tokens + 1) if ttft_s is None else ttft_s
-    step = (wave - first) / (scenario.output_tokens - 1)
-    requests = []
-    for index in range(scenario.requests):
-        arrival = index // scenario.concurrency * wave
-        times = tuple(arrival + first + step * position for position in range(scenario.output_tokens))
-        requests.append(RequestTiming(
-            arrival_s=arrival, token_times_s=times, prompt_tokens=scenario.prompt_tokens, finish_reason="length",
-        ))
+    first = 2 * wave / (output_tokens + 1) if ttft_s is None else ttft_s
+    step = (wave - first) / (output_tokens - 1)
+    arrivals = [index // concurrency * wave for index in range(scenario.requests)]
+    times = [[arrival + first + step * position for position in range(output_tokens)] for arrival in arrivals]
+    steps, requests = timed_requests(times, arrivals, prompt_tokens=prompt_tokens)
     return ServingMeasurement(
-        duration_s=duration, engine_time_s=duration * (1 - overhead), submit_time_s=duration * 0.01,
-        requests=tuple(requests), warmup_duration_s=0.1, warmup_requests=scenario.concurrency,
+        duration_s=duration, step_time_s=duration * (0.99 - overhead), submit_time_s=duration * 0.01, steps_s=steps,
+        requests=requests, warmup=WarmUp(duration_s=0.1, requests=concurrency), no_energy="no accelerator",
     )
 
 
@@ -238,6 +277,13 @@ def refused_record(
 ) -> Record:
     """A cell that the plan refused."""
     return record(scenario or serving_scenario(), Refused(reason=reason), model=model, **changes)
+
+
+def skipped_record(
+    *, model: str = "moe-8x2", scenario: Scenario | None = None, reason: str = "past saturation", **changes: Any
+) -> Record:
+    """A cell that an adaptive sweep did not need."""
+    return record(scenario or serving_scenario(), Skipped(reason=reason), model=model, **changes)
 
 
 def accelerated(name: str = "Example GPU") -> Environment:

@@ -32,11 +32,15 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         self.now += seconds
 
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
 
 class _Engine:
     """What both engines answer alike."""
 
     load_s = 1.5
+    import_s = 0.25
 
     def __init__(self, vocabulary_size: int, max_model_len: int, memory: EngineMemory) -> None:
         self.vocabulary_size = vocabulary_size
