@@ -353,6 +353,8 @@ def parse_record(text: str, *, where: str) -> Record:
         return Record.model_validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            raise StoreError("not a record: no JSON with a schema_version", where=where) from error
         raise StoreError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where=where) from error
 
 

@@ -216,7 +216,7 @@ class ServingScenario(Frozen):
     lengths: Lengths
     load: Load
     requests: int
-    """How many are sent; in a closed loop at least so many, until `min_duration_s` has passed too."""
+    """How many are sent; in closed and open loops at least so many, until `min_duration_s` has passed too."""
     min_duration_s: float = 0.0
     """A shorter run is flagged."""
     warmup_s: float = 0.0

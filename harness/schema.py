@@ -47,12 +47,36 @@ def parse_strictly(kind: type[Value], raw: object, *, where: str) -> Value:
     try:
         return kind.model_validate_json(text, strict=True)
     except ValidationError as error:
-        problems = sorted(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
-        # a list whose only value is wrong is also called too short: one mistake, told once
-        problems = [one for one in problems if not any(_inside(other["loc"], one["loc"]) for other in problems)]
+        problems = _told_once([_placed(one, json.loads(text)) for one in error.errors(include_url=False)])
         more = f"{len(problems) - 1} more to mend in this file" if len(problems) > 1 else ""
         place = f"{where}:{_dotted(problems[0]['loc'])}".rstrip(":")
         raise InputError(_problem_text(kind, problems[0]), where=place, hint=more) from error
+
+
+def _placed(problem: ErrorDetails, given: Any) -> ErrorDetails:
+    """The problem at a place of the file: pydantic also names the alternative of a type that it tried."""
+    place: list[str | int] = []
+    *parents, last = problem["loc"] or ("",)
+    for part in (*parents, last):
+        inside = isinstance(given, list) if isinstance(part, int) else isinstance(given, dict) and part in given
+        if inside:
+            given = given[part]
+        if inside or (part == last and problem["type"] == "missing"):
+            place.append(part)
+    return {**problem, "loc": tuple(place)}
+
+
+def _told_once(problems: list[ErrorDetails]) -> list[ErrorDetails]:
+    """One problem a place, unknown keys first.
+
+    Of several alternatives of a type, the one that the value was meant as: it found more wrong than the kind of value.
+    A list whose only value is wrong is also called too short: what is wrong inside goes before what contains it.
+    """
+    by_place: dict[tuple[str | int, ...], ErrorDetails] = {}
+    for problem in sorted(problems, key=lambda found: found["type"].endswith(("_type", "literal_error"))):
+        by_place.setdefault(problem["loc"], problem)
+    kept = [one for one in by_place.values() if not any(_inside(other, one["loc"]) for other in by_place)]
+    return sorted(kept, key=lambda found: found["type"] != "extra_forbidden")
 
 
 def _inside(location: tuple[str | int, ...], outer: tuple[str | int, ...]) -> bool:

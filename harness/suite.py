@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from harness.errors import InputError, nearest
 from harness.scenario import FixedLength, Length, LogNormalLength, UniformLength
@@ -87,18 +86,6 @@ class Comparison(Frozen):
     dense: Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
-class Uniform(Frozen):
-    """Lengths from the first to the second number of tokens, each as likely."""
-
-    uniform: tuple[PositiveInt, PositiveInt]
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Uniform:
-        if self.uniform[0] > self.uniform[1]:
-            raise ValueError(f"uniform goes from the smaller to the larger number (given: {list(self.uniform)})")
-        return self
-
-
 class LogNormalShape(Frozen):
     """See `harness.scenario.LogNormalLength`."""
 
@@ -114,22 +101,39 @@ class LogNormalShape(Frozen):
         return self
 
 
-class LogNormal(Frozen):
-    """Lengths whose logarithm is normal, cut at `min` and `max`."""
+class Spread(Frozen):
+    """Lengths that differ from request to request; one of the two is given."""
 
-    lognormal: LogNormalShape
+    uniform: tuple[PositiveInt, PositiveInt] | None = None
+    """From the first to the second number of tokens, each as likely."""
+    lognormal: LogNormalShape | None = None
+    """The logarithm is normal; cut at `min` and `max`."""
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> Spread:
+        if (self.uniform is None) == (self.lognormal is None):
+            raise ValueError("give either uniform or lognormal")
+        return self
+
+    @field_validator("uniform")
+    @classmethod
+    def _in_order(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None and value[0] > value[1]:
+            raise ValueError(f"uniform goes from the smaller to the larger number (given: {list(value)})")
+        return value
 
 
-Tokens = PositiveInt | Uniform | LogNormal
+Tokens = PositiveInt | Spread
 
 
-def length_of(tokens: int | Uniform | LogNormal) -> Length:
+def length_of(tokens: int | Spread) -> Length:
     """What a scenario keeps of a length as a suite spells it."""
     if isinstance(tokens, int):
         return FixedLength(tokens=tokens)
-    if isinstance(tokens, Uniform):
+    if tokens.uniform is not None:
         return UniformLength(low=tokens.uniform[0], high=tokens.uniform[1])
     shape = tokens.lognormal
+    assert shape is not None
     return LogNormalLength(median=shape.median, sigma=shape.sigma, low=shape.min, high=shape.max)
 
 
@@ -170,6 +174,7 @@ class Serving(Frozen):
     requests_per_slot: PositiveInt = 4
     """A closed loop sends at least this many times its concurrency, and at least `min_requests`."""
     min_requests: PositiveInt = 8
+    """The least of closed and open loops; they go on until `min_duration_s` has passed too."""
     min_duration_s: Annotated[float, Field(ge=0, le=86400)] = 10.0
     """How long a run takes at least; a shorter one is flagged."""
     warmup_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
@@ -182,18 +187,26 @@ class Serving(Frozen):
             raise ValueError("give either trace, or prompt_tokens and output_tokens")
         if self.trace is None and (self.prompt_tokens is None or self.output_tokens is None):
             raise ValueError("give prompt_tokens and output_tokens, or a trace")
-        if self.output_tokens is not None and length_of(self.output_tokens).longest < 2:
-            raise ValueError("output_tokens is at least 2: the time per output token needs a second one")
         return self
+
+    @field_validator("output_tokens")
+    @classmethod
+    def _two_tokens(cls, value: Tokens | None) -> Tokens | None:
+        if value is not None and length_of(value).longest < 2:
+            raise ValueError("output_tokens is at least 2: the time per output token needs a second one")
+        return value
+
+    @field_validator("concurrency", "rate_per_s")
+    @classmethod
+    def _distinct(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and len(set(value)) != len(value):
+            raise ValueError("the same load is given twice")
+        return value
 
     @model_validator(mode="after")
     def _loads(self) -> Serving:
         if (self.concurrency, self.rate_per_s, self.offline, self.replay) == (None,) * 4:
             raise ValueError("give at least one load: concurrency, rate_per_s, offline or replay")
-        for name in ("concurrency", "rate_per_s"):
-            value = getattr(self, name)
-            if isinstance(value, tuple) and len(set(value)) != len(value):
-                raise ValueError(f"a {name} is given twice")
         if self.replay is not None and self.trace is None:
             raise ValueError("replay needs a trace, whose arrivals it replays")
         if self.up_to is not None and self.concurrency != "auto":
@@ -203,10 +216,6 @@ class Serving(Frozen):
     def requests(self, concurrency: int) -> int:
         """How many requests a closed loop sends at least at `concurrency`."""
         return max(self.min_requests, self.requests_per_slot * concurrency)
-
-    def requests_at(self, rate_per_s: float) -> int:
-        """How many requests an open loop sends: those of `min_duration_s`, at least `min_requests`."""
-        return max(self.min_requests, math.ceil(rate_per_s * self.min_duration_s))
 
 
 class Repeats(Frozen):

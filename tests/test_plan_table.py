@@ -9,7 +9,8 @@ from rich.console import Console
 
 from harness.plan import Job, Plan, Refusal
 from harness.plan_table import cell_text, plan_table
-from harness.record import Cell, MemoryScenario, Scenario
+from harness.record import Cell
+from harness.scenario import MemoryScenario, Scenario
 
 HOSTILE = "[red]moe[/red] [link=file:///etc]x[/link] [/]"
 

@@ -14,7 +14,8 @@ from rich.console import Console
 from harness import progress
 from harness.plan import Job, Plan
 from harness.progress import Estimator, ProgressDisplay, step_text
-from harness.record import Cell, Completed, Failed, MemoryScenario, Record, ServingScenario
+from harness.record import Cell, Completed, Failed, Record
+from harness.scenario import MemoryScenario, ServingScenario
 from harness.worker import CellStarted, Run, Scribe
 
 RUN = Run("run-1", "small", ENVIRONMENT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from builders import (
     ENVIRONMENT,
@@ -16,6 +17,7 @@ from builders import (
     refused_record,
     serving_record,
     serving_scenario,
+    skipped_record,
     subject,
 )
 from hypothesis import given
@@ -23,7 +25,29 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.errors import StoreError
-from harness.record import MIGRATIONS, SCHEMA_VERSION, Cell, Record, parse_record, read_record
+from harness.migrations import MIGRATIONS
+from harness.record import (
+    SCHEMA_VERSION,
+    Cell,
+    Completed,
+    Record,
+    ServingMeasurement,
+    parse_record,
+    read_record,
+)
+from harness.scenario import (
+    ClosedLoop,
+    FixedLength,
+    LogNormalLength,
+    Offline,
+    OpenLoop,
+    RandomLengths,
+    Replay,
+    ServingScenario,
+    TraceLengths,
+    UniformLength,
+)
+from harness.timeline import token_times
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("record-v*.json"))
 
@@ -44,11 +68,37 @@ def test_every_schema_version_has_golden_files_and_a_migration() -> None:
 
 def test_golden_ids_stay() -> None:
     """A cell's id names its results for ever: a change of the schema must not move it."""
-    record = read_record(GOLDEN[0].with_name("record-v1.json"))
-    assert record.cell.id == "410997b1d1ffff374d2141ef215c3e083da10ac4d3cf5b0fb2a3bcd2d1f784d4"
+    ids = {name: read_record(GOLDEN[0].with_name(f"record-v{name}.json")).cell.id for name in ("1", "2")}
+    assert ids == {
+        "1": "18d7d7419321bbd8462a609ed0f93fdd6304a393d236501ae4b04a030b7e3f3c",
+        "2": "dcf7df216c8ef1675a84877073657edb48a02cda2e804a63b7cd0db1a89da92f",
+    }
+
+
+def test_a_record_of_version_1_keeps_every_time_and_is_no_cell_of_today() -> None:
+    text = GOLDEN[0].with_name("record-v1.json").read_text(encoding="utf-8")
+    old, record = json.loads(text), parse_record(text, where="v1")
+    assert isinstance(record.cell.scenario, ServingScenario)
+    assert isinstance(record.outcome, Completed)
+    assert record.cell.scenario.version == 1
+    measured = record.outcome.measurement
+    assert isinstance(measured, ServingMeasurement)
+    before = old["outcome"]["measurement"]
+    steps = np.asarray(measured.steps_s)
+    for now, then in zip(measured.requests, before["requests"], strict=True):
+        assert token_times(now.tokens, steps).tolist() == then["token_times_s"]
+        assert now.arrival_s == now.submitted_s == then["arrival_s"]
+    assert measured.step_time_s + measured.submit_time_s == pytest.approx(before["engine_time_s"])
+    today = record.cell.model_copy(update={"scenario": record.cell.scenario.model_copy(update={"version": 2})})
+    assert today.id != record.cell.id
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+LENGTHS = st.one_of(
+    st.builds(FixedLength, tokens=st.integers(1, 10**6)),
+    st.builds(UniformLength, low=st.integers(1, 10), high=st.integers(10, 10**6)),
+    st.builds(LogNormalLength, median=st.integers(5, 9), sigma=st.floats(0.1, 9), high=st.integers(10, 10**6)),
+)
 RECORDS = st.one_of(
     st.builds(
         lambda rate, repeat, load: serving_record(tokens_per_s=rate, repeat=repeat, concurrency=load),
@@ -61,6 +111,22 @@ RECORDS = st.one_of(
     st.builds(lambda size: memory_record(weights_bytes=size), st.integers(0, 2**62)),
     st.builds(lambda error, message: failed_record(error=error, message=message), TEXT, TEXT),
     st.builds(lambda reason: refused_record(reason=reason), TEXT),
+    st.builds(lambda reason: skipped_record(reason=reason), TEXT),
+    st.builds(
+        lambda load, lengths: failed_record(scenario=serving_scenario(load=load, lengths=lengths)),
+        st.one_of(
+            st.builds(ClosedLoop, concurrency=st.integers(1, 99)), st.just(Offline()),
+            st.builds(OpenLoop, requests_per_s=st.floats(1e-3, 1e6), burstiness=st.floats(0.01, 1000)),
+            st.builds(Replay, speed=st.floats(1e-3, 1e6)),
+        ),
+        st.one_of(
+            st.builds(RandomLengths, prompt=LENGTHS, output=LENGTHS),
+            st.builds(
+                TraceLengths, file=TEXT, fingerprint=TEXT, rows=st.integers(1, 99), prompt_mean=st.floats(1, 1e6),
+                output_mean=st.floats(1, 1e6), longest=st.integers(2, 10**6),
+            ),
+        ),
+    ),
 )
 
 

@@ -12,12 +12,18 @@ from engines import toy_job
 
 from harness.errors import StoreError
 from harness.plan import Job, Plan, Refusal
-from harness.record import Cell, Completed, Failed, Record, Refused, ServingScenario
+from harness.record import Cell, Completed, Failed, Record, Refused
 from harness.runner import Tally, new_run, run_plan
+from harness.scenario import ServingScenario
 from harness.store import Store
 from harness.worker import CellStarted, Event, Run, Scribe
 
 RUN = Run("run-1", "small", ENVIRONMENT)
+
+
+def prompt_of(cell: Cell) -> int:
+    assert isinstance(cell.scenario, ServingScenario)
+    return round(cell.scenario.lengths.prompt_mean)
 
 
 class Played:
@@ -29,7 +35,7 @@ class Played:
         self.closed = 0
 
     def run(self, job: Job, run: Run) -> Generator[Event, None, None]:
-        prompts = [cell.scenario.prompt_tokens for cell in job.cells if isinstance(cell.scenario, ServingScenario)]
+        prompts = [prompt_of(cell) for cell in job.cells]
         self.ran.append((job.subject.model, job.repeat, prompts))
         scribe = Scribe.of(job, run)
         try:
@@ -43,7 +49,7 @@ class Played:
 
     def _outcome(self, cell: Cell) -> Completed | Failed:
         assert isinstance(cell.scenario, ServingScenario)
-        error = self.failing.get(cell.subject.model) or self.failing.get(cell.scenario.prompt_tokens)
+        error = self.failing.get(cell.subject.model) or self.failing.get(prompt_of(cell))
         return Failed(error=error, message="x") if error else Completed(measurement=closed_loop(cell.scenario))
 
 

@@ -8,17 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from builders import SUITE, failed_record, quality_record, refused_record, serving_record
+from builders import SUITE, failed_record, quality_record, refused_record, serving_record, skipped_record
 
 from harness.errors import StoreError
-from harness.store import Store
+from harness.store import Done, Store
 
 WRITER = """
 import sys
 from pathlib import Path
 from builders import serving_record
 from harness.errors import StoreError
-from harness.store import Store
+from harness.store import Done, Store
 store, first = Store(Path(sys.argv[1])), int(sys.argv[2])
 refused = 0
 for repeat in range(first, first + 20):
@@ -67,16 +67,27 @@ def test_a_record_is_never_rewritten(store: Store) -> None:
 
 def test_nothing_is_read_from_an_empty_store(store: Store) -> None:
     assert store.suites() == [] and store.files("none") == [] and list(store.read("none")) == []
-    assert store.completed("none") == set()
+    assert store.done("none") == Done()
 
 
-def test_completed_ignores_failed_and_refused(store: Store) -> None:
-    done = serving_record(repeat=0)
+def test_what_failed_or_was_refused_is_not_done(store: Store) -> None:
+    done = serving_record(repeat=0, tokens_per_s=500.0)
     for record in (done, failed_record(repeat=1), refused_record(repeat=2)):
         store.append(record)
-    assert store.completed(SUITE) == {(done.cell.id, 0)}
-    store.append(serving_record(repeat=1, minutes=1))
-    assert store.completed(SUITE) == {(done.cell.id, 0), (done.cell.id, 1)}
+    assert store.done(SUITE).measured == {(done.cell.id, 0)}
+    store.append(serving_record(repeat=1, minutes=1, tokens_per_s=600.0))
+    found = store.done(SUITE)
+    assert found.measured == {(done.cell.id, 0), (done.cell.id, 1)}
+    assert found.output_rates == {done.cell.id: {0: pytest.approx(500.0), 1: pytest.approx(600.0)}}
+    assert [found.covers(done.cell, repeat) for repeat in range(3)] == [True, True, False]
+
+
+def test_what_a_sweep_did_not_need_is_done_for_all_repeats(store: Store) -> None:
+    skipped = skipped_record()
+    store.append(skipped)
+    found = store.done(SUITE)
+    assert found.measured == set()
+    assert all(found.covers(skipped.cell, repeat) for repeat in range(3))
 
 
 def test_a_damaged_file_does_not_hide_the_others(store: Store) -> None:
@@ -86,7 +97,7 @@ def test_a_damaged_file_does_not_hide_the_others(store: Store) -> None:
     problems: list[StoreError] = []
     assert [path for path, _ in store.read(SUITE, problems)] == [good]
     assert [problem.where for problem in problems] == [str(damaged)]
-    assert {repeat for _, repeat in store.completed(SUITE)} == {0}
+    assert {repeat for _, repeat in store.done(SUITE).measured} == {0}
     with pytest.raises(StoreError, match="no JSON"):
         list(store.read(SUITE))
 

@@ -124,7 +124,7 @@ class TestWrong:
             ({"models": [{"name": "moe"}]}, "give exactly one of path, hub, catalog (given: none)"),
             ({"comparisons": [{"sparse": "moa", "dense": ["dense"]}]}, "unknown model 'moa'; did you mean 'moe'?"),
             ({"comparisons": [{"sparse": "moe", "dense": ["dnse"]}]}, "unknown model 'dnse'; did you mean 'dense'?"),
-            ({"serving": [serving(concurrency=[4, 4])]}, "a concurrency is given twice"),
+            ({"serving": [serving(concurrency=[4, 4])]}, "the same load is given twice"),
         ],
     )
     def test_a_message_says_what_is_wrong(self, changes: dict[str, Any], text: str) -> None:
@@ -220,3 +220,57 @@ def test_a_group_may_not_be_named_like_another_model() -> None:
     text = "name: a\ntitle: A\nmodels: [{name: m, path: p, group: n}, {name: n, path: q}]\nquality: {tasks: [t]}\n"
     with pytest.raises(InputError, match="the group 'n' of 'm' is the name of another model"):
         parse_suite(text, where="small.yaml")
+
+
+class TestServing:
+    @pytest.mark.parametrize(
+        ("changes", "start"),
+        [
+            ({"rate_per_s": [0]}, "serving[0].rate_per_s[0]: Input should be greater than 0 (given: 0)"),
+            ({"rate_per_s": [-1.5]}, "serving[0].rate_per_s[0]: Input should be greater than 0"),
+            ({"rate_per_s": []}, "serving[0].rate_per_s: "), ({"rate_per_s": [1, 1]}, "serving[0].rate_per_s: the same"),
+            ({"prompt_tokens": -3}, "serving[0].prompt_tokens: Input should be greater than 0 (given: -3)"),
+            ({"prompt_tokens": {"uniform": [9, 3]}},
+             "serving[0].prompt_tokens.uniform: uniform goes from the smaller"),
+            ({"prompt_tokens": {"uniform": [0, 3]}}, "serving[0].prompt_tokens.uniform[0]: Input should be greater"),
+            ({"prompt_tokens": {"unifrom": [1, 3]}}, "serving[0].prompt_tokens.unifrom: unknown key 'unifrom'"),
+            ({"prompt_tokens": {"lognormal": {"median": 5, "sigma": 0, "max": 9}}},
+             "serving[0].prompt_tokens.lognormal.sigma: Input should be greater than 0"),
+            ({"prompt_tokens": {"lognormal": {"median": 50, "sigma": 1, "max": 9}}},
+             "serving[0].prompt_tokens.lognormal: the median 50 is outside min 1 to max 9"),
+            ({"prompt_tokens": {"lognormal": {"median": 5, "sigma": 1}}},
+             "serving[0].prompt_tokens.lognormal.max: Field required"),
+            ({"prompt_tokens": "many"}, "serving[0].prompt_tokens: "),
+            ({"concurrency": "adaptive"}, "serving[0].concurrency: "),
+            ({"concurrency": None}, "serving[0]: give at least one load: concurrency, rate_per_s, offline or replay"),
+            ({"trace": "day.jsonl"}, "serving[0]: give either trace, or prompt_tokens and output_tokens"),
+            ({"prompt_tokens": None}, "serving[0]: give prompt_tokens and output_tokens, or a trace"),
+            ({"replay": 1.0}, "serving[0]: replay needs a trace"), ({"up_to": 8}, "serving[0]: up_to goes with"),
+            ({"offline": 0}, "serving[0].offline: "), ({"burstiness": 0}, "serving[0].burstiness: "),
+            ({"min_duration_s": -1}, "serving[0].min_duration_s: "), ({"goodput": {}}, "serving[0].goodput: give at"),
+            ({"goodput": {"ttft_s": 0}}, "serving[0].goodput.ttft_s: Input should be greater than 0"),
+            ({"goodput": {"ttft_ms": 9}}, "serving[0].goodput.ttft_ms: unknown key 'ttft_ms'; did you mean 'ttft_s'"),
+        ],
+    )
+    def test_one_line_names_the_key(self, changes: dict[str, Any], start: str) -> None:
+        given = {key: value for key, value in serving(**changes).items() if value is not None}
+        text = message(serving=[given])
+        assert text.startswith(f"suite.yaml:{start}")
+        assert len(text.splitlines()) <= 2
+
+    @pytest.mark.parametrize(
+        ("repeats", "start"),
+        [
+            ({"at_least": 5, "at_most": 4}, "repeats: at_least (5) is above at_most (4)"),
+            ({"at_least": 1}, "repeats.at_least: "), ({"until_within": 0}, "repeats.until_within: "),
+            ({"budget_s": -1}, "repeats.budget_s: "), ({"until": 3}, "repeats.until: unknown key 'until'"),
+        ],
+    )
+    def test_adaptive_repeats(self, repeats: dict[str, Any], start: str) -> None:
+        assert message(repeats=repeats).startswith(f"suite.yaml:{start}")
+
+    def test_the_leading_load_of_an_adaptive_sweep(self) -> None:
+        suite = suite_of(serving=[serving(concurrency="auto")], leaderboard={"concurrency": 16})
+        assert suite.leaderboard.concurrency == 16
+        text = message(serving=[serving(concurrency="auto")], leaderboard={"concurrency": 12})
+        assert "leaderboard.concurrency: 12 is not measured" in text

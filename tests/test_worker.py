@@ -18,16 +18,8 @@ from harness import worker
 from harness.errors import EngineError
 from harness.measurements import memory
 from harness.plan import Job
-from harness.record import (
-    Completed,
-    Failed,
-    Measurement,
-    MemoryMeasurement,
-    MemoryScenario,
-    Record,
-    ServingMeasurement,
-    Subject,
-)
+from harness.record import Completed, Failed, Measurement, MemoryMeasurement, Record, ServingMeasurement, Subject
+from harness.scenario import MemoryScenario
 from harness.worker import CellStarted, Event, Run, Scribe, run_job
 
 RUN = Run("run-7", "small", ENVIRONMENT)

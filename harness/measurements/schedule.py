@@ -35,7 +35,7 @@ class Request(NamedTuple):
 def schedule(scenario: ServingScenario, seed: int, trace: Trace | None = None) -> Iterator[Request]:
     """The scenario's requests in the order of their arrival; without end for a closed loop, whose arrivals are all 0.
 
-    Equal scenarios and seeds give equal requests, whatever is drawn besides. `trace` is the one that the scenario
+    An open loop goes on until both its requests and `min_duration_s` are reached. Equal scenarios and seeds give equal requests, whatever is drawn besides. `trace` is the one that the scenario
     names; it is needed where its lengths or its arrivals are a trace's.
     """
     lengths = _lengths(scenario, seed, trace)
@@ -73,13 +73,22 @@ def _arrivals(scenario: ServingScenario, seed: int, trace: Trace | None) -> Iter
     if isinstance(load, ClosedLoop):
         return iter(lambda: 0.0, None)
     if isinstance(load, OpenLoop):
-        generator = np.random.default_rng((seed, 2))
-        scale_s = 1 / (load.requests_per_s * load.burstiness)
-        gaps = generator.gamma(load.burstiness, scale_s, scenario.requests)
-        # the first request starts the clock
-        return iter((np.cumsum(gaps) - gaps[0]).tolist())
+        return _open_arrivals(load, scenario, seed)
     if isinstance(load, Replay):
         assert trace is not None
         assert trace.arrivals_s is not None
         return iter([arrival / load.speed for arrival in trace.arrivals_s[: scenario.requests]])
     return iter([0.0] * scenario.requests)
+
+
+def _open_arrivals(load: OpenLoop, scenario: ServingScenario, seed: int) -> Iterator[float]:
+    """The first request starts the clock; the gaps between the others are drawn block by block."""
+    generator = np.random.default_rng((seed, 2))
+    scale_s = 1 / (load.requests_per_s * load.burstiness)
+    sent, now = 0, 0.0
+    while True:
+        for gap in generator.gamma(load.burstiness, scale_s, _BLOCK).tolist():
+            if sent >= scenario.requests and now >= scenario.min_duration_s:
+                return
+            yield now
+            sent, now = sent + 1, now + gap

@@ -16,16 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from harness.plan import Job, Planner
-from harness.record import (
-    Completed,
-    Failed,
-    MemoryMeasurement,
-    QualityMeasurement,
-    QualityScenario,
-    Record,
-    ServingMeasurement,
-    ServingScenario,
-)
+from harness.record import Completed, Failed, MemoryMeasurement, QualityMeasurement, Record, ServingMeasurement
+from harness.scenario import QualityScenario, ServingScenario
 from harness.store import Store
 from harness.suite import load_suite
 

@@ -14,7 +14,8 @@ from engines import ToyEngine, recorded
 from harness.errors import EngineError
 from harness.measurements import quality
 from harness.measurements.quality import measure_quality
-from harness.record import QualityMeasurement, QualityScenario, Score
+from harness.record import QualityMeasurement, Score
+from harness.scenario import QualityScenario
 
 GENERATED, CHOSEN = "pocket_facts_a", "pocket_facts_choice_a"
 

@@ -16,12 +16,14 @@ from typing import Any
 from harness.backends.base import Engine, Finish, StepResult
 from harness.backends.vllm import VllmBackend
 from harness.measurements.serving import measure_serving
-from harness.record import ServingScenario, Subject
+from harness.record import Subject
+from harness.scenario import ClosedLoop, FixedLength, RandomLengths, ServingScenario
 
 HERE = Path(__file__).resolve().parent
 SUITES = HERE.parents[1] / "suites"
 MODEL = "moe-8x2-s1"
-SCENARIO = ServingScenario(name="chat", prompt_tokens=12, output_tokens=6, concurrency=3, requests=8)
+LENGTHS = RandomLengths(prompt=FixedLength(tokens=12), output=FixedLength(tokens=6))
+SCENARIO = ServingScenario(name="chat", lengths=LENGTHS, load=ClosedLoop(concurrency=3), requests=8)
 SEED = 7
 TASKS = {"pocket_facts_a": (4, 1000), "pocket_facts_choice_a": (3, 0)}
 """Items and bootstrap iterations: without any, lm-eval gives no standard error."""
@@ -50,7 +52,8 @@ class Recorder:
             [request_id, result.tokens.count(request_id), request_id in ends, *self._end(ends.get(request_id))]
             for request_id in dict.fromkeys(result.tokens)
         ]
-        self.log.append({"submitted": self._submitted, "seconds": seconds, "outputs": outputs})
+        started = list(result.started)
+        self.log.append({"submitted": self._submitted, "seconds": seconds, "outputs": outputs, "started": started})
         self._submitted = []
         return result
 
