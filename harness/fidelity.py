@@ -1,7 +1,9 @@
 """`make fidelity`: does moebench agree with the programs that its numbers will be compared with, and what does it cost?
 
-Three checks on a pocket model, printed as they are, with what each should reach:
-1. throughput against `vllm bench throughput` on one engine, in alternating pairs: median ratio within 2 % of 1;
+Checks on a pocket model, printed as they are, with what each should reach:
+1. on one engine, in alternating pairs, the median ratio of throughput to that of `vllm bench throughput` within 2 % of
+   1, of a batch's latency to that of `vllm bench latency`, and of the times to first token and per output token to
+   those of `vllm bench serve`, within 5 %;
 2. scores against the `lm_eval` command with the same arguments: equal;
 3. wall time of one moebench job against `vllm bench throughput`, `vllm bench latency` and `lm_eval` one after another:
    at most 0.5.
@@ -16,29 +18,42 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from harness.backends.vllm import VllmBackend, VllmEngine
-from harness.backends.vllm_bench import lm_eval_command, throughput_of_vllm, vllm_command
+from harness.backends.vllm_bench import (
+    latency_of_vllm,
+    lm_eval_command,
+    serving_of_vllm,
+    throughput_of_vllm,
+    vllm_command,
+)
 from harness.errors import EngineError, MoebenchError
 from harness.machine import detect_environment
 from harness.measurements.schedule import Request
 from harness.measurements.serving import LoadLoop, SystemClock
 from harness.plan import Job, Planner
-from harness.record import Completed, QualityMeasurement
+from harness.record import Completed, QualityMeasurement, ServingMeasurement, WarmUp
 from harness.resources import suites_dir
 from harness.scenario import QualityScenario
+from harness.serving_metrics import Timings
 from harness.store import Store
 from harness.suite import parse_suite
 
-PAIRS = 21
+PAIRS = 11
 REQUESTS, PROMPT_TOKENS, OUTPUT_TOKENS = 256, 64, 128
 LATENCY_BATCH, LATENCY_ROUNDS = 8, 8
 TASKS = ("pocket_facts_a", "pocket_sort", "pocket_count", "pocket_common")
-WITHIN = 0.02
+SERVED, RATE_PER_S = 64, 12.0
+WITHIN, WITHIN_LATENCY = 0.02, 0.05
 AT_MOST = 0.5
+
+Figures = dict[str, float]
+Ratios = dict[str, list[float]]
 
 SUITE = f"""
 name: fidelity
@@ -63,45 +78,105 @@ def the_job() -> Job:
     return Planner(suite, where, detect_environment(threads=suite.threads), suites_dir()).plan().jobs[0]
 
 
-def throughput_ratios(engine: VllmEngine, pairs: int = PAIRS) -> list[float]:
-    """moebench's tokens/s over vLLM's, one ratio a pair; the two take turns in going first."""
-    generator = np.random.default_rng(0)
+@dataclass(frozen=True)
+class Pairs:
+    """moebench and one of vLLM's own measurements on one engine, the two taking turns in going first."""
 
-    def prompts() -> list[list[int]]:
-        drawn: list[list[int]] = generator.integers(0, engine.vocabulary_size, (REQUESTS, PROMPT_TOKENS)).tolist()
-        return drawn
+    engine: VllmEngine
+    generator: np.random.Generator
 
-    def ours() -> float:
-        loop = LoadLoop(engine, SystemClock(), generator)
-        requests = [Request(0.0, PROMPT_TOKENS, OUTPUT_TOKENS)] * REQUESTS
-        loop.run(iter(requests), None, lambda _sent, _elapsed: False)
-        return REQUESTS * OUTPUT_TOKENS / loop.duration_s
+    def ratios(self, own: Callable[[int], Figures], reference: Callable[[int], Figures]) -> Ratios:
+        """Each figure of moebench over vLLM's, one ratio a pair. Both get the number of the pair."""
+        own(-1), reference(-1)  # warm-up
+        found: Ratios = {}
+        for pair in range(PAIRS):
+            if pair % 2:
+                theirs, ours = reference(pair), own(pair)
+            else:
+                ours, theirs = own(pair), reference(pair)
+            for name, value in ours.items():
+                found.setdefault(name, []).append(value / theirs[name])
+        return found
 
-    def theirs() -> float:
-        return throughput_of_vllm(engine, prompts(), OUTPUT_TOKENS)
+    def prompts(self, requests: int) -> list[list[int]]:
+        """Random prompts of the usual length."""
+        drawn = self.generator.integers(0, self.engine.vocabulary_size, (requests, PROMPT_TOKENS))
+        prompts: list[list[int]] = drawn.tolist()
+        return prompts
 
-    ours(), theirs()  # warm-up
-    ratios = []
-    for pair in range(pairs):
-        if pair % 2:
-            reference, own = theirs(), ours()
-        else:
-            own, reference = ours(), theirs()
-        ratios.append(own / reference)
-    return ratios
+    def run(self, arrivals_s: Sequence[float]) -> LoadLoop:
+        """moebench's loop over requests that arrive so."""
+        loop = LoadLoop(self.engine, SystemClock(), self.generator)
+        sent = [Request(arrival_s, PROMPT_TOKENS, OUTPUT_TOKENS) for arrival_s in arrivals_s]
+        loop.run(iter(sent), None, lambda _sent, _elapsed: False)
+        return loop
 
 
-def check_throughput() -> bool:
-    """Prints the ratios; True where their median is within 2 % of 1."""
+def throughput(pairs: Pairs) -> Ratios:
+    """Output tokens/s of many requests at once against `vllm bench throughput`."""
+    at_once = [0.0] * REQUESTS
+
+    def own(_: int) -> Figures:
+        return {"output tokens/s": REQUESTS * OUTPUT_TOKENS / pairs.run(at_once).duration_s}
+
+    def reference(_: int) -> Figures:
+        return {"output tokens/s": throughput_of_vllm(pairs.engine, pairs.prompts(REQUESTS), OUTPUT_TOKENS)}
+
+    return pairs.ratios(own, reference)
+
+
+def latency(pairs: Pairs) -> Ratios:
+    """Seconds of a batch against `vllm bench latency`."""
+    at_once = [0.0] * LATENCY_BATCH
+
+    def own(_: int) -> Figures:
+        return {"latency": pairs.run(at_once).duration_s}
+
+    def reference(_: int) -> Figures:
+        return {"latency": latency_of_vllm(pairs.engine, pairs.prompts(LATENCY_BATCH), OUTPUT_TOKENS)}
+
+    return pairs.ratios(own, reference)
+
+
+def serving(pairs: Pairs) -> Ratios:
+    """Median latencies of Poisson arrivals against `vllm bench serve`; both of a pair get the same arrivals."""
+    def arrivals(pair: int) -> list[float]:
+        gaps = np.random.default_rng(pair + 1).exponential(1 / RATE_PER_S, SERVED)
+        times: list[float] = np.cumsum(gaps).tolist()
+        return times
+
+    def own(pair: int) -> Figures:
+        loop = pairs.run(arrivals(pair))
+        measured = ServingMeasurement(
+            duration_s=loop.duration_s, step_time_s=loop.step_s, steps_s=loop.token_steps_s, requests=loop.timings(),
+            warmup=WarmUp(duration_s=0.0, requests=0),
+        )
+        timings = Timings(measured)
+        return {"TTFT p50": float(np.median(timings.ttft)), "TPOT p50": float(np.median(timings.tpot))}
+
+    def reference(pair: int) -> Figures:
+        ttft, tpot = serving_of_vllm(pairs.engine, pairs.prompts(SERVED), OUTPUT_TOKENS, arrivals(pair))
+        return {"TTFT p50": ttft, "TPOT p50": tpot}
+
+    return pairs.ratios(own, reference)
+
+
+def check_pairs() -> bool:
+    """Prints every pair's ratios; True where each median is as near to 1 as it should be."""
     job = the_job()
+    checks = [(throughput, WITHIN), (latency, WITHIN_LATENCY), (serving, WITHIN_LATENCY)]
+    held = []
     with tempfile.TemporaryDirectory() as scratch:
         engine = VllmBackend().load(job.subject, job.location, job.config, Path(scratch))
-        ratios = throughput_ratios(engine)
+        pairs = Pairs(engine, np.random.default_rng(0))
+        for check, within in checks:
+            for name, ratios in check(pairs).items():
+                print(f"{check.__name__}, {name}, moebench / vLLM's own, {len(ratios)} pairs:")
+                print("  " + " ".join(f"{ratio:.3f}" for ratio in ratios))
+                median = statistics.median(ratios)
+                held.append(_verdict(f"median {median:.4f}", abs(median - 1) <= within, f"within {within:.0%} of 1"))
         engine.close()
-    median = statistics.median(ratios)
-    print(f"throughput, moebench / vllm bench throughput, {len(ratios)} pairs of {REQUESTS} requests:")
-    print("  " + " ".join(f"{ratio:.3f}" for ratio in ratios))
-    return _verdict(f"median {median:.4f}", abs(median - 1) <= WITHIN, f"within {WITHIN:.0%} of 1")
+    return all(held)
 
 
 def check_commands() -> bool:
@@ -182,7 +257,7 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     try:
-        held = [check_commands(), check_throughput()]
+        held = [check_commands(), check_pairs()]
     except MoebenchError as error:
         sys.exit(f"fidelity: {error}")
     sys.exit(0 if all(held) else 1)

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 from harness.plan import Job, Plan
 from harness.plan_table import cell_text
-from harness.record import Failed, Record
-from harness.worker import CellStarted, Event
+from harness.record import Failed, Record, Skipped
+from harness.worker import CellStarted, Event, NotNeeded
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+_LOADING = "loading"
+
 
 def step_text(event: CellStarted) -> str:
     """What the worker begins."""
-    return "loading" if event.cell is None else cell_text(event.cell)
+    return _LOADING if event.cell is None else cell_text(event.cell)
 
 
 class Estimator:
@@ -27,7 +29,7 @@ class Estimator:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self._left = [step for job in plan.jobs for step in ("loading", *map(cell_text, job.cells))]
+        self._left = [step for job in plan.jobs for step in (_LOADING, *map(cell_text, job.cells))]
         self._took: dict[str, list[float]] = {}
 
     def finished(self, step: str, seconds: float) -> None:
@@ -59,7 +61,7 @@ class ProgressDisplay:
         self._estimator = Estimator(plan)
         self._total = sum(len(job.cells) for job in plan.jobs)
         self._done = 0
-        self._step = "loading"
+        self._step = _LOADING
         self._since = time.monotonic()
         self._bar = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
@@ -79,23 +81,28 @@ class ProgressDisplay:
     def listen(self, job: Job, event: Event) -> None:
         """Takes one event of the run."""
         if isinstance(event, CellStarted):
-            if event.cell is not None and self._step == "loading":
+            if event.cell is not None and self._step == _LOADING:
                 self._finish_step()
             self._step = step_text(event)
             self._since = time.monotonic()
+        elif isinstance(event, NotNeeded):
+            self._total -= len(event.cells)
+            gone = [_LOADING] if len(event.cells) == len(job.cells) else []
+            for step in (*gone, *map(cell_text, event.cells)):
+                self._estimator.dropped(step)
         else:
             self._record(job, event)
         left = self._estimator.left_s()
         self._bar.update(
-            self._task, completed=self._done, left="" if left is None else f"about {_minutes(left)} left",
+            self._task, completed=self._done, total=self._total, left="" if left is None else f"about {_minutes(left)} left",
             description=f"{_plain(job.subject.model)} [{job.repeat + 1}] {_plain(self._step)}",
         )
 
     def _record(self, job: Job, record: Record) -> None:
         self._done += 1
-        if isinstance(record.outcome, Failed):
+        if isinstance(record.outcome, Failed | Skipped):
             self._estimator.dropped(cell_text(record.cell))
-            if self._step == "loading":
+            if self._step == _LOADING:
                 self._estimator.dropped(self._step)
                 self._step = "failed to load"
         else:
@@ -104,6 +111,8 @@ class ProgressDisplay:
         if isinstance(record.outcome, Failed):
             reason = record.outcome.message.partition("\n")[0]
             self._console.print(f"[red]failed[/red] {label}: {_plain(reason)}", soft_wrap=True, highlight=False)
+        elif isinstance(record.outcome, Skipped):
+            self._console.print(f"skipped {label}: {_plain(record.outcome.reason)}", soft_wrap=True, highlight=False)
         elif not self._console.is_terminal:
             left = self._estimator.left_s()
             tail = "" if left is None else f", about {_minutes(left)} left"

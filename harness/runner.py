@@ -15,7 +15,7 @@ from harness.plan import Job, Plan
 from harness.record import Environment, Failed, Record, Refused
 from harness.repeats import enough
 from harness.store import Store
-from harness.worker import Event, Run, Scribe
+from harness.worker import CellStarted, Event, NotNeeded, Run, Scribe
 
 Listener = Callable[[Job, Event], None]
 
@@ -64,7 +64,11 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
     unloadable: set[str] = set()
     for planned in remaining.jobs:
         job = planned.without(done)
-        if job.subject.model in unloadable or not job.cells or enough(job, plan, done, time.monotonic() - began):
+        if job.subject.model in unloadable or enough(job, plan, done, time.monotonic() - began):
+            job = job.model_copy(update={"cells": ()})
+        if len(job.cells) < len(planned.cells):
+            listen(planned, NotNeeded(tuple(cell for cell in planned.cells if cell not in job.cells)))
+        if not job.cells:
             continue
         loaded = False
         with closing(executor.run(job, run)) as events:  # an interrupt here ends the job's process too
@@ -73,7 +77,7 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
                     store.append(event)
                     done.add(event)
                     tally.add(event)
-                else:
+                elif isinstance(event, CellStarted):
                     loaded |= event.cell is not None
                 listen(job, event)
         if not loaded:

@@ -44,7 +44,14 @@ class CellStarted:
     cell: Cell | None
 
 
-Event = CellStarted | Record
+@dataclass(frozen=True)
+class NotNeeded:
+    """Cells that were planned and will not be measured: a sweep ended, intervals are narrow, a model cannot load."""
+
+    cells: tuple[Cell, ...]
+
+
+Event = CellStarted | NotNeeded | Record
 
 
 def run_job(job: Job, run: Run, backend: Backend) -> Iterator[Event]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis.extra.numpy import array_shapes
 from safetensors.numpy import save_file
 
 from harness import checkpoint
-from harness.checkpoint import Weights, checkpoint_fingerprint, count_weights, weight_files
+from harness.checkpoint import Weights, checkpoint_fingerprint, count_weights, drop_from_memory, weight_files
 from harness.errors import InputError
 
 
@@ -168,3 +169,24 @@ class TestSampled:
         (tmp_path / "small.safetensors").write_bytes(bytes(100))
         for position in range(100):
             assert self.changed(tmp_path, "small.safetensors", position)
+
+
+class TestDropFromMemory:
+    def test_every_file_is_given_up_and_stays_as_it_is(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        advised: list[tuple[str, int]] = []
+
+        def advise(descriptor: int, _start: int, _length: int, advice: int) -> None:
+            advised.append((Path(f"/proc/self/fd/{descriptor}").resolve().name, advice))
+
+        monkeypatch.setattr(os, "posix_fadvise", advise)
+        before = checkpoint_fingerprint(folder)
+        assert drop_from_memory(folder)
+        assert advised == [(path.name, os.POSIX_FADV_DONTNEED) for path in sorted(folder.iterdir())]
+        assert checkpoint_fingerprint(folder) == before
+
+    def test_a_system_without_such_advice(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delattr(os, "posix_fadvise")
+        assert not drop_from_memory(folder)
+
+    def test_a_missing_folder_is_for_the_engine_to_report(self, tmp_path: Path) -> None:
+        assert drop_from_memory(tmp_path / "nowhere")

@@ -14,9 +14,9 @@ from rich.console import Console
 from harness import progress
 from harness.plan import Job, Plan
 from harness.progress import Estimator, ProgressDisplay, step_text
-from harness.record import Cell, Completed, Failed, Record
+from harness.record import Cell, Completed, Failed, Record, Skipped
 from harness.scenario import MemoryScenario, ServingScenario
-from harness.worker import CellStarted, Run, Scribe
+from harness.worker import CellStarted, NotNeeded, Run, Scribe
 
 RUN = Run("run-1", "small", ENVIRONMENT)
 HOSTILE = "[red]x[/red] [link=file:///etc]y[/link] [/] \\"
@@ -216,3 +216,28 @@ def test_the_first_step_is_the_load() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (89.0, "89 s"), (90.0, "2 min"), (600.0, "10 min")])
 def test_long_times_are_in_minutes(seconds: float, text: str) -> None:
     assert progress._minutes(seconds) == text
+
+
+class TestNotMeasured:
+    def test_what_a_sweep_skips_is_a_line_with_its_reason(self, clock: FakeClock) -> None:
+        job = toy_job([10])
+        display, text = display_on([job])
+        skipped = Scribe.of(job, RUN).record(job.cells[0], Skipped(reason="past saturation: no gain"))
+        display.listen(job, CellStarted(None))
+        display.listen(job, CellStarted(job.cells[0]))
+        display.listen(job, skipped)
+        assert text() == "skipped moe [1] chat, concurrency 2: past saturation: no gain\n"
+
+    def test_cells_that_are_not_needed_count_no_more(self, clock: FakeClock) -> None:
+        first, second = toy_job([10, 20]), toy_job([10, 20], repeat=1)
+        display, text = display_on([first, second])
+        display.listen(first, CellStarted(None))
+        clock.advance(4.0)
+        for cell in first.cells:
+            display.listen(first, CellStarted(cell))
+            clock.advance(1.0)
+            display.listen(first, record(first, cell, 1.0))
+        display.listen(second, NotNeeded(second.cells))
+        assert text().splitlines()[-1].startswith("2/4 moe [1] chat, concurrency 2: 1.0 s, about")
+        display.listen(first, record(first, first.cells[0], 1.0))
+        assert text().splitlines()[-1] == "3/2 moe [1] chat, concurrency 2: 1.0 s, about 0 s left"

@@ -12,11 +12,12 @@ from engines import toy_job
 
 from harness.errors import StoreError
 from harness.plan import Job, Plan, Refusal
-from harness.record import Cell, Completed, Failed, Record, Refused
+from harness.record import Cell, Completed, Failed, Record, Refused, Skipped
 from harness.runner import Tally, new_run, run_plan
 from harness.scenario import ServingScenario
 from harness.store import Store
-from harness.worker import CellStarted, Event, Run, Scribe
+from harness.suite import Repeats
+from harness.worker import CellStarted, Event, NotNeeded, Run, Scribe
 
 RUN = Run("run-1", "small", ENVIRONMENT)
 
@@ -24,6 +25,28 @@ RUN = Run("run-1", "small", ENVIRONMENT)
 def prompt_of(cell: Cell) -> int:
     assert isinstance(cell.scenario, ServingScenario)
     return round(cell.scenario.lengths.prompt_mean)
+
+
+class Sweeping:
+    """Skips every cell of a prompt length, as an adaptive sweep does; completes the others at a rate of its own."""
+
+    def __init__(self, skipped: int | None = None, rates: dict[str, list[float]] | None = None) -> None:
+        self.skipped = skipped
+        self.rates = rates or {}
+        self.ran: list[tuple[str, int, list[int]]] = []
+
+    def run(self, job: Job, run: Run) -> Generator[Event, None, None]:
+        self.ran.append((job.subject.model, job.repeat, [prompt_of(cell) for cell in job.cells]))
+        scribe = Scribe.of(job, run)
+        for cell in job.cells:
+            yield CellStarted(cell)
+            if prompt_of(cell) == self.skipped:
+                yield scribe.record(cell, Skipped(reason="past saturation"))
+                continue
+            assert isinstance(cell.scenario, ServingScenario)
+            rates = self.rates.get(job.subject.model, [1000.0])
+            rate = rates[min(job.repeat, len(rates) - 1)]
+            yield scribe.record(cell, Completed(measurement=closed_loop(cell.scenario, tokens_per_s=rate)))
 
 
 class Played:
@@ -184,6 +207,35 @@ def test_an_interrupt_keeps_what_was_stored_and_the_second_run_completes(store: 
     assert (tally.skipped, tally.outcomes["completed"]) == (kept, 8 - kept)
     found = [(record.cell.id, record.repeat) for record in stored(store)]
     assert len(found) == len(set(found)) == 8
+
+
+def test_what_a_sweep_skips_is_skipped_in_every_repeat_and_in_the_next_run(store: Store) -> None:
+    executor, heard = Sweeping(skipped=20), list[NotNeeded]()
+
+    def listen(_: Job, event: Event) -> None:
+        heard.extend([event] if isinstance(event, NotNeeded) else [])
+
+    tally = run_plan(plan(2), store, executor, RUN, listen)
+    assert executor.ran == [("moe", 0, [10, 20]), ("dense", 0, [10, 20]), ("moe", 1, [10]), ("dense", 1, [10])]
+    assert [[prompt_of(cell) for cell in one.cells] for one in heard] == [[20], [20]]
+    assert tally.outcomes == {"completed": 4, "skipped": 2}
+    again = Sweeping()
+    assert run_plan(plan(2), store, again, RUN, silent).skipped == 8
+    assert again.ran == []
+
+
+def test_repeats_end_for_each_model_when_its_intervals_are_narrow(store: Store) -> None:
+    policy = Repeats(at_least=3, at_most=8, until_within=0.05)
+    adaptive = plan(8).model_copy(update={"repeats": policy})
+    unsteady = [1000.0, 1300.0, 700.0, 1100.0, 900.0, 1000.0, 1000.0, 1000.0]
+    executor = Sweeping(rates={"moe": [1000.0, 1001.0, 999.0], "dense": unsteady})
+    run_plan(adaptive, store, executor, RUN, silent)
+    repeats = {name: sum(ran[0] == name for ran in executor.ran) for name in ("moe", "dense")}
+    assert repeats["moe"] < repeats["dense"] == 8
+    # a second run has nothing to add
+    again = Sweeping(rates=executor.rates)
+    run_plan(adaptive, store, again, RUN, silent)
+    assert again.ran == []
 
 
 def test_a_store_that_cannot_be_written_stops_the_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -228,7 +228,8 @@ class TestServing:
         [
             ({"rate_per_s": [0]}, "serving[0].rate_per_s[0]: Input should be greater than 0 (given: 0)"),
             ({"rate_per_s": [-1.5]}, "serving[0].rate_per_s[0]: Input should be greater than 0"),
-            ({"rate_per_s": []}, "serving[0].rate_per_s: "), ({"rate_per_s": [1, 1]}, "serving[0].rate_per_s: the same"),
+            ({"rate_per_s": []}, "serving[0].rate_per_s: "),
+            ({"rate_per_s": [1, 1]}, "serving[0].rate_per_s: the same"),
             ({"prompt_tokens": -3}, "serving[0].prompt_tokens: Input should be greater than 0 (given: -3)"),
             ({"prompt_tokens": {"uniform": [9, 3]}},
              "serving[0].prompt_tokens.uniform: uniform goes from the smaller"),

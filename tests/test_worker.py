@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import CONFIGS, ENVIRONMENT, quality_record, quality_scenario, subject
+from builders import CONFIGS, ENVIRONMENT, quality_record, quality_scenario, serving_scenario, subject
 from engines import ToyBackend, ToyEngine, toy_job
 from safetensors.numpy import save_file
 
@@ -18,8 +18,18 @@ from harness import worker
 from harness.errors import EngineError
 from harness.measurements import memory
 from harness.plan import Job
-from harness.record import Completed, Failed, Measurement, MemoryMeasurement, Record, ServingMeasurement, Subject
-from harness.scenario import MemoryScenario
+from harness.record import (
+    Completed,
+    Failed,
+    Measurement,
+    MemoryMeasurement,
+    Record,
+    ServingMeasurement,
+    Skipped,
+    Subject,
+)
+from harness.scenario import MemoryScenario, Replay
+from harness.traces import read_trace
 from harness.worker import CellStarted, Event, Run, Scribe, run_job
 
 RUN = Run("run-7", "small", ENVIRONMENT)
@@ -51,6 +61,61 @@ class Using(ToyBackend):
 
     def load(self, subject: Subject, location: str, config: dict[str, Any], scratch: Path) -> ToyEngine:
         return self.engine
+
+
+class TestSweeps:
+    def test_a_saturated_sweep_skips_the_rest_and_says_why(self) -> None:
+        levels = [1, 2, 4, 8, 16]
+        asked = [serving_scenario(level, prompt_tokens=10, requests=16) for level in levels]
+        # one token a step for all requests together: more in flight give no more
+        engine = ToyEngine(pace=(1, 0))
+        found = records(toy_job([*asked, MemoryScenario(), 20], sweeps=("chat",)), Using(engine))
+        outcomes = [record.outcome.status for record in found]
+        assert outcomes[:5] == ["completed"] * 3 + ["skipped"] * 2
+        assert isinstance(found[3].outcome, Skipped)
+        assert "2 and 4 concurrent requests" in found[3].outcome.reason
+
+    def test_without_a_sweep_every_load_is_measured(self) -> None:
+        asked = [serving_scenario(level, prompt_tokens=10, requests=16) for level in (1, 2, 4, 8)]
+        found = records(toy_job(asked), Using(ToyEngine(pace=(1, 0))))
+        assert {record.outcome.status for record in found} == {"completed"}
+
+
+class TestTraces:
+    def job(self, folder: Path) -> Job:
+        path = folder / "day.jsonl"
+        path.write_text('{"prompt_tokens": 10, "output_tokens": 3, "arrival_s": 0}\n' * 2, encoding="utf-8")
+        trace = read_trace(path)
+        asked = serving_scenario(load=Replay(), lengths=trace.lengths, requests=2)
+        return toy_job([asked], traces={trace.fingerprint: str(path)})
+
+    def test_its_rows_are_sent(self, tmp_path: Path) -> None:
+        (found,) = records(self.job(tmp_path))
+        assert isinstance(found.outcome, Completed)
+        assert isinstance(found.outcome.measurement, ServingMeasurement)
+        assert [request.output_tokens for request in found.outcome.measurement.requests] == [3, 3]
+
+    def test_another_file_by_now_is_a_failure(self, tmp_path: Path) -> None:
+        job = self.job(tmp_path)
+        (tmp_path / "day.jsonl").write_text('{"prompt_tokens": 10, "output_tokens": 4}\n', encoding="utf-8")
+        failed = failure(records(job)[0])
+        assert failed.error == "trace" and "has changed since the run was planned" in failed.message
+
+
+class TestColdStart:
+    @pytest.mark.parametrize(
+        ("source", "weights", "repeat", "cold"),
+        [
+            ("path:x", "checkpoint", 0, True), ("path:x", "checkpoint", 1, False), ("path:x", "dummy", 0, None),
+            ("hub:a/b", "checkpoint", 0, None),
+        ],
+    )
+    def test_the_first_repeat_reads_a_local_checkpoint_from_disk(
+        self, tmp_path: Path, source: str, weights: str, repeat: int, cold: bool | None
+    ) -> None:
+        job = toy_job(repeat=repeat, location=str(tmp_path))
+        asked = job.subject.model_copy(update={"source": source, "weights": weights})
+        assert worker._cold_start(job.model_copy(update={"subject": asked})) is cold
 
 
 class TestSound:

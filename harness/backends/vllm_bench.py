@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,58 @@ def throughput_of_vllm(engine: VllmEngine, prompts: Sequence[list[int]], output_
         enable_lora=False,
     )
     return len(requests) * output_tokens / float(seconds)
+
+
+def latency_of_vllm(engine: VllmEngine, prompts: Sequence[list[int]], output_tokens: int) -> float:
+    """Seconds of one batch from start to end, as `vllm bench latency` takes them, on an engine that is loaded."""
+    from vllm import SamplingParams
+
+    sampling = SamplingParams(temperature=1.0, top_p=1.0, ignore_eos=True, max_tokens=output_tokens)
+    began = time.perf_counter()
+    engine.llm.generate([{"prompt_token_ids": prompt} for prompt in prompts], sampling, use_tqdm=False)
+    return time.perf_counter() - began
+
+
+def serving_of_vllm(
+    engine: VllmEngine, prompts: Sequence[list[int]], output_tokens: int, arrivals_s: Sequence[float]
+) -> tuple[float, float]:
+    """Median time to first token and time per output token in seconds, as `vllm bench serve` computes them.
+
+    Requests are sent at `arrivals_s` and answered token by token, as a client of the server would see them, on an
+    engine that is loaded already; vLLM's own function turns what was seen into the metrics.
+    """
+    from vllm import SamplingParams
+    from vllm.benchmarks.datasets import SampleRequest
+    from vllm.benchmarks.lib.endpoint_request_func import RequestFuncOutput
+    from vllm.benchmarks.serve import calculate_metrics
+    from vllm.sampling_params import RequestOutputKind
+
+    sampling = SamplingParams(
+        temperature=1.0, top_p=1.0, ignore_eos=True, max_tokens=output_tokens, output_kind=RequestOutputKind.DELTA
+    )
+    core, seen, sent = engine.llm.llm_engine, dict[str, list[float]](), 0
+    start = time.perf_counter()
+    while sent < len(prompts) or core.has_unfinished_requests():
+        while sent < len(prompts) and arrivals_s[sent] <= time.perf_counter() - start:
+            seen[core.add_request(f"serve-{sent}", {"prompt_token_ids": prompts[sent]}, sampling)] = []
+            sent += 1
+        if not core.has_unfinished_requests():
+            time.sleep(max(0.0, start + arrivals_s[sent] - time.perf_counter()))
+            continue
+        outputs = core.step()
+        now = time.perf_counter() - start
+        for output in outputs:
+            seen[output.request_id] += [now] * len(output.outputs[0].token_ids)
+    results = [
+        RequestFuncOutput(
+            success=True, prompt_len=len(prompt), output_tokens=len(times), ttft=times[0] - arrival,
+            itl=[b - a for a, b in pairwise(times)], latency=times[-1] - arrival, start_time=arrival,
+        )
+        for prompt, arrival, times in zip(prompts, arrivals_s, seen.values(), strict=True)
+    ]
+    requests = [SampleRequest(prompt="", prompt_len=len(p), expected_output_len=output_tokens) for p in prompts]
+    metrics, _ = calculate_metrics(requests, results, time.perf_counter() - start, None, [50.0], {})
+    return float(metrics.median_ttft_ms) / 1e3, float(metrics.median_tpot_ms) / 1e3
 
 
 def vllm_command(benchmark: str, job: Job, *workload: str) -> list[str]:

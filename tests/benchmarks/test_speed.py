@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,3 +78,39 @@ def test_summarise_records(benchmark: Benchmark, store: Store, records: list[Rec
 def test_render_a_site(benchmark: Benchmark, store: Store, tmp_path: Path) -> None:
     index = benchmark.pedantic(sites.render, args=(store, tmp_path / "site"), rounds=3)  # type: ignore[attr-defined]
     assert index.stat().st_size > 10_000
+
+
+def test_a_trace_of_100_000_requests(benchmark: Benchmark) -> None:
+    """Drawn, played, stored, read and summarised within 1 GB, in a process of its own."""
+    program = Path(__file__).with_name("large_trace.py")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(program.parents[1]), str(program.parents[2])])}
+
+    def run() -> dict[str, float]:
+        command = [sys.executable, str(program), "100000"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        found: dict[str, float] = json.loads(done.stdout)
+        return found
+
+    found = benchmark.pedantic(run, rounds=1)  # type: ignore[attr-defined]
+    benchmark.extra_info.update(found)  # type: ignore[attr-defined]
+    assert found["output_tokens"] > 10**7
+    assert found["peak_bytes"] < 10**9
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("output_tokens", [128, 256])
+def test_what_the_harness_costs_at_256_requests_in_flight(benchmark: Benchmark, output_tokens: int) -> None:
+    """Shares of the timed loop outside `engine.step`: the harness itself, and the engine's taking of requests."""
+    program = Path(__file__).with_name("harness_overhead.py")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+
+    def run() -> dict[str, float]:
+        command = [sys.executable, str(program), str(output_tokens)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    found = benchmark.pedantic(run, rounds=1)  # type: ignore[attr-defined]
+    benchmark.extra_info.update(found)  # type: ignore[attr-defined]
+    assert found["most_in_flight"] == 256
+    assert 0 < found["harness_share"] < 0.01
