@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Rates = tuple[int, Sequence[float], Sequence[float]]
 """A concurrency, and the output rates of the repeats of both models there."""
-_GRID = 64
-_HALVINGS = 20
+_STEPS = 64
+_DIVISIONS = 128
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def crossover_of(
     if isinstance(bracket, str):
         return replace(found, reason=bracket.format(named[max(ahead, key=abs)]))
     root = curve.root(*bracket)
-    low, high = curve.interval(*bracket, root)
+    low, high = curve.interval(root)
     overtakes = named[1 if curve.y[bracket[1]] > 0 else -1]
     return replace(found, overtakes=overtakes, concurrency=2**root, low=low, high=high)
 
@@ -161,27 +161,23 @@ class _Curve:
                 roots.append(float(self.x[left] + share * (self.x[left + 1] - self.x[left])))
         return roots[len(roots) // 2]
 
-    def interval(self, first: int, last: int, root: float) -> tuple[float | None, float | None]:
-        """The least and the largest concurrency between two loads at which the t interval holds 0.
+    def interval(self, root: float) -> tuple[float | None, float | None]:
+        """The concurrencies around a root up to which the t interval holds 0; None where that is all that was measured.
 
-        None where that is an end of what was measured.
+        Found on a grid of 64 steps a pair of loads, whose last step is divided once more.
         """
-        steps = np.linspace(self.x[first], self.x[last], _GRID * (last - first) + 1)
-        grid = np.unique(np.append(steps, root))
-        held = np.flatnonzero((self._excess(grid) <= 0) | (grid == root))
-        start, end = int(held[0]), int(held[-1])
-        low = None if start == 0 else 2 ** self._edge(grid[start - 1], grid[start])
-        high = None if end == len(grid) - 1 else 2 ** self._edge(grid[end + 1], grid[end])
+        grid = np.unique(np.append(np.linspace(self.x[0], self.x[-1], _STEPS * (len(self.x) - 1) + 1), root))
+        at = int(np.searchsorted(grid, root))
+        apart = np.flatnonzero(self._excess(grid) > 0)
+        below, above = apart[apart < at], apart[apart > at]
+        low = self._edge(grid[below[-1]], grid[below[-1] + 1]) if len(below) else None
+        high = self._edge(grid[above[0]], grid[above[0] - 1]) if len(above) else None
         return low, high
 
-    def _edge(self, outside: float, inside: float) -> float:
-        for _ in range(_HALVINGS):
-            middle = (outside + inside) / 2
-            if self._excess(np.asarray([middle]))[0] <= 0:
-                inside = middle
-            else:
-                outside = middle
-        return float(inside)
+    def _edge(self, apart: float, held: float) -> float:
+        """The concurrency at which the t interval ceases to hold 0, between two x."""
+        steps = np.linspace(held, apart, _DIVISIONS + 1)
+        return 2.0 ** float(steps[np.flatnonzero(self._excess(steps) <= 0)[-1]])
 
     def _excess(self, x: Column) -> Column:
         """How far the t interval is from 0 at each x; negative where it holds 0."""

@@ -167,12 +167,12 @@ def list_accelerators() -> tuple[tuple[Accelerator, ...], str | None]:
             handles = visible_handles(pynvml, os.environ.get("CUDA_VISIBLE_DEVICES"))
             devices = tuple(
                 Accelerator(
-                    name=_decoded(pynvml.nvmlDeviceGetName(handle)),
+                    name=decoded(pynvml.nvmlDeviceGetName(handle)),
                     memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
                 )
                 for handle in handles
             )
-            return devices, _decoded(pynvml.nvmlSystemGetDriverVersion())
+            return devices, decoded(pynvml.nvmlSystemGetDriverVersion())
     except pynvml.NVMLError:
         return (), None
 
@@ -196,7 +196,7 @@ def visible_handles(pynvml: Any, visible: str | None) -> list[Any]:
     handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
     if visible is None:
         return handles
-    by_uuid = {_decoded(pynvml.nvmlDeviceGetUUID(handle)): handle for handle in handles}
+    by_uuid = {decoded(pynvml.nvmlDeviceGetUUID(handle)): handle for handle in handles}
     chosen: list[Any] = []
     for entry in (part.strip() for part in visible.split(",")):
         if entry.isdigit() and int(entry) < count:
@@ -306,6 +306,6 @@ def _number(path: Path) -> int | None:
     return int(text) if text.lstrip("-").isdigit() else None
 
 
-def _decoded(name: str | bytes) -> str:
-    """pynvml gives bytes before version 11.5 and text since."""
+def decoded(name: str | bytes) -> str:
+    """A text of NVML: pynvml gives bytes before version 11.5 and text since."""
     return name.decode() if isinstance(name, bytes) else name

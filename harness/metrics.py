@@ -102,10 +102,14 @@ _MEMORY = _metrics("memory", [
     ("resident_peak_bytes", "Resident peak", "bytes", "lower", "largest resident set of the process on the host"),
     ("device_peak_bytes", "Device peak", "bytes", "lower",
      "largest memory used over all accelerators (NVML), minus what was used before loading"),
+    ("engine_weights_bytes", "Weights, loaded", "bytes", "lower",
+     "what loading the weights took on all devices, as the engine tells"),
     ("activation_bytes", "Activations", "bytes", "lower", "what the engine sets aside for activations, as it tells"),
     ("graph_bytes", "CUDA graphs", "bytes", "lower", "what captured graphs take, as the engine tells"),
     ("other_bytes", "Other", "bytes", "lower",
-     "peak minus weights, KV cache, activations and graphs: the runtime, communication, fragmentation"),
+     ("peak of the devices, on a processor of the resident set, minus weights as loaded, KV cache, activations and "
+     "graphs, as far as these are told: the runtime, communication, fragmentation; 0 where they are more than the peak"
+     )),
     ("load_s", "Load time", "seconds", "lower", "from the engine's start until it takes requests, imports excluded"),
     ("startup_cold_s", "Start-up, cold", "seconds", "lower",
      "importing the engine and loading, the checkpoint's files read from disk; forked processes import nothing"),
@@ -149,7 +153,7 @@ def memory_values(measurement: MemoryMeasurement) -> dict[str, float]:
     """Every memory metric of one repeat by key; those that the engine or the devices do not tell are left out."""
     told = (
         "weights_bytes", "kv_cache_bytes", "kv_cache_tokens", "resident_after_load_bytes", "resident_peak_bytes",
-        "activation_bytes", "graph_bytes", "load_s",
+        "engine_weights_bytes", "activation_bytes", "graph_bytes", "load_s",
     )
     found = {key: getattr(measurement, key) for key in told}
     values = {key: float(value) for key, value in found.items() if value is not None}
@@ -159,15 +163,20 @@ def memory_values(measurement: MemoryMeasurement) -> dict[str, float]:
     if measurement.cold is not None and measurement.import_s is not None:
         kind = "cold" if measurement.cold else "warm"
         values[f"startup_{kind}_s"] = measurement.import_s + measurement.load_s
-    return values | _rest(values)
+    return values | {"other_bytes": memory_split(values)["other_bytes"]}
 
 
-def _rest(values: Mapping[str, float]) -> dict[str, float]:
-    """What of a device's peak none of its parts explains. On a host the peak holds the runtime, and is not split."""
-    if "device_peak_bytes" not in values:
-        return {}
-    parts = ("weights_bytes", "kv_cache_bytes", "activation_bytes", "graph_bytes")
-    return {"other_bytes": max(0.0, values["device_peak_bytes"] - sum(values.get(key, 0.0) for key in parts))}
+def memory_split(values: Mapping[str, float]) -> dict[str, float]:
+    """What the peak consists of, by the parts' keys; `values` are a repeat's, or those of a summary's estimates.
+
+    The peak is the devices', else that of the resident set. Its weights are what loading them took where the engine
+    tells, since ranks can hold some of them twice, else the checkpoint's.
+    """
+    peak = values.get("device_peak_bytes", values["resident_peak_bytes"])
+    weights = "engine_weights_bytes" if "engine_weights_bytes" in values else "weights_bytes"
+    keys = (weights, "kv_cache_bytes", "activation_bytes", "graph_bytes")
+    parts = {key: values[key] for key in keys if key in values}
+    return parts | {"other_bytes": max(0.0, peak - sum(parts.values()))}
 
 
 def item_scores(measurement: QualityMeasurement, metric: str) -> dict[str, float]:

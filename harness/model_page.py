@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.figures import serving_figures
 from harness.leaderboard import failures_of, model_marks, uncounted_mark
-from harness.metrics import METRICS, of_scenario
+from harness.metrics import METRICS, memory_split, of_scenario
 from harness.pages import (
     Column,
     FailureRow,
@@ -54,6 +54,20 @@ _COLOURS = {
     "embedding": 5, "head": 6, "attention": 2, "dense_ffn": 1, "shared_experts": 3, "routed_experts_used": 0,
     "routed_experts_idle": 0, "router": 4, "norm": 7, "other": 8,
 }
+
+_MEMORY_PARTS = (
+    ("engine_weights_bytes", "Weights", 0), ("weights_bytes", "Weights", 0), ("kv_cache_bytes", "KV cache", 1),
+    ("activation_bytes", "Activations", 2), ("graph_bytes", "CUDA graphs", 3), ("other_bytes", "Other", 5),
+)
+_UNTOLD = {
+    "device_peak_bytes": "No accelerator measured here.",
+    "engine_weights_bytes": "The engine tells this on CUDA only.",
+    "activation_bytes": "The engine tells this on CUDA only, where it sizes its cache by it.",
+    "graph_bytes": "The engine tells this on CUDA only, where it captures graphs.",
+    "startup_cold_s": "Only the first repeat of a local checkpoint is loaded from disk, where the system allows that.",
+    "startup_warm_s": "Only later repeats of a local checkpoint are known to find its files in memory.",
+}
+"""Why a quantity of measured memory can be missing."""
 
 
 @dataclass(frozen=True)
@@ -230,9 +244,9 @@ def _memory_table(view: SuiteView, model: ModelSummary) -> Table | None:
     counted = [METRICS["kv_bytes_per_token"]]
     for metric in (*of_scenario("memory"), *counted):
         estimate = model.estimate(metric.key)
-        if estimate is None and metric.key == "device_peak_bytes" and not gaps:
-            continue
         missing = absence(model, metric.title, gaps)
+        if model.memory and metric.key in _UNTOLD:
+            missing = Mark("missing", "not known", _UNTOLD[metric.key])
         cell = on_own_scale(estimate, metric.unit, missing, partial_marks(gaps) if estimate else ())
         repeats = Value("\u2013" if estimate is None else str(estimate.n) if estimate.sources else "counted")
         links = view.records.links(estimate.sources if estimate else [gap.source for gap in gaps])
@@ -243,22 +257,24 @@ def _memory_table(view: SuiteView, model: ModelSummary) -> Table | None:
 
 
 def _memory_parts(model: ModelSummary) -> tuple[tuple[Part, ...], str]:
-    """What the peak consists of, where weights and cache fit inside it."""
-    on_device = "device_peak_bytes" in model.memory
-    peak = model.memory.get("device_peak_bytes" if on_device else "resident_peak_bytes")
-    weights, cache = model.memory.get("weights_bytes"), model.memory.get("kv_cache_bytes")
-    if peak is None or weights is None or cache is None:
+    """What the peak consists of, as far as the engine tells, and what the bar shows, in words."""
+    if not model.memory:
         return (), ""
-    rest = peak.value - weights.value - cache.value
-    if rest < 0:
-        return (), "The reserved cache is larger than the resident set: its pages are taken when they are used."
-    sizes = [("Weights", weights.value, 0), ("KV cache", cache.value, 1), ("Runtime, activations, other", rest, 5)]
-    where = "devices'" if on_device else "process's resident"
+    on_device = "device_peak_bytes" in model.memory
+    split = memory_split({key: estimate.value for key, estimate in model.memory.items()})
+    peak = model.memory["device_peak_bytes" if on_device else "resident_peak_bytes"].value
+    whole = sum(split.values())
     parts = tuple(
-        Part(title, bytes_text(size), f"{100 * size / peak.value:.1f}", round(size), colour)
-        for title, size, colour in sizes
+        Part(title, bytes_text(split[key]), f"{100 * split[key] / whole:.1f}", round(split[key]), colour)
+        for key, title, colour in _MEMORY_PARTS if split.get(key)
     )
-    return parts, f"The bar splits the {where} peak of {bytes_text(peak.value)}."
+    where = "devices'" if on_device else "process's resident"
+    note = f"The bar splits the {where} peak of {bytes_text(peak)}."
+    if whole > peak:
+        note += " Its parts are more than that together: not all that the engine set aside was used."
+    if not on_device:
+        note += " The engine does not tell its activations from the rest on a processor."
+    return parts, note
 
 
 # Scores ----------------------------------------------------------------------------------------------------------

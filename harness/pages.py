@@ -14,11 +14,12 @@ from harness.stats import Estimate
 from harness.summary import Gap, ModelSummary
 
 REASON_LIMIT = 600
+PAST_SATURATION = "past saturation"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A small label with its reason. `state`: failed, refused, missing, note or plain, which only set its colour."""
+    """A small label with its reason. `state`: failed, refused, skipped, missing, note or plain; it sets the colour."""
 
     state: str
     label: str
@@ -67,6 +68,8 @@ class TableRow:
     title: str
     cells: tuple[Value, ...]
     anchor: str = ""
+    marks: tuple[Mark, ...] = ()
+    """What to know of the whole row."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,22 @@ class Table:
 
     columns: tuple[Column, ...]
     rows: tuple[TableRow, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of a table that belong together, under a title in the first column; the rows' own are in the second."""
+
+    title: str
+    rows: tuple[TableRow, ...]
+
+
+@dataclass(frozen=True)
+class BlockTable:
+    """A table of blocks; the first two columns name them and their rows."""
+
+    columns: tuple[Column, ...]
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
@@ -193,7 +212,10 @@ def _certainly_better(a: Estimate, b: Estimate, sign: float) -> bool:
 
 
 def gap_mark(gap: Gap) -> Mark:
-    """What a failed or refused cell shows."""
+    """What a cell without a measurement shows: failed, refused, or not needed because a sweep had seen enough."""
+    if gap.status == "skipped":
+        words = gap.reason.removeprefix(f"{PAST_SATURATION}: ")
+        return Mark("skipped", PAST_SATURATION, plain(f"Not measured: {words}.", REASON_LIMIT))
     detail = gap.reason if gap.status == "refused" else f"{gap.error}: {gap.reason}"
     return Mark(gap.status, gap.status, plain(detail, REASON_LIMIT))
 
@@ -208,7 +230,7 @@ def absence(summary: ModelSummary, kind: str, fits: Iterable[Gap]) -> Mark:
 
 def partial_marks(gaps: Iterable[Gap]) -> tuple[Mark, ...]:
     """The mark beside a value some of whose repeats failed and were not measured before."""
-    lacking = [gap for gap in gaps if not gap.measured_before]
+    lacking = [gap for gap in gaps if not gap.measured_before and gap.status != "skipped"]
     if not lacking:
         return ()
     newest = max(lacking, key=lambda gap: gap.started_at)
@@ -227,6 +249,8 @@ class RecordFact:
     repeat: int
     started: str
     state: str
+    origin: str = ""
+    """The tool and the file that it was imported from, in words; empty for what moebench measured."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +272,14 @@ class RecordIndex:
     def links(self, paths: Iterable[Path]) -> tuple[Link, ...]:
         """Links to records, each once."""
         return tuple(self.link(path) for path in dict.fromkeys(paths))
+
+    def imported(self, paths: Iterable[Path]) -> tuple[Mark, ...]:
+        """The mark of a value that another tool measured, in part or as a whole."""
+        known = (self.facts.get(path) for path in paths)
+        origins = dict.fromkeys(fact.origin for fact in known if fact is not None and fact.origin)
+        if not origins:
+            return ()
+        return (Mark("plain", "imported", plain(f"Not measured by moebench: {'; '.join(origins)}.", REASON_LIMIT)),)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.plan import Job, Plan
 from harness.record import Cell
 from harness.scenario import QualityScenario, ServingScenario, load_words
+from harness.suite import Repeats
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,7 +32,7 @@ def plan_table(plan: Plan) -> Iterator[Table | str]:
         count = f"{subject.tensor_parallel} x " if subject.tensor_parallel > 1 else ""
         jobs.add_row(
             escape(model), escape(subject.source), escape(count + subject.accelerator), _needs(runs[0]),
-            str(len(runs)), str(len(scenarios)),
+            _jobs(plan, runs), str(len(scenarios)),
             escape(_loads(runs)), str(len(set(tasks))),
         )
     yield jobs
@@ -45,6 +46,12 @@ def plan_table(plan: Plan) -> Iterator[Table | str]:
         for (model, reason), cells in rows.items():
             refused.add_row(escape(model), escape(cells[0] if len(cells) == 1 else f"{len(cells)}"), escape(reason))
         yield refused
+
+
+def _jobs(plan: Plan, runs: list[Job]) -> str:
+    """How many jobs a model has; a range where that depends on how narrow the intervals become."""
+    least = plan.repeats.at_least if isinstance(plan.repeats, Repeats) else len(runs)
+    return f"{least} to {len(runs)}" if least < len(runs) else str(len(runs))
 
 
 def _loads(runs: list[Job]) -> str:

@@ -10,13 +10,20 @@ from dataclasses import dataclass
 THIN = "\u202f"
 MINUS = "\u2212"
 
-_DECIMAL = (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12), ("P", 1e15))
+_FLOPS = (
+    ("FLOPs", 1.0), ("kFLOPs", 1e3), ("MFLOPs", 1e6), ("GFLOPs", 1e9), ("TFLOPs", 1e12), ("PFLOPs", 1e15),
+)
 _COUNTS = (("", 1.0), ("k", 1e3), ("M", 1e6), ("B", 1e9), ("T", 1e12))
 COUNT_WORDS = {"": "", "k": " thousand", "M": " million", "B": " billion", "T": " trillion"}
 """The units of `scale_of("parameters", ...)` as words that follow a number."""
 _SECONDS = (("\u00b5s", 1e-6), ("ms", 1e-3), ("s", 1.0))
-_SHORT = {"tokens per second": "tokens/s", "requests per second": "requests/s"}
+_JOULES = (("mJ", 1e-3), ("J", 1.0), ("kJ", 1e3), ("MJ", 1e6))
+_WATTS = (("mW", 1e-3), ("W", 1.0), ("kW", 1e3))
 _BYTES = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12))
+_PREFIXES = {
+    "seconds": _SECONDS, "bytes": _BYTES, "FLOPs": _FLOPS, "parameters": _COUNTS, "joules": _JOULES, "watts": _WATTS,
+}
+_SHORT = {"tokens per second": "tokens/s", "requests per second": "requests/s", "US dollars": "USD"}
 
 
 @dataclass(frozen=True)
@@ -36,25 +43,18 @@ def scale_of(unit: str, values: Iterable[float]) -> Scale:
     known = list(values)
     sizes = sorted(abs(value) for value in known if value)
     middle = sizes[len(sizes) // 2] if sizes else 0.0
-    if unit == "seconds":
-        return _pick(_SECONDS, middle, "")
-    if unit == "bytes":
-        return _pick(_BYTES, middle, "")
-    if unit == "FLOPs":
-        return _pick(_DECIMAL, middle, "FLOPs")
-    if unit == "parameters":
-        return _pick(_COUNTS, middle, "")
+    if unit in _PREFIXES:
+        return _pick(_PREFIXES[unit], middle)
     if unit == "1":
         return Scale("%", 0.01) if all(0 <= value <= 1 for value in known) else Scale("", 1.0)
     return Scale(_SHORT.get(unit, unit), 1.0)
 
 
-def _pick(prefixes: tuple[tuple[str, float], ...], size: float, base: str) -> Scale:
+def _pick(units: tuple[tuple[str, float], ...], size: float) -> Scale:
     if not size:
-        return Scale(next(prefix for prefix, divisor in prefixes if divisor == 1.0) + base, 1.0)
-    fitting = [entry for entry in prefixes if size >= 0.9995 * entry[1]] or [prefixes[0]]
-    prefix, divisor = fitting[-1]
-    return Scale(f"{prefix}{base}", divisor)
+        return Scale(next(unit for unit, divisor in units if divisor == 1.0), 1.0)
+    fitting = [entry for entry in units if size >= 0.9995 * entry[1]] or [units[0]]
+    return Scale(*fitting[-1])
 
 
 def decimals_of(value: float, digits: int = 3) -> int:

@@ -158,22 +158,30 @@ def _cost(values: Mapping[str, float], usd_per_hour: float | None) -> dict[str, 
 def energy_j(devices: tuple[DeviceSamples, ...], start_s: float, end_s: float) -> float | None:
     """What all devices used from `start_s` to `end_s` of the cell's clock, in joules; None where one does not tell.
 
-    The driver's energy counter, read between its samples by linear interpolation; where there is none, the integral of
-    the power samples by the trapezoidal rule.
+    The driver's energy counter, read between its samples by linear interpolation; where there is none or it goes back,
+    the integral of the power samples by the trapezoidal rule.
     """
     total = 0.0
     for device in devices:
-        times = np.asarray(device.times_s, dtype=float)
-        if len(times) < 2 or (device.energy_j is None and device.power_w is None):
+        times, used = np.asarray(device.times_s, dtype=float), _used_j(device)
+        if used is None or len(times) < 2:
             return None
-        if device.energy_j is not None:
-            used = np.asarray(device.energy_j, dtype=float)
-        else:
-            power = np.asarray(device.power_w, dtype=float)
-            used = np.concatenate([[0.0], np.cumsum(np.diff(times) * (power[1:] + power[:-1]) / 2)])
         low, high = np.interp((start_s, end_s), times, used)
         total += float(high - low)
     return total if devices else None
+
+
+def _used_j(device: DeviceSamples) -> Column | None:
+    """What one device had used at each sample, in joules since some moment; None where it does not tell."""
+    if device.energy_j is not None:
+        counter = np.asarray(device.energy_j, dtype=float)
+        if (np.diff(counter) >= 0).all():
+            return counter
+    if device.power_w is None:
+        return None
+    times, power = np.asarray(device.times_s, dtype=float), np.asarray(device.power_w, dtype=float)
+    integral: Column = np.concatenate([[0.0], np.cumsum(np.diff(times) * (power[1:] + power[:-1]) / 2)])
+    return integral
 
 
 def statistics(key: str, observations: Column) -> dict[str, float]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from statistics import stdev
 
 from harness.accounting import flops_per_token
 from harness.architecture import Architecture
@@ -41,6 +42,8 @@ class SuiteView:
     """Model -> its page, relative to the site's root."""
     problems: tuple[str, ...] = ()
     """Record files that could not be read."""
+    scenarios: Mapping[PointKey, ServingScenario] = field(default_factory=dict)
+    """How each operating point was measured, by its newest record."""
 
     @property
     def newest(self) -> datetime:
@@ -142,11 +145,44 @@ def load_text(key: PointKey) -> str:
     return key.words if key.concurrency is None else count_of(key.concurrency, "concurrent request")
 
 
+def at_load(key: PointKey) -> str:
+    """The load of a point within a sentence: "at 8 concurrent requests", "at 2 requests/s", "offline", "replayed"."""
+    return f"at {load_text(key)}" if key.kind in ("closed", "open") else load_text(key)
+
+
+def workload_titles(keys: Iterable[PointKey]) -> dict[Hashable, str]:
+    """A title for every workload by `PointKey.workload`: its name, with its lengths where another one has that too."""
+    known = {key.workload: key for key in keys}
+    named = Counter(key.name for key in known.values())
+    alike = Counter((key.name, point_text(key)) for key in known.values())
+    titles: dict[Hashable, str] = {}
+    for workload, key in known.items():
+        more = [point_text(key)] if named[key.name] > 1 else []
+        more += [f"version {key.version}"] if alike[key.name, point_text(key)] > 1 else []
+        titles[workload] = plain(key.name, 60) + (f" ({', '.join(more)})" if more else "")
+    return titles
+
+
 # Estimates -------------------------------------------------------------------------------------------------------
+
+VARIATION = Metric(
+    key="output_variation", title="Variation", unit="1", better="none", scenario="serving",
+    formula="coefficient of variation of the output tokens/s over repeats: s / mean",
+)
+
+
+def variation_of(estimate: Estimate | None) -> float | None:
+    """The coefficient of variation over repeats, s / mean; None with fewer than two."""
+    if estimate is None or len(estimate.values) < 2 or not estimate.value:
+        return None
+    return stdev(estimate.values) / abs(estimate.value)
 
 
 def estimate_of(summary: ModelSummary, key: str, point: PointKey | None) -> Estimate | None:
     """The estimate of a metric at the leading point; FLOPs are counted even where serving failed."""
+    if key == VARIATION.key:
+        spread = variation_of(summary.estimate("output_tokens_per_s", point))
+        return None if spread is None else counted(spread)
     found = summary.estimate(key, point)
     if found is None and key == "decode_flops_per_token" and point and isinstance(summary.architecture, Architecture):
         context = point.prompt_tokens + point.output_tokens / 2
@@ -170,7 +206,7 @@ def flags_at(summary: ModelSummary, point: PointKey | None) -> tuple[str, ...]:
 
 
 def gaps_of(summary: ModelSummary, key: str, point: PointKey | None) -> list[Gap]:
-    """The failed or refused cells on which a metric depends."""
+    """The cells without a measurement on which a metric depends."""
     return [gap for gap in summary.gaps if _concerns(gap, key, point)]
 
 
@@ -178,7 +214,7 @@ def _concerns(gap: Gap, key: str, point: PointKey | None) -> bool:
     scenario = gap.scenario
     if isinstance(scenario, QualityScenario):
         return key in ("mean_score", f"score:{scenario.task}")
-    metric = METRICS.get(key)
+    metric = VARIATION if key == VARIATION.key else METRICS.get(key)
     if isinstance(scenario, MemoryScenario):
         return metric is not None and metric.scenario == "memory"
     return metric is not None and metric.scenario == "serving" and PointKey.of(scenario) == point
@@ -188,7 +224,7 @@ def metric_of(key: str) -> Metric:
     """The metric behind a key; every task has that of scores under its own name."""
     if key.startswith("score:"):
         return METRICS["score"].model_copy(update={"key": key, "title": key.removeprefix("score:")})
-    return METRICS[key]
+    return VARIATION if key == VARIATION.key else METRICS[key]
 
 
 def scale_for(view: SuiteView, key: str, factor: float = 1.0) -> Scale:

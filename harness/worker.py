@@ -23,7 +23,17 @@ from harness.measurements.quality import measure_quality
 from harness.measurements.serving import measure_serving
 from harness.measurements.sweep import Sweeps
 from harness.plan import Job
-from harness.record import Cell, Completed, Environment, Failed, Measurement, Record, Refused, Skipped
+from harness.record import (
+    Cell,
+    Completed,
+    Environment,
+    Failed,
+    Measurement,
+    Record,
+    Refused,
+    ServingMeasurement,
+    Skipped,
+)
 from harness.scenario import MemoryScenario, QualityScenario, ServingScenario, TraceLengths
 from harness.traces import Trace, read_trace
 
@@ -64,7 +74,8 @@ def run_job(job: Job, run: Run, backend: Backend) -> Iterator[Event]:
     with TemporaryDirectory(prefix="moebench-") as scratch:
         try:
             cold = _cold_start(job)
-            probe = MemoryProbe(job.subject.tensor_parallel, cold)
+            on_processor = job.subject.threads is not None
+            probe = MemoryProbe(0 if on_processor else job.subject.tensor_parallel, cold)
             engine = backend.load(job.subject, job.location, job.config, Path(scratch))
             probe.loaded()
             scribe.config = scribe.config or engine.config()
@@ -82,7 +93,7 @@ def run_job(job: Job, run: Run, backend: Backend) -> Iterator[Event]:
                 continue
             try:
                 measurement = _measure(cell, engine, probe, job)
-                probe.sample()
+                probe.sample(measurement.devices if isinstance(measurement, ServingMeasurement) else ())
             except Exception as error:  # noqa: BLE001 - as above
                 yield scribe.record(cell, _failed(error, "internal"))
             else:

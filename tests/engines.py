@@ -42,6 +42,7 @@ class _Engine:
 
     load_s = 1.5
     import_s = 0.25
+    devices = 0
 
     def __init__(self, vocabulary_size: int, max_model_len: int, memory: EngineMemory) -> None:
         self.vocabulary_size = vocabulary_size

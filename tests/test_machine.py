@@ -9,11 +9,11 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from nvml import FakeDevice, FakeNvml
 
 from harness import machine
 from harness.errors import InputError
@@ -137,39 +137,10 @@ class TestMemory:
         assert machine.available_memory_bytes(root) == 0
 
 
-class FakeNvml(ModuleType):
-    """Two devices and a slice, as the driver's library answers."""
-
-    class NVMLError(Exception):
-        pass
-
-    def __init__(self, fault: bool = False) -> None:
-        super().__init__("pynvml")
-        self.fault = fault
-        self.open = 0
-        self.devices = [("GPU-aa11", "NVIDIA H200", 141), ("GPU-bb22", b"NVIDIA L4", 24)]
-
-    def nvmlInit(self) -> None:  # noqa: N802
-        if self.fault:
-            raise self.NVMLError
-        self.open += 1
-
-    def nvmlShutdown(self) -> None:  # noqa: N802
-        self.open -= 1
-
-    def __getattr__(self, name: str) -> Any:
-        answers = {
-            "nvmlDeviceGetCount": lambda: len(self.devices),
-            "nvmlDeviceGetHandleByIndex": lambda index: self.devices[index],
-            "nvmlDeviceGetHandleByUUID": lambda uuid: (uuid, "NVIDIA H200 MIG 1g.18gb", 18),
-            "nvmlDeviceGetUUID": lambda device: device[0],
-            "nvmlDeviceGetName": lambda device: device[1],
-            "nvmlDeviceGetMemoryInfo": lambda device: SimpleNamespace(total=device[2]),
-            "nvmlSystemGetDriverVersion": lambda: b"575.51.03",
-        }
-        if name not in answers:
-            raise AttributeError(name)
-        return answers[name]
+def two_devices(*, starts: bool = True) -> FakeNvml:
+    return FakeNvml(
+        FakeDevice("NVIDIA H200", "GPU-aa11", 141), FakeDevice(b"NVIDIA L4", "GPU-bb22", 24), starts=starts,
+    )
 
 
 class TestAccelerators:
@@ -187,7 +158,7 @@ class TestAccelerators:
         ],
     )
     def test_visible_devices(self, monkeypatch: pytest.MonkeyPatch, visible: str | None, names: list[str]) -> None:
-        driver = FakeNvml()
+        driver = two_devices()
         monkeypatch.setitem(sys.modules, "pynvml", driver)
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         if visible is not None:
@@ -198,7 +169,7 @@ class TestAccelerators:
         assert driver.open == 0
 
     def test_no_library_and_no_driver(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(fault=True))
+        monkeypatch.setitem(sys.modules, "pynvml", two_devices(starts=False))
         assert machine.list_accelerators() == ((), None)
         monkeypatch.setitem(sys.modules, "pynvml", None)
         assert machine.list_accelerators() == ((), None)
@@ -285,7 +256,7 @@ class TestEnvironment:
         assert Environment.model_validate_json(found.model_dump_json(), strict=True) == found
 
     def test_devices_that_do_not_measure_are_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())
+        monkeypatch.setitem(sys.modules, "pynvml", two_devices())
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         monkeypatch.setenv("MOEBENCH_DEVICE", "cpu")
         on_processor = machine.detect_environment()

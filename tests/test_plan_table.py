@@ -10,7 +10,8 @@ from rich.console import Console
 from harness.plan import Job, Plan, Refusal
 from harness.plan_table import cell_text, plan_table
 from harness.record import Cell
-from harness.scenario import MemoryScenario, Scenario
+from harness.scenario import MemoryScenario, Offline, OpenLoop, Scenario
+from harness.suite import Repeats
 
 HOSTILE = "[red]moe[/red] [link=file:///etc]x[/link] [/]"
 
@@ -53,6 +54,17 @@ def test_one_row_a_model_over_all_repeats() -> None:
         ["dense", "path:pocket/dense", "2 x Example GPU", "unknown", "2", "4", "2, 16", "0"],
         ["moe", "path:pocket/moe", "Example CPU", "unknown", "2", "7", "2, 16", "2"],
     ]
+
+
+def test_sweeps_other_loads_and_adaptive_repeats_are_told() -> None:
+    loads = [serving_scenario(level) for level in (1, 2, 4)]
+    others = [serving_scenario(load=Offline()), serving_scenario(load=OpenLoop(requests_per_s=2.5, burstiness=0.5))]
+    jobs = tuple(
+        job(*loads, *others, repeat=repeat).model_copy(update={"sweeps": ("chat",)}) for repeat in range(5)
+    )
+    plan = Plan(suite="small", jobs=jobs, refusals=(), repeats=Repeats(at_least=3, at_most=5))
+    (row,) = rows(plan)
+    assert row[4:7] == ["3 to 5", "25", "1 to at most 4, offline, 2.5 requests/s, burstiness 0.5"]
 
 
 def test_refusals_are_gathered_by_model_and_reason() -> None:

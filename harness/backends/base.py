@@ -47,6 +47,8 @@ class Engine(Protocol):
     """From the call to an engine that takes requests; imports excluded."""
     import_s: float
     """What importing the engine took in this process before that."""
+    devices: int
+    """How many NVIDIA accelerators it runs on; 0 on a processor."""
     vocabulary_size: int
     max_model_len: int
 

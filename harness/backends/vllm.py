@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.backends import vllm_alias
+from harness.backends import vllm_alias, vllm_memory
 from harness.backends.base import EngineMemory, Finish, StepResult
 from harness.errors import EngineError
 from harness.record import Subject
@@ -63,7 +63,8 @@ class VllmBackend:
         _ask_for_amx()
         start = time.perf_counter()
         try:
-            llm = LLM(**arguments)
+            with vllm_memory.graphs_noted() if subject.tensor_parallel == 1 else contextlib.nullcontext():
+                llm = LLM(**arguments)
         except Exception as error:  # vLLM raises every kind; the worker needs one with a reason
             raise EngineError(_reason(error), kind=_kind(error, "load"), where=location) from error
         return VllmEngine(llm, arguments, load_s=time.perf_counter() - start, import_s=import_s)
@@ -100,6 +101,8 @@ class VllmEngine:
         self._started: list[str] = []
         scheduler = self._engine.engine_core.engine_core.scheduler
         scheduler.schedule = self._noting_starts(scheduler.schedule)
+        self._ranks = int(arguments.get("tensor_parallel_size", 1))
+        self.devices = self._ranks if self._engine.vllm_config.device_config.device_type == "cuda" else 0
         self._detokenize = not arguments.get("skip_tokenizer_init", False)
         self.vocabulary_size: int = self._engine.model_config.get_vocab_size()
         self.max_model_len: int = self._engine.model_config.max_model_len
@@ -174,12 +177,14 @@ class VllmEngine:
         core = self._engine.engine_core.engine_core
         groups = core.scheduler.kv_cache_config.kv_cache_groups
         # layers of several groups share one allocation, laid out for the widest group
-        ranks = int(self._arguments.get("tensor_parallel_size", 1))
         page_bytes = max(len(group.layer_names) * group.kv_cache_spec.page_size_bytes for group in groups)
         # several groups share the blocks of one pool, so vLLM's own count of tokens goes before blocks times their size
         shared = cache.num_gpu_blocks // len(groups) * cache.block_size
         tokens = getattr(cache, "kv_cache_size_tokens", None) or shared
-        return EngineMemory(ranks * cache.num_gpu_blocks * page_bytes, int(tokens))
+        told = vllm_memory.RankMemory()
+        with contextlib.suppress(Exception):  # what vLLM happens to tell besides is not worth a failed cell
+            told = vllm_memory.over_ranks(self.llm.collective_rpc(vllm_memory.rank_memory))
+        return EngineMemory(self._ranks * cache.num_gpu_blocks * page_bytes, int(tokens), *told)
 
     def language_model(self) -> Any:
         """See `backends.base.Engine.language_model`: lm-eval's own vLLM model, given this engine in place of its."""

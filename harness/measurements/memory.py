@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import psutil
 
 from harness.backends.base import Engine
 from harness.checkpoint import Weights
-from harness.machine import nvml_session, visible_handles
-from harness.record import DeviceMemory, MemoryMeasurement
+from harness.machine import decoded, nvml_session, visible_handles
+from harness.record import DeviceMemory, DeviceSamples, MemoryMeasurement
 
 
 class DeviceUse(NamedTuple):
@@ -42,13 +43,15 @@ class MemoryProbe:
     def loaded(self) -> None:
         """Call once the engine takes requests."""
         self._resident_after = resident_bytes()
-        self._devices_after = device_use()[: self._devices]
+        self._devices_after = device_use()[: self._devices] or self._devices_before
         self.sample()
 
-    def sample(self) -> None:
-        """Call after each cell: NVML keeps no peak of its own, and vLLM's allocator does not give memory back."""
-        uses = device_use()[: self._devices]
-        self._peaks = [max(peak, now.used_bytes) for peak, now in zip(self._peaks, uses, strict=True)]
+    def sample(self, watched: Sequence[DeviceSamples] = ()) -> None:
+        """Call after each cell, with what was seen of the same devices while it ran: NVML keeps no peak of its own."""
+        now = [(device.used_bytes,) for device in device_use()[: self._devices]]
+        for uses in (now, [device.used_bytes for device in watched]):
+            if len(uses) == len(self._peaks):  # a driver that does not answer any more changes nothing
+                self._peaks = [max((peak, *used)) for peak, used in zip(self._peaks, uses, strict=True)]
 
     def measure(self, engine: Engine, weights: Weights) -> MemoryMeasurement:
         """The whole measurement; `weights` as the checkpoint stores them."""
@@ -106,8 +109,7 @@ def device_use() -> list[DeviceUse]:
             uses = []
             for handle in visible_handles(pynvml, os.environ.get("CUDA_VISIBLE_DEVICES")):
                 memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-                name = pynvml.nvmlDeviceGetName(handle)
-                uses.append(DeviceUse(name if isinstance(name, str) else name.decode(), memory.total, memory.used))
+                uses.append(DeviceUse(decoded(pynvml.nvmlDeviceGetName(handle)), memory.total, memory.used))
             return uses
     except pynvml.NVMLError:
         return []

@@ -71,7 +71,7 @@ def measure_serving(
     clock = clock or SystemClock()
     warmup = warm_up(engine, scenario, seed, trace, clock)
     loop = LoadLoop(engine, clock, np.random.default_rng((seed, 3)))
-    with DeviceSampler(clock) as sampler:
+    with DeviceSampler(clock, engine.devices) as sampler:
         loop.run(schedule(scenario, seed, trace), scenario.concurrency, enough_of(scenario))
     return ServingMeasurement(
         duration_s=round(loop.duration_s, 6),

@@ -83,36 +83,53 @@ def test_the_environment_asks_for_an_engine_in_this_process(monkeypatch: pytest.
 
 
 class Inner:
-    """The part of `vllm.LLM` that a loaded engine is asked for. Each step makes what `made` and `ended` hold."""
+    """The part of `vllm.LLM` that a loaded engine is asked for. Each step makes what `made` and `ended` hold.
+
+    Its scheduler starts what was handed over since the step before.
+    """
 
     def __init__(self, made: list[Any], ended: list[Any] | Exception, *, own_ids: bool = True) -> None:
         self.made, self.ended, self.own_ids = made, ended, own_ids
+        self.waiting: list[str] = []
         self.asked: list[Any] = []
         self.model_config = SimpleNamespace(get_vocab_size=lambda: 386, max_model_len=256)
         groups = [
             SimpleNamespace(layer_names=["a", "b"], kv_cache_spec=SimpleNamespace(page_size_bytes=1000)),
             SimpleNamespace(layer_names=["c"], kv_cache_spec=SimpleNamespace(page_size_bytes=1500)),
         ]
-        scheduler = SimpleNamespace(kv_cache_config=SimpleNamespace(kv_cache_groups=groups))
-        self.engine_core = SimpleNamespace(
-            engine_core=SimpleNamespace(scheduler=scheduler), get_output=lambda: SimpleNamespace(outputs=self.made),
+        self.scheduler = SimpleNamespace(
+            kv_cache_config=SimpleNamespace(kv_cache_groups=groups), schedule=self.schedule,
         )
-        self.vllm_config = SimpleNamespace(cache_config=SimpleNamespace(num_gpu_blocks=10, block_size=16))
+        self.engine_core = SimpleNamespace(
+            engine_core=SimpleNamespace(scheduler=self.scheduler), get_output=lambda: SimpleNamespace(outputs=self.made),
+        )
+        self.vllm_config = SimpleNamespace(
+            cache_config=SimpleNamespace(num_gpu_blocks=10, block_size=16),
+            device_config=SimpleNamespace(device_type="cpu"),
+        )
 
     def add_request(self, request_id: str, prompt: Any, sampling: Any) -> str | None:
         self.asked.append((request_id, prompt, sampling))
-        return f"{request_id}-core" if self.own_ids else None
+        self.waiting.append(f"{request_id}-core" if self.own_ids else request_id)
+        return self.waiting[-1] if self.own_ids else None
+
+    def schedule(self, throttled: bool = False) -> Any:
+        new, self.waiting = ([], self.waiting) if throttled else (self.waiting, [])
+        return SimpleNamespace(scheduled_new_reqs=[SimpleNamespace(req_id=one) for one in new])
 
     def step(self) -> list[Any]:
         if isinstance(self.ended, Exception):
             raise self.ended
+        self.scheduler.schedule()
         self.engine_core.get_output()
         return self.ended
 
 
-def engine(ended: list[Any] | Exception, made: list[Any] | None = None, *, own_ids: bool = True) -> VllmEngine:
+def engine(
+    ended: list[Any] | Exception, made: list[Any] | None = None, *, own_ids: bool = True, **arguments: Any
+) -> VllmEngine:
     inner = SimpleNamespace(llm_engine=Inner(made or [], ended, own_ids=own_ids))
-    loaded = VllmEngine(inner, {"model": "/m", "dtype": "bfloat16"}, load_s=2.0)
+    loaded = VllmEngine(inner, {"model": "/m", "dtype": "bfloat16", **arguments}, load_s=2.0, import_s=9.0)
     loaded._sampling[6] = "as asked"
     return loaded
 
@@ -143,6 +160,8 @@ class TestLoaded:
         result = loaded.step()
         assert list(result.tokens) == ["7", "7", "9"]
         assert list(result.finished) == [Finish("7", "length", 3, 0), Finish("9", "stop", 0, 16)]
+        assert list(result.started) == ["7", "8", "9"]
+        assert list(loaded.step().started) == []
 
     def test_a_step_that_breaks_has_a_reason(self) -> None:
         with pytest.raises(EngineError, match="RuntimeError: out of memory") as caught:
@@ -156,12 +175,42 @@ class TestLoaded:
 
     def test_the_cache_is_laid_out_for_the_widest_group_of_layers(self) -> None:
         # two groups draw on one pool of 10 blocks of 16 tokens
-        assert tuple(engine([]).memory()) == (10 * 2000, 80)
+        assert engine([]).memory() == (10 * 2000, 80, None, None, None)
         loaded = engine([])
         loaded.llm.llm_engine.vllm_config.cache_config.kv_cache_size_tokens = 96
         assert loaded.memory().kv_cache_tokens == 96
 
+    def test_a_request_that_waits_in_the_queue_has_not_started(self) -> None:
+        loaded = engine([])
+        loaded.submit("7", [1], 6)
+        loaded._engine.scheduler.schedule(throttled=True)
+        assert loaded._started == []
+        assert list(loaded.step().started) == ["7"]
+
+    def test_it_says_on_how_many_accelerators_it_runs(self) -> None:
+        assert engine([], tensor_parallel_size=2).devices == 0
+        inner = Inner([], [])
+        inner.vllm_config.device_config.device_type = "cuda"
+        asked = {"model": "/m", "tensor_parallel_size": 2}
+        assert VllmEngine(SimpleNamespace(llm_engine=inner), asked, load_s=2.0).devices == 2
+
+    def test_the_memory_of_all_ranks_is_asked_for(self) -> None:
+        loaded = engine([], tensor_parallel_size=2)
+        ranks = [SimpleNamespace(model_runner=SimpleNamespace(model_memory_usage=size)) for size in (100, 120)]
+        loaded.llm.collective_rpc = lambda method: [method(rank) for rank in ranks]
+        assert loaded.memory() == (2 * 10 * 2000, 80, 220, None, None)
+
+    def test_what_is_told_besides_never_fails(self) -> None:
+        loaded = engine([])
+
+        def fails(_: Any) -> Any:
+            raise RuntimeError("worker died")
+
+        loaded.llm.collective_rpc = fails
+        assert loaded.memory() == (10 * 2000, 80, None, None, None)
+
     def test_it_says_what_it_was_started_with(self) -> None:
         loaded = engine([])
         assert loaded.arguments() == {"dtype": "bfloat16"}
-        assert (loaded.load_s, loaded.vocabulary_size, loaded.max_model_len) == (2.0, 386, 256)
+        assert (loaded.load_s, loaded.import_s) == (2.0, 9.0)
+        assert (loaded.vocabulary_size, loaded.max_model_len) == (386, 256)

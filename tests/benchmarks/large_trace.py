@@ -29,7 +29,8 @@ SLOTS, STEP_S = 256, 0.02
 
 def scenario(requests: int) -> ServingScenario:
     lengths = RandomLengths(
-        prompt=LogNormalLength(median=512, sigma=1.0, high=8192), output=LogNormalLength(median=128, sigma=0.8, high=2048),
+        prompt=LogNormalLength(median=512, sigma=1.0, high=8192),
+        output=LogNormalLength(median=128, sigma=0.8, high=2048),
     )
     return ServingScenario(name="trace", lengths=lengths, load=OpenLoop(requests_per_s=60.0), requests=requests)
 

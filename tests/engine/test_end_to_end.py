@@ -34,7 +34,7 @@ models:
   - {{name: damaged, path: {damaged}}}
 engine: {{max_model_len: 256, kv_cache_memory_bytes: 67108864}}
 serving:
-  - {{name: chat, prompt_tokens: 16, output_tokens: 24, concurrency: [1, 4]}}
+  - {{name: chat, prompt_tokens: 16, output_tokens: 24, concurrency: [1, 4], min_duration_s: 0, warmup_s: 0.5}}
 quality: {{tasks: [pocket_sort, pocket_facts_choice_a], limit: 60}}
 repeats: 2
 threads: 1
@@ -106,25 +106,25 @@ def test_every_token_is_stamped(finished: Finished) -> None:
         assert isinstance(serving, ServingMeasurement)
         assert len(serving.requests) == scenario.requests
         for request in serving.requests:
-            assert len(request.token_times_s) == scenario.output_tokens
-            assert request.prompt_tokens == scenario.prompt_tokens
+            first, last = serving.span_of(request) or (0.0, 0.0)
+            assert request.output_tokens == request.asked_output_tokens == 24
+            assert request.prompt_tokens == request.asked_prompt_tokens == 16
             assert request.cached_tokens == 0
             assert request.finish_reason == "length"
-            assert list(request.token_times_s) == sorted(request.token_times_s)
-            assert request.arrival_s < request.token_times_s[0] <= request.token_times_s[-1] <= serving.duration_s
+            assert request.started_s is not None
+            assert request.arrival_s <= request.submitted_s <= request.started_s < first < last <= serving.duration_s
         arrivals = [request.arrival_s for request in serving.requests]
         assert max(_in_flight(serving)) == scenario.concurrency
         assert arrivals == sorted(arrivals)
-        assert serving.engine_time_s <= serving.duration_s
+        assert serving.step_time_s + serving.submit_time_s <= serving.duration_s
+        assert list(serving.steps_s) == sorted(serving.steps_s)
     assert seen == 4
 
 
 def _in_flight(serving: ServingMeasurement) -> list[int]:
-    """How many requests are in flight just before each token is seen."""
-    return [
-        sum(r.arrival_s < moment <= r.token_times_s[-1] for r in serving.requests)
-        for request in serving.requests for moment in request.token_times_s
-    ]
+    """How many requests are in flight just before each step ends."""
+    lives = [(request.arrival_s, (serving.span_of(request) or (0.0, 0.0))[1]) for request in serving.requests]
+    return [sum(arrival < moment <= last for arrival, last in lives) for moment in serving.steps_s]
 
 
 def test_memory_is_what_the_checkpoint_and_the_settings_say(finished: Finished, repo_root: Path) -> None:
@@ -237,7 +237,7 @@ def test_the_page_shows_what_was_measured(finished: Finished, tmp_path: Path, pa
     exported = json.loads(moebench("export", "--format", "json", "--results", results).stdout)
     row = next(row for row in exported["rows"] if row["model"] == "moe-8x2")
     from_records = [
-        scenario.requests * scenario.output_tokens / record.outcome.measurement.duration_s
+        scenario.requests * 24 / record.outcome.measurement.duration_s
         for record in records_of(finished.results)
         if isinstance(scenario := record.cell.scenario, ServingScenario) and scenario.concurrency == 4
         and isinstance(record.outcome, Completed) and isinstance(record.outcome.measurement, ServingMeasurement)

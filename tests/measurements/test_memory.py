@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from engines import ToyEngine
+from nvml import GIB, FakeDevice, FakeNvml
 
+from harness.backends.base import EngineMemory
 from harness.checkpoint import Weights
 from harness.measurements import memory
 from harness.measurements.memory import DeviceUse, MemoryProbe
-from harness.record import DeviceMemory
+from harness.record import DeviceMemory, DeviceSamples
 
-GIB = 2**30
 Play = Callable[[str, list[Any]], None]
 
 
@@ -59,6 +60,44 @@ def test_a_device_keeps_the_most_that_any_sample_saw(play: Play) -> None:
     ),)
 
 
+def test_a_peak_during_a_cell_counts_though_it_was_over_at_its_end(play: Play) -> None:
+    play("device_use", [one_gpu(1), one_gpu(20), one_gpu(20), one_gpu(21), one_gpu(21), one_gpu(21)])
+    play("torch_peaks", [[None]])
+    probe = MemoryProbe()
+    probe.loaded()
+    probe.sample([DeviceSamples(name="Example GPU", times_s=(0.0, 1.0), used_bytes=(20 * GIB, 33 * GIB))])
+    probe.sample([DeviceSamples(name="Example GPU", times_s=(0.0, 1.0))])
+    assert probe.measure(ToyEngine(), Weights(1, 2)).devices[0].used_peak_bytes == 33 * GIB
+
+
+def test_a_driver_that_stops_answering_changes_nothing(play: Play) -> None:
+    play("device_use", [one_gpu(1), [], [], one_gpu(20), []])
+    play("torch_peaks", [[None]])
+    probe = MemoryProbe()
+    probe.loaded()
+    probe.sample()
+    found = probe.measure(ToyEngine(), Weights(1, 2)).devices[0]
+    assert (found.used_after_load_bytes, found.used_peak_bytes) == (GIB, 20 * GIB)
+
+
+def test_devices_that_do_not_measure_are_left_out(play: Play) -> None:
+    play("device_use", [one_gpu(1)] * 4)
+    probe = MemoryProbe(devices=0)
+    probe.loaded()
+    assert probe.measure(ToyEngine(), Weights(1, 2)).devices == ()
+
+
+def test_what_the_engine_tells_of_its_memory_is_kept(play: Play) -> None:
+    play("device_use", [[]] * 4)
+    engine = ToyEngine()
+    engine._memory = EngineMemory(4096, 128, weights_bytes=3, activation_bytes=4, graph_bytes=None)
+    probe = MemoryProbe(cold=True)
+    probe.loaded()
+    found = probe.measure(engine, Weights(1, 2))
+    assert (found.weights_bytes, found.engine_weights_bytes, found.activation_bytes, found.graph_bytes) == (2, 3, 4, None)
+    assert (found.cold, found.import_s) == (True, 0.25)
+
+
 def test_the_resident_set_is_plausible() -> None:
     assert 10 * 2**20 < memory.resident_bytes() < 2**45
     # the two counts of the kernel may differ by some pages
@@ -74,46 +113,15 @@ def test_the_peak_is_never_below_what_was_seen(play: Play) -> None:
     assert probe.measure(ToyEngine(), Weights(1, 2)).resident_peak_bytes == 800
 
 
-class Driver(ModuleType):
-    """pynvml as far as it is used."""
-
-    class NVMLError(Exception):
-        pass
-
-    def __init__(self, names: tuple[str | bytes, ...], *, starts: bool = True) -> None:
-        super().__init__("pynvml")
-        self.names, self.starts, self.open = names, starts, 0
-
-    def nvmlInit(self) -> None:  # noqa: N802 - as pynvml spells it
-        if not self.starts:
-            raise self.NVMLError
-        self.open += 1
-
-    def nvmlShutdown(self) -> None:  # noqa: N802 - as above
-        self.open -= 1
-
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802 - as above
-        return len(self.names)
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802 - as above
-        return index
-
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:  # noqa: N802 - as above
-        return SimpleNamespace(total=80 * GIB, used=(handle + 1) * GIB)
-
-    def nvmlDeviceGetName(self, handle: int) -> str | bytes:  # noqa: N802 - as above
-        return self.names[handle]
-
-
 class TestDevices:
     def test_each_is_listed_and_the_driver_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        driver = Driver((b"first", "second"))
+        driver = FakeNvml(FakeDevice(b"first"), FakeDevice("second", used=2 * GIB))
         monkeypatch.setitem(sys.modules, "pynvml", driver)
         assert memory.device_use() == [DeviceUse("first", 80 * GIB, GIB), DeviceUse("second", 80 * GIB, 2 * GIB)]
         assert driver.open == 0
 
     def test_no_driver(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "pynvml", Driver((), starts=False))
+        monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(starts=False))
         assert memory.device_use() == []
 
     def test_no_module(self, monkeypatch: pytest.MonkeyPatch) -> None:
