@@ -23,9 +23,9 @@ from harness.catalog_columns import (
 from harness.description import DEFAULT_CONTEXT_TOKENS, Options, describe
 from harness.description.words import kind_words
 from harness.errors import InputError
-from harness.figures import plotly_text
 from harness.leaderboard import ColumnGroup
 from harness.pages import Column, Mark, Page, Table, TableRow, Value
+from harness.plotting import plotly_text
 from harness.quantities import Scale, count_of, plain, significant, with_unit
 
 _SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)

@@ -150,7 +150,7 @@ def export(
     forms = {"csv": to_csv, "json": to_json, "markdown": to_markdown}
     if form not in forms:
         raise InputError(f"unknown format {form!r}", where="--format", hint=nearest(form, forms))
-    rows = export_rows(_summaries(_one_suite(suite, results), results))
+    rows = export_rows(_summaries(suite, results)[1])
     text = forms[form](headline(rows) if form == "markdown" else rows)
     if out is None:
         typer.echo(text, nl=not text.endswith("\n"))
@@ -302,22 +302,26 @@ def _one_suite(argument: str | None, results: Path) -> str:
     return name
 
 
-def _summaries(suite: str, results: Path) -> tuple[ModelSummary, ...]:
+def _summaries(argument: str | None, results: Path) -> tuple[str, tuple[ModelSummary, ...]]:
+    """The name of a suite and what is known of its models, read as its file says where that is known."""
+    from harness.resources import suites_dir
     from harness.store import Store
     from harness.summarise import summarise
+    from harness.terms import Terms
 
+    suite = _one_suite(argument, results)
+    _, definition = _known_suites([argument] if argument else []).get(suite, ("", None))
     problems: list[StoreError] = []
-    summaries = summarise(list(Store(results).read(suite, problems)))
+    summaries = summarise(Store(results).read(suite, problems), terms=Terms.of(definition, suites_dir()))
     for problem in problems:
         typer.echo(f"moebench: left out: {problem}", err=True)
-    return summaries
+    return suite, summaries
 
 
 def _two_summaries(a: str, b: str, suite: str | None, results: Path) -> list[ModelSummary]:
     from harness.groups import group_summaries
 
-    name = _one_suite(suite, results)
-    models = _summaries(name, results)
+    name, models = _summaries(suite, results)
     found = {model.model: model for model in (*group_summaries(models), *models)}
     for wanted in (a, b):
         if wanted not in found:

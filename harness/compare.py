@@ -116,14 +116,13 @@ def match(sparse: ModelSummary, dense: ModelSummary) -> Matching:
     return Matching(active, total, tuple(kinds))
 
 
-def compare(a: ModelSummary, b: ModelSummary, *, seed: int = 0) -> Comparison:
+def compare(a: ModelSummary, b: ModelSummary) -> Comparison:
     """Compares a with b, from a's view.
 
     Speed and memory are ratios of means over repeats; scores are differences, paired on the same items where one
     model's items include the other's. An effect is better or worse only where its 95 % interval excludes equality and
     Holm's p over all tested effects is below 0.05. Not compared are timings on different accelerators, flagged points,
-    and scores of dummy weights. `seed` is that of the bootstrap. Models or groups of trainings can be given; a group's
-    spread is over its trainings.
+    and scores of dummy weights. Models or groups of trainings can be given; a group's spread is over its trainings.
     """
     missing: list[str] = []
     effects = _counted_effects(a, b)
@@ -132,7 +131,7 @@ def compare(a: ModelSummary, b: ModelSummary, *, seed: int = 0) -> Comparison:
     else:
         hardware = f"{a.subject.accelerator} and {b.subject.accelerator}"
         missing.append(f"speed and memory: measured on different hardware ({hardware})")
-    effects += _score_effects(a, b, missing, seed)
+    effects += _score_effects(a, b, missing)
     return Comparison(a, b, match(a, b), _judged(effects), tuple(missing), tuple(_caveats(a, b)))
 
 
@@ -212,7 +211,7 @@ def _why_no_speed(model: str, point: OperatingPoint | None) -> str:
     return f"{model}: {'; '.join(point.flags)}" if point.flags else ""
 
 
-def _score_effects(a: ModelSummary, b: ModelSummary, missing: list[str], seed: int) -> list[Effect]:
+def _score_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list[Effect]:
     """One effect a shared task, and the mean score where both have one."""
     effects: list[Effect] = []
     if "dummy" in (a.subject.weights, b.subject.weights):
@@ -226,7 +225,7 @@ def _score_effects(a: ModelSummary, b: ModelSummary, missing: list[str], seed: i
             missing.append(f"{task}: asked or scored differently")
         else:
             better: Better = "higher" if one.higher_is_better else "lower"
-            contrast = _score_contrast(a, b, one, other, seed)
+            contrast = _score_contrast(a, b, one, other)
             effects.append(replace(_effect(f"score:{task}", one.estimate, other.estimate, contrast), better=better))
     if a.mean_score and b.mean_score:
         contrast = _mean_contrast(a, b, a.mean_score, b.mean_score, [effect.contrast for effect in effects])
@@ -239,12 +238,12 @@ def _asked(score: TaskScore) -> tuple[object, ...]:
     return score.metric, score.scenario.num_fewshot, score.scenario.apply_chat_template, score.higher_is_better
 
 
-def _score_contrast(a: ModelSummary, b: ModelSummary, one: TaskScore, other: TaskScore, seed: int) -> Contrast:
+def _score_contrast(a: ModelSummary, b: ModelSummary, one: TaskScore, other: TaskScore) -> Contrast:
     if a.members or b.members:
         return _between_trainings(one.estimate, other.estimate)
     shared = sorted(one.items.keys() & other.items.keys())
     if shared and len(shared) == min(len(one.items), len(other.items)):
-        return paired_difference([one.items[key] for key in shared], [other.items[key] for key in shared], seed=seed)
+        return paired_difference([one.items[key] for key in shared], [other.items[key] for key in shared])
     return difference_of_estimates(one.estimate, other.estimate)
 
 

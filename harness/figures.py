@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.compare import pareto_frontier
 from harness.pages import Figure, shown
+from harness.plotting import SYMBOLS, along, ends, plotly_text
 from harness.quantities import Scale, plain
 from harness.stats import Estimate
 from harness.suite_view import (
     SuiteView,
+    at_load,
     comparable,
     kind_of,
-    load_text,
     metric_of,
-    point_text,
     scale_for,
     subjects_of,
 )
-from harness.summary import ModelSummary, PointKey
+from harness.summary import ModelSummary
 
 _PARETO_METRICS = (
     "mean_score", "decode_flops_per_token", "active_parameters", "total_parameters", "weights_bytes",
@@ -28,14 +27,6 @@ _PARETO_METRICS = (
 )
 _PARETO_TASKS = 12
 _LOG_FROM = 8.0
-_SYMBOLS = {"sparse": "circle", "dense": "square", "unknown": "diamond"}
-_DASHES = ("solid", "dot", "dash", "dashdot", "longdash")
-_NAME_LIMIT = 40
-
-
-def plotly_text(text: str) -> str:
-    """Foreign text for plotly, which reads some HTML in labels: shown as it is."""
-    return html.escape(plain(text, _NAME_LIMIT), quote=False).replace("\n", " ")
 
 
 # The scatter plot of costs and scores ----------------------------------------------------------------------------
@@ -76,7 +67,7 @@ def _axis(view: SuiteView, key: str, found: Sequence[Estimate | None], scale: Sc
     sizes = [one.value for one in found if one is not None]
     title = metric.title
     if metric.scenario == "serving" and view.point and key != "decode_flops_per_token":
-        title += f" at {load_text(view.point)}"
+        title += f" {at_load(view.point)}"
     return {
         "key": key,
         "title": plotly_text(title),
@@ -100,15 +91,9 @@ def _point(view: SuiteView, model: ModelSummary, known: Mapping[str, tuple[Estim
         "plain": plain(model.model, 80),
         "kind": kind_of(model),
         "href": view.link(model).href or "#recipes",
-        "values": {key: _ends(one, scale) for key, (one, scale) in known.items()},
+        "values": {key: ends(one, scale) for key, (one, scale) in known.items()},
         "texts": {key: _with_margin(one, scale) for key, (one, scale) in known.items()},
     }
-
-
-def _ends(estimate: Estimate, scale: Scale) -> list[float]:
-    """Value, low and high on a scale, to six digits; the value itself where there is no interval."""
-    ends = (estimate.value, *((estimate.low, estimate.high) if estimate.has_interval else (None, None)))
-    return [float(f"{(estimate.value if end is None else end) / scale.divisor:.6g}") for end in ends]
 
 
 def _with_margin(estimate: Estimate, scale: Scale) -> str:
@@ -123,86 +108,6 @@ def _frontier(
     both = [(i, a.value, b.value) for i, (a, b) in enumerate(zip(x, y, strict=True)) if a and b]
     signed = [(-a if x_better == "higher" else a, b if y_better == "higher" else -b) for _, a, b in both]
     return [both[index][0] for index in pareto_frontier(signed)]
-
-
-# Serving curves --------------------------------------------------------------------------------------------------
-
-
-def serving_figures(model: ModelSummary, partners: Sequence[ModelSummary]) -> tuple[Figure, ...]:
-    """Output speed against concurrency, and time per token against output speed, beside the matched models."""
-    if not any(len(points) > 1 for points in _workloads(model).values()):
-        return ()
-    return (
-        _curves("figure-throughput", model, partners, by_concurrency=True),
-        _curves("figure-latency", model, partners, by_concurrency=False),
-    )
-
-
-def _workloads(model: ModelSummary) -> dict[tuple[str | float, ...], list[PointKey]]:
-    """The closed loops of each workload."""
-    found: dict[tuple[str | float, ...], list[PointKey]] = {}
-    for point in model.points:
-        if point.key.kind == "closed":
-            found.setdefault(point.key.workload, []).append(point.key)
-    return found
-
-
-def _curves(figure_id: str, model: ModelSummary, partners: Sequence[ModelSummary], *, by_concurrency: bool) -> Figure:
-    workloads = _workloads(model)
-    traces = []
-    for number, one in enumerate((model, *partners)):
-        for keys in workloads.values():
-            known = [key for key in keys if one.point(key) is not None]
-            if known:
-                name = plotly_text(one.model)
-                name += f", {point_text(known[0])}" if len(workloads) > 1 else ""
-                traces.append(_curve(one, known, name, _DASHES[number % len(_DASHES)], by_concurrency=by_concurrency))
-    loads = sorted({int(key.level) for keys in workloads.values() for key in keys})
-    speed = {"title": {"text": "Output (tokens/s), \u2191 better"}, "rangemode": "tozero"}
-    if by_concurrency:
-        ticks = {"type": "log", "tickmode": "array", "tickvals": loads, "ticktext": [str(load) for load in loads]}
-        layout = {"xaxis": {"title": {"text": "Concurrent requests"}, **ticks}, "yaxis": speed}
-        caption = "Output speed against load, with 95 % intervals."
-    else:
-        time = {"title": {"text": "TPOT p50 (ms), \u2193 better"}, "rangemode": "tozero"}
-        layout = {"xaxis": speed, "yaxis": time}
-        caption = "Median time per output token against output speed; the labels are concurrent requests."
-    return Figure(figure_id, caption, {"data": traces, "layout": layout})
-
-
-def _curve(
-    model: ModelSummary, keys: Sequence[PointKey], name: str, dash: str, *, by_concurrency: bool
-) -> dict[str, Any]:
-    speed = [_ends(one, Scale("", 1.0)) for key in keys if (one := model.estimate("output_tokens_per_s", key))]
-    time = [_ends(one, Scale("ms", 1e-3)) for key in keys if (one := model.estimate("tpot_p50_s", key))]
-    kind, main = kind_of(model) if kind_of(model) != "unknown" else "muted", dash == "solid"
-    colour = f"@{kind}"
-    trace: dict[str, Any] = {
-        "type": "scatter", "name": name, "cliponaxis": False, "opacity": 1.0 if main else 0.55,
-        "line": {"color": colour, "width": 2.2 if main else 1.2, "dash": dash},
-        "marker": {"color": colour, "size": 8 if main else 6, "symbol": _SYMBOLS[kind_of(model)]},
-        "mode": "lines+markers",
-    }
-    loads = [int(key.level) for key in keys]
-    if by_concurrency:
-        hover = "%{x} concurrent: %{y:.3s} tokens/s"
-        return {**trace, "x": loads, **_along("y", speed, colour), "hovertemplate": hover}
-    hover = "%{text} concurrent: %{x:.3s} tokens/s, %{y:.3g} ms"
-    labels = {"text": [str(load) for load in loads], "textposition": "top center", "textfont": {"color": "@muted"}}
-    trace |= labels | {"mode": "lines+markers+text" if main else "lines+markers", "hovertemplate": hover}
-    return trace | _along("x", speed, colour) | _along("y", time, colour)
-
-
-def _along(axis: str, values: Sequence[Sequence[float]], colour: str) -> dict[str, Any]:
-    """The values on one axis with their error bars."""
-    return {
-        axis: [value for value, _, _ in values],
-        f"error_{axis}": {
-            "type": "data", "symmetric": False, "thickness": 1.2, "width": 3, "color": colour,
-            "array": [high - value for value, _, high in values],
-            "arrayminus": [value - low for value, low, _ in values],
-        },
-    }
 
 
 # Seeds -----------------------------------------------------------------------------------------------------------
@@ -235,24 +140,24 @@ def _seed_traces(
 ) -> list[dict[str, Any]]:
     colour = f"@{kind}" if kind != "unknown" else "@muted"
     known = [
-        (name, member.model, _ends(one, scale)[0])
+        (name, member.model, ends(one, scale)[0])
         for group, name in chosen
         for member in group.members
         if (one := comparable(member, view.score, None))
     ]
     means = [
-        (name, _ends(one, scale)) for group, name in chosen if (one := comparable(group, view.score, None))
+        (name, ends(one, scale)) for group, name in chosen if (one := comparable(group, view.score, None))
     ]
     return [
         {
             "type": "scatter", "mode": "markers", "name": f"a training, {kind}", "y": [name for name, _, _ in known],
             "x": [value for _, _, value in known], "text": [plotly_text(model) for _, model, _ in known],
             "hovertemplate": "%{text}: %{x:.3g}<extra></extra>",
-            "marker": {"color": colour, "symbol": f"{_SYMBOLS[kind]}-open", "size": 10, "line": {"width": 1.6}},
+            "marker": {"color": colour, "symbol": f"{SYMBOLS[kind]}-open", "size": 10, "line": {"width": 1.6}},
         },
         {
             "type": "scatter", "mode": "markers", "name": f"mean, {kind}", "y": [name for name, _ in means],
-            **_along("x", [ends for _, ends in means], colour),
+            **along("x", [ends for _, ends in means], colour),
             "hovertemplate": "mean: %{x:.3g}<extra></extra>",
             "marker": {"color": colour, "symbol": "line-ns-open", "size": 16, "line": {"width": 2.5}},
         },

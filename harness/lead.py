@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.pages import best_of, in_words
-from harness.quantities import count_of, listed, plain, significant
-from harness.suite_view import SuiteView, comparable, hardware_text, load_text, point_text, ranking, scale_for
-from harness.summary import ModelSummary
+from harness.quantities import capitalised, count_of, listed, plain, significant
+from harness.scenario import ServingScenario
+from harness.suite_view import (
+    SuiteView,
+    at_load,
+    comparable,
+    hardware_text,
+    load_text,
+    point_text,
+    ranking,
+    scale_for,
+)
+from harness.summary import ModelSummary, PointKey
 
 
 def facts_of(view: SuiteView) -> tuple[str, ...]:
@@ -30,17 +40,42 @@ def conditions_of(view: SuiteView) -> str:
     repeats = sorted(_repeats(view))
     if view.point and repeats:
         span = str(repeats[0]) if repeats[0] == repeats[-1] else f"{repeats[0]} to {repeats[-1]}"
-        point = view.point
-        parts.append(
-            f"Speed: {load_text(point)}, {point_text(point)} each, "
-            f"mean of {span} fresh process{'es' if span != '1' else ''}."
-        )
+        parts.append(f"{_load_words(view, view.point)}; mean of {span} fresh process{'es' if span != '1' else ''}.")
     precisions = sorted({plain(model.subject.precision, 40) for model in view.models})
     engines = sorted({f"vLLM {model.environment.versions.get('vllm', 'of unknown version')}" for model in view.models})
     parts.append(f"Weights in {listed(precisions)}, engine {plain(listed(engines), 120)}. Intervals are 95 %.")
     if len({model.subject.accelerator for model in view.models}) > 1:
         parts.append("The models were measured on different hardware: compare their scores, not their speeds.")
     return " ".join(parts)
+
+
+def _load_words(view: SuiteView, point: PointKey) -> str:
+    """The load of the table's speed: arrivals, lengths, how many requests, least duration, warm-up."""
+    parts = [f"Speed: {_arrivals(point)}, {point_text(point)} each"]
+    scenario = _scenario_at(view, point)
+    if scenario is None:
+        return parts[0]
+    least = "at least " if scenario.load.kind in ("closed", "open") and scenario.min_duration_s else ""
+    span = f" and {scenario.min_duration_s:g} s" if scenario.min_duration_s else ""
+    parts.append(f"{least}{count_of(scenario.requests, 'request')}{span} a run")
+    if scenario.warmup_s:
+        parts.append(f"after a warm-up until the output rate is steady, of at most {scenario.warmup_s:g} s")
+    return ", ".join(parts)
+
+
+def _scenario_at(view: SuiteView, point: PointKey) -> ServingScenario | None:
+    """The scenario of a record behind the table's speeds; None where nothing was measured."""
+    speeds = [one for model in view.models if (one := model.estimate("output_tokens_per_s", point))]
+    facts = (view.records.facts.get(path) for one in speeds for path in one.sources)
+    return next((fact.serving for fact in facts if fact is not None), None)
+
+
+def _arrivals(point: PointKey) -> str:
+    if point.kind == "closed":
+        return f"{load_text(point)}, each followed by the next"
+    if point.kind == "open":
+        return f"{'Poisson' if point.burstiness == 1 else 'gamma'} arrivals at {load_text(point)}"
+    return "arrivals as the trace says" if point.kind == "replay" else "all requests there at the start"
 
 
 def _repeats(view: SuiteView) -> set[int]:
@@ -55,7 +90,10 @@ def lead_of(view: SuiteView) -> str:
     noun = "recipe" if subjects is recipes else "model"
     sentences = [_score_sentence(view, subjects, noun) if view.tasks else ""]
     sentences.append(_speed_sentence(view, subjects))
-    gaps = {(gap.model, gap.what) for model in view.models for gap in model.gaps if not gap.measured_before}
+    gaps = {
+        (gap.model, gap.what) for model in view.models for gap in model.gaps
+        if not gap.measured_before and gap.status != "skipped"
+    }
     if gaps:
         names = sorted({plain(model, 60) for model, _ in gaps})
         sentences.append(f"Not measured: {count_of(len(gaps), 'cell')} of {_some(names)}.")
@@ -96,7 +134,7 @@ def _speed_sentence(view: SuiteView, subjects: Sequence[ModelSummary]) -> str:
         return ""
     found.sort(key=lambda entry: -entry[1].value)
     estimates, names = [one for _, one in found], [plain(model.model, 60) for model, _ in found]
-    where = f"At {load_text(view.point)}"
+    where = capitalised(at_load(view.point))
     if best_of(estimates, "higher") == 0:
         ratio = significant(estimates[0].value / estimates[1].value)
         return (f"{where} {names[0]} gives the most output, {significant(estimates[0].value)} tokens/s, "
@@ -121,5 +159,6 @@ def legend_of(view: SuiteView) -> str:
         "repeats in fresh processes for speed and memory, over items for scores; what is counted has none, and n = 1 "
         "stands where there are too few repeats for one. Bold is the best of a column where it can be told from the "
         "second. \u2191 higher is better, \u2193 lower is better. The bar shows active parameters within the total. "
-        "Marks explain themselves on focus. The table scrolls sideways; Columns chooses what it shows."
+        "Marks explain themselves on focus; what is flagged is not ranked. The table scrolls sideways; Columns chooses "
+        "what it shows."
     )

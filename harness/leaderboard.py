@@ -13,27 +13,36 @@ from harness.pages import (
     Value,
     absence,
     best_of,
+    flag_marks,
     gap_mark,
     partial_marks,
     shown,
 )
 from harness.quantities import Scale, capitalised, listed, plain, significant
 from harness.suite_view import (
+    VARIATION,
     SuiteView,
+    at_load,
     comparable,
     estimate_of,
+    flags_at,
     gaps_of,
     kind_of,
     kind_text,
-    load_text,
     metric_of,
     point_text,
     ranking,
     scale_for,
+    why_unknown,
 )
 from harness.summary import Gap, ModelSummary
 
 NAME_LIMIT = 120
+_OPTIONAL = (
+    ("steady_output_tokens_per_s", "Steady output"), ("goodput_requests_per_s", "Goodput"),
+    ("joules_per_output_token", "Energy"), ("usd_per_million_output_tokens", "Cost"), (VARIATION.key, "Variation"),
+)
+"""Columns of speed that are hidden until a reader asks for them."""
 
 
 @dataclass(frozen=True)
@@ -83,30 +92,34 @@ class _Spec:
     title: str
     heading: str
     factor: float = 1.0
+    later: bool = False
+    """Whether it is hidden until a reader asks for it."""
 
 
 def column_specs(view: SuiteView) -> list[_Spec]:
     """The metrics of the table in order, after the total parameters."""
     on_device = any("device_peak_bytes" in model.memory for model in view.models)
-    speed = f"Speed at {load_text(view.point)}, {point_text(view.point)}" if view.point else "Speed"
+    speed = f"Speed {at_load(view.point)}, {point_text(view.point)}" if view.point else "Speed"
     specs = [
         _Spec("active_parameters", "Active", "Parameters"),
         *([_Spec("mean_score", "Mean", "Score")] if len(view.tasks) > 1 else []),
         _Spec("output_tokens_per_s", "Output", speed),
         _Spec("ttft_p50_s", "TTFT p50", speed),
         _Spec("tpot_p50_s", "TPOT p50", speed),
+        *(_Spec(key, title, speed, later=True) for key, title in _OPTIONAL),
         _Spec("decode_flops_per_token", "FLOPs/token", "Compute and memory"),
         _Spec("weights_bytes", "Weights", "Compute and memory"),
         _Spec("kv_bytes_per_token", "KV per 1k", "Compute and memory", 1000.0),
         _Spec("device_peak_bytes" if on_device else "resident_peak_bytes", "Memory peak", "Compute and memory"),
     ]
     specs += [_Spec(f"score:{task}", plain(task, 60), "Tasks") for task in view.tasks]
-    return [spec for spec in specs if any(_is_known(view, model, spec.key) for model in view.models)]
+    return [spec for spec in specs if any(_is_known(view, model, spec) for model in view.models)]
 
 
-def _is_known(view: SuiteView, model: ModelSummary, key: str) -> bool:
-    """Whether there is anything to say of a metric: a value, or a cell that failed."""
-    return estimate_of(model, key, view.point) is not None or bool(gaps_of(model, key, view.point))
+def _is_known(view: SuiteView, model: ModelSummary, spec: _Spec) -> bool:
+    """Whether there is anything to say of a metric: a value, or, where it is always shown, a cell that failed."""
+    known = estimate_of(model, spec.key, view.point) is not None
+    return known or (not spec.later and bool(gaps_of(model, spec.key, view.point)))
 
 
 def columns_of(view: SuiteView, specs: Sequence[_Spec]) -> tuple[Column, ...]:
@@ -125,7 +138,7 @@ def _column(view: SuiteView, spec: _Spec, index: int, specs: Sequence[_Spec]) ->
     metric = metric_of(spec.key)
     first = spec.heading != (specs[index - 1].heading if index else "Parameters")
     direction = "" if metric.better == "none" else metric.better
-    classes = f"numeric {direction} first-of-group" if first else f"numeric {direction}"
+    classes = f"numeric {direction}{' first-of-group' if first else ''}{' later' if spec.later else ''}"
     unit = scale_for(view, spec.key, spec.factor).unit
     return Column(spec.title, unit, direction, capitalised(metric.formula), classes.strip(), first)
 
@@ -197,6 +210,9 @@ def rank_value(rank: tuple[int, int] | None, model: ModelSummary, view: SuiteVie
 def _why_unranked(model: ModelSummary, view: SuiteView) -> str:
     if model.subject.weights == "dummy":
         return "Not ranked: its weights are random."
+    flags = flags_at(model, view.point)
+    if flags and view.point:
+        return f"Not ranked: its timing {at_load(view.point)} is flagged: {plain('; '.join(flags), 500)}."
     reason = model.no_mean_score if view.score == "mean_score" else "the task was not measured"
     return f"Not ranked: no {view.score_title}, {plain(reason or 'nothing was scored', 300)}."
 
@@ -235,8 +251,9 @@ def value_of(view: SuiteView, model: ModelSummary, key: str, scale: Scale, *, be
         return Value(marks=(_absence(view, model, key, gaps),))
     marks = list(partial_marks(gaps)) if key not in ("mean_score", "decode_flops_per_token") else []
     at = model.point(view.point) if view.point else None
-    if at and at.flags and metric_of(key).scenario == "serving" and key != "decode_flops_per_token":
-        marks.append(Mark("note", "flagged", capitalised(plain("; ".join(at.flags), 400)) + "."))
+    if at and metric_of(key).scenario == "serving" and key != "decode_flops_per_token":
+        marks += flag_marks(at.flags)
+    marks += view.records.imported(estimate.sources)
     return shown(estimate, scale, best=best, marks=marks)
 
 
@@ -246,6 +263,9 @@ def _absence(view: SuiteView, model: ModelSummary, key: str, gaps: list[Gap]) ->
     if key == "mean_score" and not gaps:
         reason = model.no_mean_score or "not every task was measured"
         return Mark("missing", "incomplete", capitalised(plain(reason, 400)))
+    at = model.point(view.point) if view.point else None
+    if at and not gaps and metric_of(key).scenario == "serving":
+        return Mark("plain", "none", capitalised(plain(why_unknown(key, [at]), 400)) + ".")
     return absence(model, plain(metric_of(key).title, 80), gaps)
 
 
@@ -296,7 +316,7 @@ def failures_of(
     for model in models:
         by_cell: dict[tuple[str, str, str], list[Gap]] = {}
         for gap in model.gaps:
-            if not gap.measured_before:
+            if not gap.measured_before and gap.status != "skipped":
                 by_cell.setdefault((gap.what, gap.status, gap.reason), []).append(gap)
         for (what, state, _), gaps in by_cell.items():
             newest = max(gaps, key=lambda gap: gap.started_at)

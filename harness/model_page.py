@@ -7,13 +7,11 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.figures import serving_figures
 from harness.leaderboard import failures_of, model_marks, uncounted_mark
 from harness.metrics import METRICS, memory_split, of_scenario
 from harness.pages import (
     Column,
     FailureRow,
-    Figure,
     Link,
     Mark,
     Page,
@@ -26,11 +24,12 @@ from harness.pages import (
     on_own_scale,
     partial_marks,
 )
-from harness.point_table import points_table, serving_note
+from harness.point_table import LoadSection, load_sections
 from harness.quantities import Scale, capitalised, count_of, listed, plain, scale_of, significant
 from harness.scenario import MemoryScenario
 from harness.suite_view import (
     SuiteView,
+    at_load,
     bytes_text,
     comparable,
     estimate_of,
@@ -38,7 +37,6 @@ from harness.suite_view import (
     hardware_text,
     kind_of,
     kind_text,
-    load_text,
     point_text,
     scale_for,
 )
@@ -62,7 +60,7 @@ _MEMORY_PARTS = (
 _UNTOLD = {
     "device_peak_bytes": "No accelerator measured here.",
     "engine_weights_bytes": "The engine tells this on CUDA only.",
-    "activation_bytes": "The engine tells this on CUDA only, where it sizes its cache by it.",
+    "activation_bytes": "The engine tells this on CUDA only, where it sizes its cache itself.",
     "graph_bytes": "The engine tells this on CUDA only, where it captures graphs.",
     "startup_cold_s": "Only the first repeat of a local checkpoint is loaded from disk, where the system allows that.",
     "startup_warm_s": "Only later repeats of a local checkpoint are known to find its files in memory.",
@@ -108,9 +106,7 @@ class ModelPage(Page):
     total: str
     active: str
     uncounted: Mark
-    operating_points: Table | None
-    serving_note: str
-    figures: tuple[Figure, ...]
+    loads: tuple[LoadSection, ...]
     memory: Table | None
     memory_parts: tuple[Part, ...]
     memory_note: str
@@ -120,6 +116,11 @@ class ModelPage(Page):
     provenance: tuple[tuple[str, str], ...]
     engine: str
     records: tuple[RecordRow, ...]
+
+    @property
+    def has_figures(self) -> bool:
+        """Whether the page draws anything."""
+        return any(load.figures for load in self.loads)
 
 
 def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSummary] = ()) -> ModelPage:
@@ -143,9 +144,7 @@ def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSum
         total=f"{significant(parameters.total / scale.divisor)} {scale.unit}" if parameters else "",
         active=f"{significant(parameters.active / scale.divisor)} {scale.unit} active" if parameters else "",
         uncounted=uncounted_mark(model),
-        operating_points=points_table(view, model),
-        serving_note=serving_note(model),
-        figures=serving_figures(model, partners),
+        loads=load_sections(view, model, partners),
         memory=_memory_table(view, model),
         memory_parts=parts,
         memory_note=note,
@@ -190,7 +189,7 @@ def _lead(view: SuiteView, model: ModelSummary) -> str:
         sentences.append(f"{capitalised(place)} of {len(ranks)} by {view.score_title}: {words}.")
     speed = estimate_of(model, "output_tokens_per_s", view.point)
     if speed and view.point:
-        sentences.append(f"{in_words(speed, Scale('tokens/s', 1.0))} at {load_text(view.point)}.")
+        sentences.append(f"{in_words(speed, Scale('tokens/s', 1.0))} {at_load(view.point)}.")
     return " ".join(sentences)
 
 
@@ -250,7 +249,8 @@ def _memory_table(view: SuiteView, model: ModelSummary) -> Table | None:
         cell = on_own_scale(estimate, metric.unit, missing, partial_marks(gaps) if estimate else ())
         repeats = Value("\u2013" if estimate is None else str(estimate.n) if estimate.sources else "counted")
         links = view.records.links(estimate.sources if estimate else [gap.source for gap in gaps])
-        rows.append(TableRow(metric.title, (cell, repeats, Value(links=links) if links else Value("configuration"))))
+        source = Value(links=links) if links else Value("configuration" if estimate else "none")
+        rows.append(TableRow(metric.title, (cell, repeats, source)))
     columns = (Column("Quantity", classes="text frozen"), Column("Value"), Column("Repeats"),
                Column("Records", classes="text"))
     return Table(columns, tuple(rows))
@@ -263,14 +263,13 @@ def _memory_parts(model: ModelSummary) -> tuple[tuple[Part, ...], str]:
     on_device = "device_peak_bytes" in model.memory
     split = memory_split({key: estimate.value for key, estimate in model.memory.items()})
     peak = model.memory["device_peak_bytes" if on_device else "resident_peak_bytes"].value
-    whole = sum(split.values())
     parts = tuple(
-        Part(title, bytes_text(split[key]), f"{100 * split[key] / whole:.1f}", round(split[key]), colour)
+        Part(title, bytes_text(split[key]), f"{100 * split[key] / sum(split.values()):.1f}", round(split[key]), colour)
         for key, title, colour in _MEMORY_PARTS if split.get(key)
     )
     where = "devices'" if on_device else "process's resident"
     note = f"The bar splits the {where} peak of {bytes_text(peak)}."
-    if whole > peak:
+    if not split["other_bytes"]:
         note += " Its parts are more than that together: not all that the engine set aside was used."
     if not on_device:
         note += " The engine does not tell its activations from the rest on a processor."

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness.quantities import Scale, margin, plain, scale_of, significant
+from harness.quantities import Scale, capitalised, margin, plain, scale_of, significant
+from harness.scenario import ServingScenario
 from harness.stats import Estimate
 from harness.summary import Gap, ModelSummary
 
@@ -238,6 +239,11 @@ def partial_marks(gaps: Iterable[Gap]) -> tuple[Mark, ...]:
     return (Mark(newest.status, f"{number}{newest.status}", f"Some repeats are missing. {gap_mark(newest).reason}"),)
 
 
+def flag_marks(flags: Sequence[str]) -> tuple[Mark, ...]:
+    """The mark of a timing that is implausible, with every reason."""
+    return (Mark("note", "flagged", capitalised(plain("; ".join(flags), REASON_LIMIT)) + "."),) if flags else ()
+
+
 # Paths -----------------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +257,7 @@ class RecordFact:
     state: str
     origin: str = ""
     """The tool and the file that it was imported from, in words; empty for what moebench measured."""
+    serving: ServingScenario | None = None
 
 
 @dataclass(frozen=True)

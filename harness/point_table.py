@@ -1,98 +1,234 @@
-"""The operating points of one model as a table: speeds and latencies at every load, and how much repeats differ."""
+"""The operating points of one model as tables, one for each kind of load: speeds, latencies, and how repeats differ."""
 
 from __future__ import annotations
 
-from statistics import stdev
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from harness.metrics import METRICS
-from harness.pages import Column, Mark, Table, TableRow, Value, absence, partial_marks, shown
-from harness.quantities import Scale, capitalised, listed, plain, scale_of, significant
+from harness.curves import model_figures
+from harness.pages import (
+    Block,
+    BlockTable,
+    Column,
+    Figure,
+    Mark,
+    Table,
+    TableRow,
+    Value,
+    absence,
+    flag_marks,
+    partial_marks,
+    shown,
+)
+from harness.quantities import Scale, capitalised, listed, plain
 from harness.scenario import ServingScenario
-from harness.stats import Estimate
-from harness.suite_view import SuiteView, load_text, point_text
-from harness.summary import ModelSummary, PointKey
-
-NO_STEADY_STATE = Mark(
-    "plain", "none", "No slot was given a second request, or all were handed over before each slot had its first token."
+from harness.serving_metrics import PERCENTILES
+from harness.stats import Estimate, counted
+from harness.suite_view import (
+    NOTED,
+    VARIATION,
+    SuiteView,
+    load_text,
+    metric_of,
+    point_text,
+    scale_of_metric,
+    variation_of,
+    why_unknown,
+    workload_titles,
 )
-_POINT_METRICS = (
-    "output_tokens_per_s", "steady_output_tokens_per_s", "ttft_p50_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s",
-    "itl_p99_s", "e2e_p50_s",
+from harness.summary import Gap, LoadKind, ModelSummary, OperatingPoint, PointKey
+
+_COSTS = ("joules_per_output_token", "usd_per_million_output_tokens")
+_GOOD = ("goodput_requests_per_s", "goodput_share")
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of load: the loads that belong to it, and its columns with the metric that has to be there first."""
+
+    title: str
+    words: str
+    loads: tuple[LoadKind, ...]
+    metrics: tuple[str, ...]
+
+
+_KINDS = (
+    _Kind(
+        "Closed loops", "A fixed number of requests is in flight: one that ends lets the next arrive.", ("closed",),
+        ("output_tokens_per_s", "steady_output_tokens_per_s", "requests_per_s", "ttft_p50_s", "ttft_p99_s",
+         "tpot_p50_s", "tpot_p99_s", "itl_p99_s", "e2e_p50_s", *_GOOD, "longest_context_tokens", *_COSTS),
+    ),
+    _Kind(
+        "Offline", "All requests are there at the start: the most output that the engine gives.", ("offline",),
+        ("output_tokens_per_s", "steady_output_tokens_per_s", "total_tokens_per_s", "requests_per_s", "tpot_p50_s",
+         "tpot_p99_s", "itl_p99_s", *_COSTS),
+    ),
+    _Kind(
+        "Open loops and replays",
+        "Requests arrive whatever the engine does. Latencies count from the scheduled arrival, so that waiting shows.",
+        ("open", "replay"),
+        ("requests_per_s", "output_tokens_per_s", "queue_p50_s", "queue_p95_s", "queue_p99_s", "ttft_p50_s",
+         "ttft_p95_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s", "e2e_p50_s", "e2e_p99_s", *_GOOD, *_COSTS),
+    ),
 )
+_TITLES = {
+    "output_tokens_per_s": "Output", "steady_output_tokens_per_s": "Steady", "total_tokens_per_s": "Prompt and output",
+    "requests_per_s": "Served", "goodput_requests_per_s": "Goodput", "goodput_share": "Within limits",
+    "joules_per_output_token": "Energy", "usd_per_million_output_tokens": "Cost",
+}
+_LATENCIES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "End to end", "queue": "Queueing"}
+_STATISTICS = ("mean", *(f"p{percent}" for percent in PERCENTILES))
 
 
-def serving_note(model: ModelSummary) -> str:
-    """What the loads were, and what the numbers are means of."""
-    loads = dict.fromkeys(f"{plain(point.key.name, 60)} ({point_text(point.key)})" for point in model.points)
-    if not loads:
-        return ""
-    return (f"Closed loop with a fixed number of requests in flight: {listed(loads)}. Percentiles are over the "
-            "requests of a repeat; values are means over repeats in fresh processes with 95 % intervals.")
+@dataclass(frozen=True)
+class LoadSection:
+    """What is known of one model under one kind of load."""
+
+    id: str
+    title: str
+    note: str
+    table: Table
+    left_out: str
+    """Which columns nothing is known of, and why; empty where all are there."""
+    percentiles: BlockTable | None
+    figures: tuple[Figure, ...]
 
 
-def points_table(view: SuiteView, model: ModelSummary) -> Table | None:
-    """Every operating point that any model of the suite was asked for; None where nothing was served."""
-    failed = {PointKey.of(gap.scenario): None for gap in model.gaps if isinstance(gap.scenario, ServingScenario)}
-    asked = {point.key: None for other in view.models for point in other.points}
-    keys = sorted({**{point.key: None for point in model.points}, **failed, **asked})
-    if not keys:
-        return None
-    scales = {key: scale_of(METRICS[key].unit, _known(model, key)) for key in _POINT_METRICS}
-    columns = [
-        Column("Concurrent requests", classes="text frozen"), Column("Requests", "per repeat"),
-        Column("Variation", "%", "lower", "Coefficient of variation of the output speed over repeats: s / mean"),
-    ]
-    for key in _POINT_METRICS:
-        metric = METRICS[key]
-        columns.append(Column(_short(metric.title), scales[key].unit, metric.better, capitalised(metric.formula)))
-    columns.append(Column("Records", classes="text"))
-    several = len({key.workload for key in keys}) > 1
-    return Table(tuple(columns), tuple(_point_row(view, model, key, scales, several) for key in keys))
+def column_title(key: str) -> str:
+    """The title of a serving metric as a column's head: "TTFT p50", "Output"."""
+    for start, short in _LATENCIES.items():
+        if key.startswith(f"{start}_"):
+            return f"{short} {key.split('_')[1]}"
+    return _TITLES.get(key, metric_of(key).title)
 
 
-def _known(model: ModelSummary, key: str) -> list[float]:
-    return [point.estimates[key].value for point in model.points if key in point.estimates]
+def load_sections(
+    view: SuiteView, model: ModelSummary, partners: Sequence[ModelSummary] = ()
+) -> tuple[LoadSection, ...]:
+    """Every operating point that any model of the suite was asked for, by kind of load; kinds without any left out."""
+    gaps = [gap for gap in model.gaps if isinstance(gap.scenario, ServingScenario)]
+    failed = {PointKey.of(gap.scenario) for gap in gaps if isinstance(gap.scenario, ServingScenario)}
+    asked = {point.key for other in view.models for point in other.points}
+    every = sorted({*(point.key for point in model.points), *failed, *asked})
+    sections = []
+    for kind in _KINDS:
+        keys = [key for key in every if key.kind in kind.loads]
+        if keys:
+            sections.append(_Section(view, model, kind, keys).section(partners))
+    return tuple(sections)
 
 
-def _short(title: str) -> str:
-    names = {
-        "Steady output tokens/s": "Steady", "Output tokens/s": "Output", "Requests/s": "Requests",
-        "Time to first token": "TTFT", "Time per output token": "TPOT", "End-to-end latency": "End to end",
-        "Inter-token latency": "ITL",
-    }
-    for long, short in names.items():
-        title = title.replace(long, short)
-    return title
+class _Section:
+    """The points of one model under one kind of load, on common scales."""
 
+    def __init__(self, view: SuiteView, model: ModelSummary, kind: _Kind, keys: Sequence[PointKey]) -> None:
+        self._view, self._model, self._kind, self._keys = view, model, kind, keys
+        self._points = [point for key in keys if (point := model.point(key))]
+        self._titles = workload_titles(keys)
+        wanted = (*kind.metrics, VARIATION.key)
+        self._known = {key: found for key in wanted if (found := self._values(key)) or key == kind.metrics[0]}
+        self._unknown = [key for key in wanted if key not in self._known and self._points]
+        self._scales = {key: scale_of_metric(key, found) for key, found in self._known.items()}
 
-def _point_row(
-    view: SuiteView, model: ModelSummary, key: PointKey, scales: dict[str, Scale], several: bool
-) -> TableRow:
-    point = model.point(key)
-    gaps = [g for g in model.gaps if isinstance(g.scenario, ServingScenario) and PointKey.of(g.scenario) == key]
-    title = f"{load_text(key)}, {plain(key.name, 60)} {point_text(key)}" if several else load_text(key)
-    sources = [gap.source for gap in gaps]
-    cells = [Value(str(point.requests))] if point else [Value(marks=(absence(model, "this point", gaps),))]
-    cells.append(_variation(point.estimates.get("output_tokens_per_s")) if point else Value("\u2013"))
-    for index, metric in enumerate(_POINT_METRICS):
-        estimate = point.estimates.get(metric) if point else None
+    def section(self, partners: Sequence[ModelSummary]) -> LoadSection:
+        """All of it, with the curves of the model beside its partners."""
+        first = self._kind.loads[0]
+        figures = model_figures(first, self._model, partners)
+        note = f"{self._kind.words} {self._workloads()}"
+        return LoadSection(
+            f"serving-{first}", self._kind.title, note, self._table(), self._left_out(), self._percentiles(), figures
+        )
+
+    def _values(self, key: str) -> list[float]:
+        return [one.value for point in self._points if (one := _estimate(point, key))]
+
+    def _workloads(self) -> str:
+        lengths = {key.workload: point_text(key) for key in self._keys}
+        named = [f"{self._titles[workload]}: {text}" for workload, text in lengths.items()]
+        return capitalised("; ".join(named)) + "."
+
+    def _title(self, key: PointKey) -> str:
+        load = capitalised(load_text(key))
+        return f"{self._titles[key.workload]}, {load_text(key)}" if len(self._titles) > 1 else load
+
+    def _table(self) -> Table:
+        head = "Concurrent requests" if self._kind.loads == ("closed",) and len(self._titles) == 1 else "Load"
+        columns = [Column(head, classes="text frozen")]
+        for key, scale in self._scales.items():
+            metric = metric_of(key)
+            direction = "" if metric.better == "none" else metric.better
+            columns.append(Column(column_title(key), scale.unit, direction, capitalised(metric.formula)))
+        columns += [Column("Requests", "per repeat"), Column("Records", classes="text")]
+        return Table(tuple(columns), tuple(self._row(key) for key in self._keys))
+
+    def _row(self, key: PointKey) -> TableRow:
+        point, gaps = self._model.point(key), self._gaps(key)
+        sources = [gap.source for gap in gaps]
         if point is None:
-            cells.append(Value("\u2013"))
-        elif estimate is None:
-            why = NO_STEADY_STATE if metric == "steady_output_tokens_per_s" and not gaps else None
-            cells.append(Value(marks=(why or absence(model, METRICS[metric].title, gaps),)))
+            missing = absence(self._model, "this point", gaps)
+            cells = [Value(marks=(missing,)), *(Value("\u2013") for _ in range(len(self._scales)))]
+            marks: tuple[Mark, ...] = ()
         else:
-            flags = [Mark("note", "flagged", capitalised(plain("; ".join(point.flags), 400)))] if point.flags else []
-            marks = [*partial_marks(gaps), *flags] if index == 0 else []
-            cells.append(shown(estimate, scales[metric], marks=marks))
-            sources += estimate.sources
-    cells.append(Value(links=view.records.links(sources)) if sources else Value("none"))
-    return TableRow(title, tuple(cells))
+            cells = [self._cell(point, metric, scale) for metric, scale in self._scales.items()]
+            cells.append(Value(str(point.requests), order=str(point.requests)))
+            measured = [path for estimate in point.estimates.values() for path in estimate.sources]
+            marks = (*flag_marks(point.flags), *self._view.records.imported(measured), *note_marks(point))
+            marks += partial_marks(gaps)
+            sources += measured
+        links = self._view.records.links(sources)
+        return TableRow(self._title(key), (*cells, Value(links=links) if links else Value("none")), marks=marks)
+
+    def _gaps(self, key: PointKey) -> list[Gap]:
+        return [
+            gap for gap in self._model.gaps
+            if isinstance(gap.scenario, ServingScenario) and PointKey.of(gap.scenario) == key
+        ]
+
+    def _cell(self, point: OperatingPoint, key: str, scale: Scale) -> Value:
+        estimate = _estimate(point, key)
+        if estimate is None:
+            return Value(marks=(Mark("plain", "none", capitalised(why_unknown(key, [point])) + "."),))
+        return shown(estimate, scale)
+
+    def _left_out(self) -> str:
+        reasons: dict[str, list[str]] = {}
+        for key in self._unknown:
+            reasons.setdefault(why_unknown(key, self._points), []).append(column_title(key))
+        parts = [f"{listed(titles)} ({reason})" for reason, titles in reasons.items()]
+        return plain(f"Left out, as no row has it: {'; '.join(parts)}.", 1_000) if parts else ""
+
+    def _percentiles(self) -> BlockTable | None:
+        """Mean and every percentile of every latency, in milliseconds; None where nothing is known."""
+        keys = [f"{start}_{statistic}_s" for start in _LATENCIES for statistic in _STATISTICS]
+        known = {key.split("_")[0] for point in self._points for key in keys if key in point.estimates}
+        if not known:
+            return None
+        columns = (
+            Column("Load", classes="text frozen"), Column("Latency", classes="text"),
+            *(Column(statistic, "ms", "lower") for statistic in _STATISTICS),
+        )
+        return BlockTable(columns, tuple(
+            Block(self._title(point.key), tuple(
+                TableRow(title, tuple(_latency(point.estimates, f"{start}_{name}_s") for name in _STATISTICS))
+                for start, title in _LATENCIES.items() if start in known
+            ))
+            for point in self._points
+        ))
 
 
-def _variation(speed: Estimate | None) -> Value:
-    """The standard deviation over repeats by their mean, in percent."""
-    if speed is None or len(speed.values) < 2 or not speed.value:
-        return Value(marks=(Mark("missing", "one repeat", "A variation needs at least two repeats."),))
-    share = stdev(speed.values) / abs(speed.value)
-    return Value(significant(100 * share, 2), order=repr(share))
+def note_marks(point: OperatingPoint) -> tuple[Mark, ...]:
+    """What to know of a point beside its numbers; why columns are empty stands under the table."""
+    notes = [note for note in point.notes if not note.startswith(NOTED)]
+    return (Mark("plain", "note", capitalised(plain("; ".join(notes), 400)) + "."),) if notes else ()
+
+
+def _estimate(point: OperatingPoint, key: str) -> Estimate | None:
+    if key == VARIATION.key:
+        spread = variation_of(point.estimates.get("output_tokens_per_s"))
+        return None if spread is None else counted(spread)
+    return point.estimates.get(key)
+
+
+def _latency(estimates: Mapping[str, Estimate], key: str) -> Value:
+    estimate = estimates.get(key)
+    return Value("\u2013") if estimate is None else shown(estimate, Scale("ms", 1e-3))

@@ -33,7 +33,7 @@ from harness.metrics import METRICS, Metric
 from harness.model_page import model_page
 from harness.pages import Column, FailureRow, Link, NavigationLink, Page, RecordFact, RecordIndex, Slugs
 from harness.quantities import capitalised, count_of, listed, plain
-from harness.record import Record
+from harness.record import Origin, Record
 from harness.scenario import QualityScenario, ServingScenario, load_words
 from harness.store import Store
 from harness.suite import Suite
@@ -162,7 +162,8 @@ def _read(store: Store, name: str, definition: Suite | None, suites_dir: Path | 
     facts = {path: _fact(record) for path, record in entries}
     tasks = definition.quality.tasks if definition and definition.quality else None
     broken = tuple(f"{Path(one.where).name}: {one.what}" for one in problems)
-    return _Read(name, summarise(entries, tasks=tasks, terms=Terms.of(definition, suites_dir)), facts, broken)
+    models = summarise(entries, tasks=tasks, terms=Terms.of(definition, suites_dir))
+    return _Read(name, models, facts, broken)
 
 
 def _fact(record: Record) -> RecordFact:
@@ -172,7 +173,16 @@ def _fact(record: Record) -> RecordFact:
     else:
         what = scenario.task if isinstance(scenario, QualityScenario) else "memory"
     started = f"{record.started_at:%Y-%m-%d %H:%M:%S}"
-    return RecordFact(plain(what, 200), record.repeat, started, record.outcome.status)
+    serving = scenario if isinstance(scenario, ServingScenario) else None
+    return RecordFact(
+        plain(what, 200), record.repeat, started, record.outcome.status, _origin(record.origin), serving
+    )
+
+
+def _origin(origin: Origin | None) -> str:
+    if origin is None:
+        return ""
+    return plain(f"{origin.tool}{f' {origin.version}' if origin.version else ''}, from {origin.file}", 300)
 
 
 def _view(read: _Read, definition: Suite | None, root: Path, slugs: Slugs, *, first: bool) -> SuiteView:

@@ -1,7 +1,8 @@
 """Estimates with 95 % intervals, differences, ratios, rank ranges and percentiles: pure functions.
 
 Spread comes from repeats in fresh processes for speed and memory, from items for scores, from trainings for groups.
-An interval is None where there are too few values to give one; it is never guessed.
+An interval is None where there are too few values to give one; it is never guessed. `tests/test_coverage.py` holds
+every interval to covering a known truth in 93 to 97 % of simulations, down to 3 values.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-MIN_BOOTSTRAP_ITEMS = 10
-BOOTSTRAP_RESAMPLES = 10_000
-_BOOTSTRAP_CHUNK = 1 << 22
+MIN_PAIRED_ITEMS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +166,9 @@ def ratio_of_means(a: Sequence[float], b: Sequence[float]) -> Contrast:
     se² = s_a²/(n_a m_a²) + s_b²/(n_b m_b²), the delta method, with Welch and Satterthwaite's degrees of freedom. Chosen
     over Fieller because its interval is always finite and positive and because a/b and b/a agree; at the relative
     standard errors of repeated measurements (below 0.1) the two differ by less than the interval's own error.
-    p tests ratio = 1. None with fewer than two values on a side. Source: Welch 1947, Biometrika 34:28; Casella and
-    Berger 2002, section 5.5.4. Raises ValueError for values that are not positive.
+    p tests ratio = 1. None with fewer than two values on a side. With 3 or 5 on each it covers the truth 93 to 97 % of
+    the time, with 3 beside 20 at worst 92.4 %. Source: Welch 1947, Biometrika 34:28; Casella and Berger 2002, section
+    5.5.4. Raises ValueError for values that are not positive.
     """
     if not a or not b or min(*a, *b) <= 0:
         raise ValueError("a ratio of means needs positive values on both sides")
@@ -199,7 +199,7 @@ def difference_of_means(a: Sequence[float], b: Sequence[float], unit: str) -> Co
 
 
 def _welch(difference: float, parts: list[tuple[float, int]]) -> tuple[float, float]:
-    """Half the 95 % interval and the two-sided p of a difference; `parts` are (standard error, n) of each side."""
+    """Half the 95 % interval and the two-sided p of a difference; `parts` are (standard error, n) of each sample."""
     from scipy.special import stdtr
 
     variance = math.fsum(error**2 for error, _ in parts)
@@ -246,13 +246,14 @@ def _inverted_p(difference: float, below: float, above: float) -> float:
     return float(2 * ndtr(-normal_quantile() * abs(difference) / towards_zero))
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> Contrast:
+def paired_difference(a: Sequence[float], b: Sequence[float]) -> Contrast:
     """The mean of a[i] - b[i] over the same items.
 
     Where all scores are 0 or 1: McNemar's exact p (binomial over the items on which the two differ) and the adjusted
-    Wald interval. Else: the percentile interval and p of a paired bootstrap of 10 000 resamples from `seed`, none with
-    fewer than 10 items. Sources: McNemar 1947; Bonett and Price 2012, J. Educ. Behav. Stat. 37:479; Efron and
-    Tibshirani 1993, sections 13.3 and 15.4. Raises ValueError for unequal or empty lists.
+    Wald interval. It covers the truth more than 97 % of the time where fewer than about ten items differ. Else: the t
+    interval of the differences and its p, none with fewer than 10 items; a bootstrap's percentiles are too narrow for
+    them (90 % instead of 95 % at 10 items, 92 % at 20). Sources: McNemar 1947; Bonett and Price 2012, J. Educ. Behav.
+    Stat. 37:479; Student 1908. Raises ValueError for unequal or empty lists.
     """
     if len(a) != len(b) or not a:
         raise ValueError(f"paired scores need the same items on both sides, not {len(a)} and {len(b)}")
@@ -260,7 +261,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float], *, seed: int = 0) 
         only_a = sum(x > y for x, y in zip(a, b, strict=True))
         only_b = sum(x < y for x, y in zip(a, b, strict=True))
         return _paired_proportions(only_a, only_b, len(a))
-    return _paired_bootstrap(a, b, seed)
+    return _paired_means(a, b)
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
@@ -280,32 +281,13 @@ def _paired_proportions(only_a: int, only_b: int, n: int) -> Contrast:
     return Contrast(difference, min(low, difference), max(high, difference), mcnemar_exact(only_a, only_b), basis)
 
 
-def _paired_bootstrap(a: Sequence[float], b: Sequence[float], seed: int) -> Contrast:
-    import numpy as np
-
-    differences = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    n, value = len(differences), float(np.mean(differences))
-    if n < MIN_BOOTSTRAP_ITEMS:
-        return Contrast(value, None, None, None, f"paired on {n} items, too few for an interval")
-    means = _resampled_means(differences, seed)
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    tail = min(int(np.count_nonzero(means <= 0)), int(np.count_nonzero(means >= 0)))
-    p_value = min(1.0, 2 * (tail + 1) / (BOOTSTRAP_RESAMPLES + 1))
-    basis = f"paired bootstrap over {n} items"
-    return Contrast(value, min(float(low), value), max(float(high), value), p_value, basis)
-
-
-def _resampled_means(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """The means of bootstrap resamples, a bounded number of draws at a time."""
-    import numpy as np
-
-    generator, n = np.random.default_rng(seed), len(values)
-    rows = max(1, _BOOTSTRAP_CHUNK // n)
-    means: list[NDArray[np.float64]] = []
-    for start in range(0, BOOTSTRAP_RESAMPLES, rows):
-        shape = (min(rows, BOOTSTRAP_RESAMPLES - start), n)
-        means.append(values[generator.integers(0, n, shape)].mean(axis=1))
-    return np.concatenate(means)
+def _paired_means(a: Sequence[float], b: Sequence[float]) -> Contrast:
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    n, difference = len(differences), math.fsum(differences) / len(differences)
+    if n < MIN_PAIRED_ITEMS:
+        return Contrast(difference, None, None, None, f"paired on {n} items, too few for an interval")
+    half, p_value = _welch(difference, [(standard_error(differences), n)])
+    return Contrast(difference, difference - half, difference + half, p_value, f"paired t interval over {n} items")
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

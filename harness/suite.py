@@ -219,12 +219,12 @@ class Serving(Frozen):
 
 
 class Repeats(Frozen):
-    """Repeats until the speeds are known well enough, or time is up."""
+    """Repeats until the speeds are known well enough, or time is up. See `harness.repeats` for when that is."""
 
     at_least: Annotated[int, Field(ge=2, le=100)] = 3
     at_most: Annotated[int, Field(ge=2, le=100)] = 20
     until_within: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Half the width of the output rate's 95 % interval at every load, as a share of the rate."""
+    """Half the width of the output rate's 95 % interval at every load, as a share of the rate; 6 repeats or more."""
     budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """No repeat beyond `at_least` starts after so many seconds of a run."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from statistics import stdev
@@ -17,7 +17,7 @@ from harness.pages import Link, RecordIndex
 from harness.quantities import Scale, count_of, grouped, listed, plain, scale_of, with_unit
 from harness.scenario import MemoryScenario, QualityScenario, ServingScenario
 from harness.stats import Estimate, counted, ranks_with_ties
-from harness.summary import Gap, ModelSummary, PointKey
+from harness.summary import Gap, ModelSummary, OperatingPoint, PointKey
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,6 @@ class SuiteView:
     """Model -> its page, relative to the site's root."""
     problems: tuple[str, ...] = ()
     """Record files that could not be read."""
-    scenarios: Mapping[PointKey, ServingScenario] = field(default_factory=dict)
-    """How each operating point was measured, by its newest record."""
 
     @property
     def newest(self) -> datetime:
@@ -190,6 +188,31 @@ def estimate_of(summary: ModelSummary, key: str, point: PointKey | None) -> Esti
     return found
 
 
+_NOTED = {"joules_per_output_token": "no energy: ", "usd_per_million_output_tokens": "no cost: "}
+NOTED = tuple(_NOTED.values())
+"""How those notes of a point begin that say why it lacks a metric."""
+_UNKNOWN = {
+    "steady_output_tokens_per_s": (
+        "no slot was given a second request, or all were handed over before each slot had its first token"
+    ),
+    "goodput_requests_per_s": "the suite sets no limits",
+    "goodput_share": "the suite sets no limits",
+    "longest_context_tokens": "the cache's capacity was not measured",
+    VARIATION.key: "it takes at least two repeats",
+}
+
+
+def why_unknown(key: str, points: Sequence[OperatingPoint]) -> str:
+    """Why none of some measured points has a metric, in words."""
+    start = _NOTED.get(key)
+    noted = dict.fromkeys(note for point in points for note in point.notes if start and note.startswith(start))
+    if start and noted:
+        return listed([note.removeprefix(start) for note in noted])
+    if key != VARIATION.key and all(point.origins for point in points):
+        return f"{listed(dict.fromkeys(one.tool for point in points for one in point.origins))} does not tell"
+    return _UNKNOWN.get(key, "not measured")
+
+
 def comparable(summary: ModelSummary, key: str, point: PointKey | None) -> Estimate | None:
     """The estimate where it may be ranked or compared: no score or speed of random weights, no flagged timing."""
     metric = METRICS.get(key)
@@ -230,7 +253,17 @@ def metric_of(key: str) -> Metric:
 def scale_for(view: SuiteView, key: str, factor: float = 1.0) -> Scale:
     """One scale for all models of a suite."""
     found = (estimate_of(model, key, view.point) for model in view.models)
-    return scale_of(metric_of(key).unit, [one.value * factor for one in found if one is not None])
+    return scale_of_metric(key, [one.value * factor for one in found if one is not None])
+
+
+_PER = {"joules_per_output_token": "/token", "usd_per_million_output_tokens": "/M tokens"}
+"""What the units of prices leave out."""
+
+
+def scale_of_metric(key: str, values: Iterable[float]) -> Scale:
+    """One scale for values of a metric; the unit of a price says for what it is."""
+    scale = scale_of(metric_of(key).unit, values)
+    return Scale(scale.unit + _PER[key], scale.divisor) if key in _PER else scale
 
 
 def ranking(summaries: Sequence[ModelSummary], view: SuiteView) -> dict[str, tuple[int, int]]:

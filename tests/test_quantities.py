@@ -65,6 +65,12 @@ def test_margins_have_two_digits_and_show_uneven_sides(ends: tuple[float, float,
     ("1", [0.2, 1.0], Scale("%", 0.01)),
     ("1", [12.5], Scale("", 1.0)),
     ("tokens", [40_000.0], Scale("tokens", 1.0)),
+    ("joules", [0.0121, 0.119, 0.653], Scale("mJ", 1e-3)),
+    ("joules", [0.0], Scale("J", 1.0)),
+    ("joules", [4200.0], Scale("kJ", 1e3)),
+    ("watts", [90.0, 412.0, 700.0], Scale("W", 1.0)),
+    ("watts", [5600.0], Scale("kW", 1e3)),
+    ("US dollars", [0.0123, 12.5], Scale("USD", 1.0)),
 ])
 def test_a_column_has_one_scale(unit: str, values: list[float], scale: Scale) -> None:
     assert scale_of(unit, values) == scale
@@ -83,6 +89,9 @@ def test_a_signed_percentage(fraction: float, text: str) -> None:
     ("parameters", 512.0, 3, "512"),
     ("seconds", 0.012, 3, "12.0 ms"),
     ("1", 0.276, 3, "27.6 %"),
+    ("joules", 0.0968, 3, "96.8 mJ"),
+    ("watts", 686.4, 3, "686 W"),
+    ("US dollars", 0.0694, 3, "0.0694 USD"),
 ])
 def test_one_value_with_its_unit(unit: str, value: float, digits: int, text: str) -> None:
     assert with_unit(unit, value, digits) == text

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import CONFIGS, ENVIRONMENT, quality_record, quality_scenario, serving_scenario, subject
+from builders import CONFIGS, ENVIRONMENT, quality_record, quality_scenario, serving_record, serving_scenario, subject
 from engines import ToyBackend, ToyEngine, toy_job
 from safetensors.numpy import save_file
 
@@ -20,6 +20,7 @@ from harness.measurements import memory
 from harness.plan import Job
 from harness.record import (
     Completed,
+    DeviceSamples,
     Failed,
     Measurement,
     MemoryMeasurement,
@@ -189,6 +190,20 @@ class TestMemory:
         layer = 48 * (48 + 2 * 16) + 48 * 48 + 3 * 48 * 128 + 2 * 48
         assert found.parameters == 2 * 96 * 48 + 4 * layer + 48
         assert found.weights_bytes == 4 * found.parameters
+
+    def test_what_was_sampled_while_a_cell_ran_counts_for_the_peak(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        serving = serving_record().outcome
+        assert isinstance(serving, Completed) and isinstance(serving.measurement, ServingMeasurement)
+        seen = DeviceSamples(name="Example GPU", times_s=(0.0, 1.0), used_bytes=(5, 70))
+        sampled = serving.measurement.model_copy(update={"devices": (seen,)})
+        monkeypatch.setattr(worker, "measure_serving", lambda *_: sampled)
+        monkeypatch.setattr(memory, "device_use", lambda: [memory.DeviceUse("Example GPU", 80, 20)] * 2)
+        monkeypatch.setattr(memory, "torch_peaks", lambda devices: [None] * devices)
+        job = toy_job([10, MemoryScenario()], config=CONFIGS["dense-active"])
+        job = job.model_copy(update={"subject": subject("moe", weights="dummy")})
+        assert [device.used_peak_bytes for device in self.measured(job).devices] == [70]
+        on_processor = job.model_copy(update={"subject": subject("moe", weights="dummy", threads=1)})
+        assert self.measured(on_processor).devices == ()
 
     def test_a_checkpoint_that_went_away_fails_its_cell_alone(self) -> None:
         first, second = records(toy_job([MemoryScenario(), 10]))

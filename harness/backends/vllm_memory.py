@@ -1,4 +1,4 @@
-"""What vLLM knows of its memory on each rank: read from its workers on CUDA, where it weighs itself before it serves."""
+"""What vLLM knows of its memory on each rank, read from its workers: on CUDA it weighs itself before it serves."""
 
 from __future__ import annotations
 

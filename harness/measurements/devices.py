@@ -91,8 +91,9 @@ class DeviceSampler:
             self.look()
             if len(self._times_s) >= MOST_SAMPLES:
                 self._interval_s *= 2
-                for column in (self._times_s, *(one.readings for one in self._watched)):
-                    del column[1::2]
+                del self._times_s[1::2]
+                for one in self._watched:
+                    del one.readings[1::2]
 
     def _open(self) -> str:
         """Opens the driver and finds the devices; why not, where that fails."""

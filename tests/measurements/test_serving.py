@@ -17,7 +17,6 @@ from harness.backends.base import StepResult
 from harness.errors import EngineError
 from harness.measurements.serving import (
     WARMUP_OUTPUT_TOKENS,
-    WINDOW_STEPS,
     WINDOWS,
     LoadLoop,
     Steadiness,
@@ -224,9 +223,25 @@ class TestWarmUp:
     def test_it_ends_once_the_rate_is_steady(self) -> None:
         measured, _ = measure(scenario(requests=4, concurrency=1, output_tokens=4, warmup_s=1000.0))
         assert measured.warmup.steady is True
-        # three windows of four steps each, and the request that was in flight
-        assert measured.warmup.requests == WINDOWS * WINDOW_STEPS // 4
+        # a window is a request of four tokens
+        assert measured.warmup.requests == WINDOWS
         assert measured.warmup.windows_tokens_per_s == (2.0, 2.0, 2.0)
+
+    def test_a_window_is_a_whole_wave(self) -> None:
+        """Each wave of four requests takes a long step for the prompts: the rate of whole waves is steady."""
+        class Waves(ToyEngine):
+            def step(self) -> StepResult:
+                self._step_s = 5.0 if self.first_of_wave else 0.1
+                found = super().step()
+                self.first_of_wave = not self._left
+                return found
+
+            first_of_wave = True
+
+        toy = Waves()
+        measured = measure_serving(toy, scenario(concurrency=4, output_tokens=8, warmup_s=1000.0), 1, clock=toy.clock)
+        assert measured.warmup.steady is True
+        assert set(measured.warmup.windows_tokens_per_s) == {round(32 / 5.7, 5)}
 
     def test_it_ends_when_its_time_is_up(self) -> None:
         class Slower(ToyEngine):
@@ -249,10 +264,10 @@ class TestWarmUp:
         loop = LoadLoop(toy, toy.clock, np.random.default_rng(0))
         now = 0.0
         for rate in rates:
-            for _ in range(WINDOW_STEPS):
-                now += 1.0
-                loop.steps.append(Step(now, ["0"] * rate))
-        watch = Steadiness(loop)
+            for _ in range(4):
+                now += 100 / rate
+                loop.steps.append(Step(now, ["0"] * 100))
+        watch = Steadiness(loop, 400)
         assert watch.rates() == pytest.approx(rates)
         assert watch.steady() is steady
 
