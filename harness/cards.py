@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from harness import wording as words
 from harness.compare import Comparison, Effect, compare, match
 from harness.pages import Link, Value
-from harness.quantities import capitalised, plain
+from harness.quantities import capitalised, listed, plain
 from harness.suite_view import SuiteView
 from harness.summary import ModelSummary
 
+_REMARKS = 3
 _NARROWEST_RATIO = math.log(1.1)
 _NARROWEST_DIFFERENCE = 0.02
 _WORDS = {
@@ -41,6 +42,10 @@ class Card:
     dense: Link
     matching: str
     sentence: str
+    crossover: str
+    """Where one overtakes the other; empty where no workload was measured on both in closed loops."""
+    href: str
+    """The page of the pair."""
     effects: tuple[EffectBar, ...]
     missing: str
 
@@ -89,22 +94,36 @@ def unmatched_note(subjects: Sequence[ModelSummary], pairs: Iterable[Comparison]
     return f"No dense model is within 10 % of the active or total parameters of {', '.join(alone)}." if alone else ""
 
 
-def card_of(view: SuiteView, pair: Comparison) -> Card:
-    """The card of one comparison."""
+def card_of(view: SuiteView, pair: Comparison, crossovers: Sequence[str], href: str) -> Card:
+    """The card of one comparison, whose page is at `href`; `crossovers` are sentences."""
     effects = _chosen_effects(view, pair)
     widest = max((_reach(one) for one in effects if one.kind == "ratio"), default=0.0)
-    remarks = [*pair.missing, *dict.fromkeys(pair.caveats)]
+    remarks = [*pair.missing, *remarks_of(pair)]
+    more = f"; {len(remarks) - _REMARKS} more on its page" if len(remarks) > _REMARKS else ""
     return Card(
         sparse=view.link(pair.a),
         dense=view.link(pair.b),
-        matching=_matching_text(pair),
+        matching=matching_text(pair),
         sentence=plain(words.sentence(pair), 900),
+        crossover=" ".join(crossovers),
+        href=href,
         effects=tuple(_bar(one, widest) for one in effects),
-        missing=capitalised(plain("; ".join(remarks), 700)) + "." if remarks else "",
+        missing=plain("; ".join(remarks[:_REMARKS]), 700) + f"{more}." if remarks else "",
     )
 
 
-def _matching_text(pair: Comparison) -> str:
+def remarks_of(pair: Comparison) -> tuple[str, ...]:
+    """What a reader should hold against a comparison, results of other tools included."""
+    origins = [
+        f"{one.model} was measured in part by {listed(dict.fromkeys(tools))}"
+        for one in (pair.a, pair.b)
+        if (tools := [origin.tool for point in one.points for origin in point.origins])
+    ]
+    return tuple(dict.fromkeys([*pair.caveats, *origins]))
+
+
+def matching_text(pair: Comparison) -> str:
+    """How far two models match in size, in words."""
     words = {"iso-active": "equal active parameters", "iso-total": "equal total parameters"}
     label = " and ".join(words[kind] for kind in pair.matching.kinds) or pair.matching.label
     return capitalised(f"{label}: {pair.matching.mismatch}")
@@ -131,11 +150,21 @@ def _bar(effect: Effect, widest: float) -> EffectBar:
     low, high = (contrast.value if end is None else end for end in (contrast.low, contrast.high))
     reach = max(widest, _NARROWEST_RATIO) if effect.kind == "ratio" else max(_reach(effect), _NARROWEST_DIFFERENCE)
     places = [f"{50 + 47 * _distance(effect, end) / reach:.2f}" for end in (low, high, contrast.value)]
-    verdict = _WORDS[effect.verdict] if not effect.exact else f"{_WORDS[effect.verdict]}, counted"
     interval = "" if contrast.low is None or effect.exact else f"{words.interval(effect)}, "
-    unit = "\u202f\u00d7" if effect.kind == "ratio" else " points" if words.in_points(effect) else ""
-    value = Value(words.effect_size(effect, contrast.value) + unit, interval)
+    value = Value(effect_value(effect), interval)
+    verdict = verdict_words(effect) + (", counted" if effect.exact else "")
     return EffectBar(_effect_title(effect), value, verdict, *places)
+
+
+def effect_value(effect: Effect) -> str:
+    """An effect with its unit: "1.32 ×", "+2.1 points"."""
+    unit = "\u202f\u00d7" if effect.kind == "ratio" else " points" if words.in_points(effect) else ""
+    return words.effect_size(effect, effect.contrast.value) + unit
+
+
+def verdict_words(effect: Effect) -> str:
+    """A verdict as the pages word it."""
+    return _WORDS[effect.verdict]
 
 
 def _effect_title(effect: Effect) -> str:

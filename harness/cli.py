@@ -127,14 +127,51 @@ def compare(
     from rich.console import Console
 
     from harness.compare import compare as compare_models
-    from harness.wording import comparison_table, sentence
+    from harness.crossover import crossovers
+    from harness.wording import comparison_table, crossover_sentences, sentence
 
     comparison = compare_models(*_two_summaries(a, b, suite, results))
     console = Console()
     console.print(comparison_table(comparison))
-    console.print(sentence(comparison), markup=False, highlight=False)
+    for words in (sentence(comparison), *crossover_sentences(crossovers(comparison.a, comparison.b))):
+        console.print(words, markup=False, highlight=False)
     for remark in (*comparison.missing, *comparison.caveats):
         console.print(f"- {remark}", markup=False, highlight=False)
+
+
+@app.command("import")
+def import_(  # noqa: PLR0913 -- each argument is an option of the command
+    file: Annotated[Path, typer.Argument(
+        help="JSON of vllm bench throughput, latency or serve, of GuideLLM, or lm-eval's results_*.json."
+    )],
+    suite: Annotated[str, typer.Option(help="The suite that the results join; a new name makes one.")],
+    model: Annotated[str, typer.Option(help="The model's name on the pages.")],
+    results: ResultsOption = Path("results"),
+    config: Annotated[str | None, typer.Option(
+        help="The model's config.json, its checkpoint's folder, or its name in the catalog: then it is counted."
+    )] = None,
+    accelerator: Annotated[str | None, typer.Option(
+        help="The device that served, as suites/accelerators.yaml names it."
+    )] = None,
+    precision: Annotated[str | None, typer.Option(help="Of the weights, such as bfloat16.")] = None,
+    tensor_parallel: Annotated[int, typer.Option(min=1, help="Over how many devices.")] = 1,
+    name: Annotated[str | None, typer.Option(help="The workload's name; the tool's when left out.")] = None,
+    prompt_tokens: Annotated[int | None, typer.Option(help="Of a request: throughput and latency do not tell.")] = None,
+    output_tokens: Annotated[int | None, typer.Option(help="Of a request: throughput and latency do not tell.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="The batch's size, which latency does not tell.")] = None,
+) -> None:
+    """Take results of other tools over as records that are marked with their origin. Loads nothing."""
+    from harness.catalog import Catalog
+    from harness.imports import NOT_STATED, Given, config_of, import_file
+    from harness.resources import suites_dir
+    from harness.store import Store
+
+    given = Given(
+        suite, model, name, {} if config is None else config_of(config, Catalog(suites_dir())),
+        accelerator or NOT_STATED, precision or NOT_STATED, tensor_parallel, prompt_tokens, output_tokens, concurrency,
+    )
+    for line in import_file(file, given, Store(results)).lines():
+        typer.echo(line)
 
 
 @app.command()

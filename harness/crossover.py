@@ -79,14 +79,14 @@ def crossovers(a: ModelSummary, b: ModelSummary) -> tuple[Crossover, ...]:
 def crossover_of(rates: Sequence[Rates], names: tuple[str, str], workload: Workload) -> Crossover:
     """Where the mean rates cross, taking the log of their ratio as straight between loads over log2(concurrency).
 
-    The 95 % interval holds every concurrency between those at which each side is ahead for certain at which Welch's t
-    interval of that line holds 0. At a share w between two loads its variance is (1 - w)² v1 + w² v2, and its degrees
-    of freedom are Welch and Satterthwaite's over the four samples. Ahead for certain means by Holm's p over all loads.
-    Of several roots between the same two loads the middle one is the estimate. Source: Fieller 1954, J. Royal
-    Statistical Society B 16:175, on intervals of a root by inverting its test; Welch 1947, Biometrika 34:28.
+    The 95 % interval reaches from the least to the largest concurrency at which Welch's t interval of that line holds
+    0, between the loads at which either side is ahead for certain (by Holm's p over all loads). At a share w between
+    two loads the variance is (1 - w)² v1 + w² v2, and the degrees of freedom are Welch and Satterthwaite's over the
+    four samples. Of several roots the middle one is the estimate. Source: Fieller 1954, J. Royal Statistical Society
+    B 16:175, on intervals of a root by inverting its test; Welch 1947, Biometrika 34:28.
 
     In simulations (3 and 5 repeats, 3 to 8 loads, noise of 2 to 15 %) it covers the truth 93 to 97 % of the time, and
-    up to 99 % where the two are nearly equal at several loads around the crossing.
+    up to 99 % where noise hides the lead at several loads around the crossing.
     """
     shared = sorted((rate for rate in rates if min(*rate[1], *rate[2], math.inf) > 0), key=lambda rate: rate[0])
     repeated = [rate for rate in shared if min(len(rate[1]), len(rate[2])) > 1]

@@ -11,7 +11,7 @@ from harness.crossover import Crossover
 from harness.metrics import METRICS
 from harness.pages import Figure
 from harness.plotting import DASHES, SYMBOLS, along, ends, load_axis, plotly_text, ratio_axis, value_axis
-from harness.quantities import Scale, count_of
+from harness.quantities import Scale
 from harness.suite_view import kind_of, load_text, workload_titles
 from harness.summary import LoadKind, ModelSummary, OperatingPoint, PointKey
 
@@ -29,6 +29,8 @@ class Line:
     dash: str = "solid"
     main: bool = True
     """Whether the chart is about it: partners are drawn thinner and lighter."""
+    labels: str = "top center"
+    """Where the labels of its points are."""
 
     def points(self, keys: Sequence[PointKey], metrics: Sequence[str]) -> list[OperatingPoint]:
         """Its points at these keys that have every one of these metrics."""
@@ -56,7 +58,7 @@ def model_figures(kind: LoadKind, model: ModelSummary, partners: Sequence[ModelS
     """The curves of a model over loads of one kind, each workload for itself, beside the matched models."""
     lines = [Line(model), *(Line(one, DASHES[1:][i % len(DASHES[1:])], False) for i, one in enumerate(partners))]
     figures: list[Figure] = []
-    curves = _curves_of([point.key for point in model.points if point.key.kind == kind])
+    curves = curves_of([point.key for point in model.points if point.key.kind == kind])
     titles = workload_titles(keys[0] for keys in curves)
     for number, keys in enumerate(curves):
         workload = f"{titles[keys[0].workload]}: " if len(titles) > 1 else ""
@@ -64,7 +66,7 @@ def model_figures(kind: LoadKind, model: ModelSummary, partners: Sequence[ModelS
     return tuple(figures)
 
 
-def _curves_of(keys: Sequence[PointKey]) -> list[list[PointKey]]:
+def curves_of(keys: Sequence[PointKey]) -> list[list[PointKey]]:
     """The keys by what points of one curve share, by rising load; a curve has at least two."""
     curves: dict[tuple[object, ...], list[PointKey]] = {}
     for key in sorted(keys):
@@ -95,7 +97,7 @@ def _figure(figure_id: str, lines: Sequence[Line], keys: Sequence[PointKey], axe
         traces += [_trace(line, points, axes, metric) for metric in axes.y if points]
     values = [value for trace in traces for value in trace["y"]]
     across = [value for trace in traces for value in trace["x"]]
-    x = {"title": {"text": axes.x_title}, "rangemode": "tozero"} if axes.x else load_axis(across, axes.x_title)
+    x = value_axis(across, axes.x_title) if axes.x else load_axis(across, axes.x_title)
     if flagged:
         caption += " Crosses are flagged."
     return Figure(figure_id, caption, {
@@ -129,7 +131,7 @@ def _trace(line: Line, points: Sequence[OperatingPoint], axes: _Axes, metric: st
     trace["hovertemplate"] += " at %{x:.3s} tokens/s"
     if line.main and not tail:
         labels = [f"{point.key.level:g}" for point in points]
-        trace |= {"mode": "lines+markers+text", "text": labels, "textposition": "top center",
+        trace |= {"mode": "lines+markers+text", "text": labels, "textposition": line.labels,
                   "textfont": {"color": "@muted"}}
     return trace
 
@@ -147,7 +149,7 @@ def pair_figures(pair: Comparison, keys: Sequence[PointKey], crossover: Crossove
     `keys` are what both were measured at, of one curve. Where there is a crossover its interval is shaded.
     """
     alike = kind_of(pair.a) == kind_of(pair.b)
-    lines = [Line(pair.a), Line(pair.b, "dash" if alike else "solid")]
+    lines = [Line(pair.a), Line(pair.b, "dash" if alike else "solid", labels="bottom center")]
     figures = load_figures(stem, lines, keys)
     if keys[0].kind != "closed":
         return figures
@@ -196,5 +198,5 @@ def _shaded(figure: Figure, crossover: Crossover | None) -> Figure:
     middle = {**upright, "type": "line", "x0": at, "x1": at, "line": {"color": "@accent", "width": 1.5, "dash": "dash"}}
     layout = figure.content["layout"]
     shapes = [band, middle, *layout.get("shapes", [])]
-    words = f"Dashed: the crossover at about {count_of(round(at), 'concurrent request')}; shaded: its 95 % interval."
+    words = "The dashed line is the crossover, the band its 95 % interval."
     return Figure(figure.id, f"{figure.caption} {words}", figure.content | {"layout": layout | {"shapes": shapes}})

@@ -1,8 +1,9 @@
 """Summaries as flat rows with units in the column names: CSV, JSON and Markdown.
 
 Columns: what names the model (`model`, `kind`, `group`, `revision`, ...); counts; memory; serving, one column a metric
-and operating point; scores. Every estimate has `_low` and `_high`, the ends of its 95 % interval, empty where there is
-none, but for counts, which have no spread. Missing values are empty, never zero.
+and operating point, `flags` for why its timings should not be trusted and `origin` for the tool that measured it where
+that was another; `notes`; scores. Every estimate has `_low` and `_high`, the ends of its 95 % interval, empty where
+there is none, but for counts, which have no spread. Missing values are empty, never zero.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from harness.metrics import COUNTED, METRICS
+from harness.record import Origin
 from harness.stats import Estimate
 from harness.summary import ModelSummary, PointKey
 
-EXPORT_SCHEMA = 1
+EXPORT_SCHEMA = 2
 """Changes when a column changes its name or meaning."""
 
 Row = dict[str, Any]
@@ -27,11 +29,11 @@ _FORMULA_START = ("=", "+", "-", "@", "\t", "\r")
 _IDENTITY = (
     "model", "kind", "group", "members", "source", "revision", "weights", "precision", "quantization", "backend",
     "accelerator", "tensor_parallel", "expert_parallel", "vllm_version", "newest_record_at", "failed_cells",
-    "refused_cells", "records",
+    "refused_cells", "notes", "records",
 )
 _HEADLINE = (
     "model", "kind", "total_parameters", "active_parameters", "weights_bytes", "output_tokens_per_s", "ttft_p50_s",
-    "tpot_p50_s", "decode_flops_per_token", "mean_score", "score_", "failed_cells", "refused_cells",
+    "tpot_p50_s", "decode_flops_per_token", "mean_score", "score_", "failed_cells", "refused_cells", "flags",
 )
 _ENDS = ("_low", "_high")
 
@@ -39,14 +41,13 @@ _ENDS = ("_low", "_high")
 def export_rows(summaries: Sequence[ModelSummary]) -> list[Row]:
     """One row a model, all with the same columns in the same order; None where a value is missing.
 
-    Serving columns end in `_c<concurrency>` where all points share one workload, else in
-    `_<name>_p<prompt tokens>_o<output tokens>_c<concurrency>`. Score columns are `score_<task>`. `records` are the
-    record files, as suite/cell/file, separated by blanks.
+    Serving columns end in `_c<concurrency>`, `_rate<requests/s>`, `_replay<speed>` or `_offline`, where there are
+    several workloads after `_<name>_p<prompt tokens>_o<output tokens>`. Score columns are `score_<task>`. `records` are
+    the record files, as suite/cell/file, separated by blanks.
     """
-    points = sorted({point.key for summary in summaries for point in summary.points})
-    one_workload = len({key.workload for key in points}) <= 1
+    points = suffixes(sorted({point.key for summary in summaries for point in summary.points}))
     tasks = list(dict.fromkeys(task for summary in summaries for task in summary.scores))
-    rows = [{**_identity(one), **_values(one, points, one_workload, tasks)} for one in summaries]
+    rows = [{**_identity(one), **_values(one, points, tasks)} for one in summaries]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     kept = [column for column in columns if column in _IDENTITY or any(row.get(column) is not None for row in rows)]
     return [{column: row.get(column) for column in _with_ends(kept, columns)} for row in rows]
@@ -70,21 +71,30 @@ def _identity(summary: ModelSummary) -> Row:
         "newest_record_at": summary.started_at.isoformat(),
         "failed_cells": sum(gap.status == "failed" for gap in summary.gaps),
         "refused_cells": sum(gap.status == "refused" for gap in summary.gaps),
+        "notes": "; ".join(dict.fromkeys(_notes(summary))) or None,
         "records": " ".join("/".join(path.parts[-3:]) for path in summary.records),
     }
     return {column: values[column] if column in values else getattr(subject, column) for column in _IDENTITY}
 
 
-def _values(summary: ModelSummary, points: Sequence[PointKey], one_workload: bool, tasks: Sequence[str]) -> Row:
+def _notes(summary: ModelSummary) -> list[str]:
+    """What to know of a model, and of its operating points."""
+    return [*summary.notes, *(note for point in summary.points for note in point.notes)]
+
+
+def _values(summary: ModelSummary, points: Mapping[PointKey, str], tasks: Sequence[str]) -> Row:
     row: Row = {}
     for metric in METRICS.values():
         if metric.scenario in ("architecture", "memory"):
             _put(row, metric.key, summary.estimate(metric.key), spread=metric.key not in COUNTED)
-    for key in points:
+    for key, suffix in points.items():
+        point = summary.point(key)
+        row[f"flags{suffix}"] = "; ".join(point.flags) or None if point else None
+        row[f"origin{suffix}"] = "; ".join(map(_origin, point.origins)) or None if point else None
         for metric in METRICS.values():
             if metric.scenario == "serving":
-                column = metric.key + _suffix(key, one_workload)
-                _put(row, column, summary.estimate(metric.key, key), spread=metric.key not in COUNTED)
+                estimate = summary.estimate(metric.key, key)
+                _put(row, metric.key + suffix, estimate, spread=metric.key not in COUNTED)
     _put(row, "mean_score", summary.mean_score)
     for task in tasks:
         _put(row, f"score_{_word(task)}", summary.estimate(f"score:{task}"))
@@ -98,12 +108,31 @@ def _put(row: Row, column: str, estimate: Estimate | None, *, spread: bool = Tru
         row[f"{column}_high"] = estimate.high if estimate else None
 
 
-def _suffix(key: PointKey, one_workload: bool) -> str:
-    workload = "" if one_workload else f"_{_word(key.name)}_p{key.prompt_tokens:.4g}_o{key.output_tokens:.4g}"
+def _origin(origin: Origin) -> str:
+    return f"{origin.tool} {origin.version or 'of unknown version'}, {origin.file}"
+
+
+def suffixes(points: Sequence[PointKey]) -> dict[PointKey, str]:
+    """How the columns of each operating point end; no two points share an ending."""
+    one_workload = len({key.workload for key in points}) <= 1
+    workloads: dict[tuple[object, ...], str] = {}
+    for key in points:
+        word = f"_{_word(key.name)}_p{_tokens(key.prompt_tokens)}_o{_tokens(key.output_tokens)}"
+        taken = {used for workload, used in workloads.items() if workload != key.workload}
+        numbered = (word, *(f"{word}_{number}" for number in range(2, len(taken) + 3)))
+        workloads.setdefault(key.workload, next(one for one in numbered if one not in taken))
+    return {key: ("" if one_workload else workloads[key.workload]) + _load(key) for key in points}
+
+
+def _tokens(mean: float) -> str:
+    return f"{mean:.1f}".removesuffix(".0").replace(".", "p")
+
+
+def _load(key: PointKey) -> str:
     load = {"closed": "_c", "open": "_rate", "replay": "_replay", "offline": "_offline"}[key.kind]
     level = "" if key.kind == "offline" else f"{key.level:g}".replace(".", "p")
     shape = "" if key.burstiness == 1 else f"_burstiness{key.burstiness:g}".replace(".", "p")
-    return f"{workload}{load}{level}{shape}"
+    return f"{load}{level}{shape}"
 
 
 def _word(name: str) -> str:
@@ -112,9 +141,14 @@ def _word(name: str) -> str:
 
 
 def headline(rows: Sequence[Mapping[str, Any]], concurrency: int | None = None) -> list[Row]:
-    """The rows with the few columns that fit a page; the speed is that at `concurrency`, by default the highest."""
+    """The rows with the few columns that fit a page; the speed is that at `concurrency`, by default the highest.
+
+    Loads without a concurrency are there where nothing else is.
+    """
     columns = list(rows[0]) if rows else []
     loads = {column: int(found[1]) for column in columns if (found := re.search(r"_c(\d+)$", column))}
+    if loads:
+        columns = [column for column in columns if not re.search(r"_(rate|replay)[\dp]+|_offline$", column)]
     wanted = max(loads.values(), default=None) if concurrency is None else concurrency
     kept = [
         column
@@ -148,7 +182,7 @@ def _harmless(value: object) -> object:
 
 
 def to_json(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as one JSON object: `schema` (1), `generator`, `confidence` of the intervals, `units`, `rows`.
+    """The rows as one JSON object: `schema` (2), `generator`, `confidence` of the intervals, `units`, `rows`.
 
     `units` gives the unit of every numeric column in words, "1" for scores and ratios. Missing values are null.
     """

@@ -143,7 +143,7 @@ def _speed_sentence(view: SuiteView, subjects: Sequence[ModelSummary]) -> str:
     if not tied[1:]:
         return ""
     others = _some([name for name in dict.fromkeys(tied) if name != names[0]])
-    return f"{where} the interval of {names[0]}, the fastest on average, overlaps with that of {others}."
+    return f"{where} {names[0]}, the fastest on average, cannot be told from {others}."
 
 
 def _some(names: Sequence[str], limit: int = 3) -> str:

@@ -159,7 +159,8 @@ class Planner:
             subject=item.subject, repeat=repeat, cells=cells, group=item.model.group, location=item.location,
             config=item.config, needed_bytes=self._needed(item), tasks_folder=str(self.suites_dir / "tasks"),
             traces={trace.fingerprint: str(trace.path) for trace in traces},
-            sweeps=tuple(workload.serving.name for workload in workloads if workload.serving.concurrency == "auto"),
+            # the first repeat decides how far a sweep goes, so that every load that it measured has its repeats
+            sweeps=tuple(one.serving.name for one in workloads if one.serving.concurrency == "auto" and repeat == 0),
             timeout_s=self.suite.timeout_s,
         )
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from harness.accelerators import AcceleratorSpec
-from harness.accounting import PRECISIONS, decode_bytes, flops_per_token, kv_bytes, prefill_flops
+from harness.accounting import PRECISIONS, Precision, decode_bytes, flops_per_token, kv_read_bytes, prefill_flops
 from harness.architecture import Architecture
-from harness.record import ReportedMeasurement, RequestTiming, ServingMeasurement, Subject
+from harness.description.stored import states_quantisation
+from harness.record import Completed, Record, ReportedMeasurement, RequestTiming, ServingMeasurement, Subject
 from harness.scenario import ClosedLoop, Offline, ServingScenario
 
 SLOWEST = 20.0
@@ -55,19 +53,19 @@ def _failed(number: int) -> list[str]:
     return [f"{number} request{'s' if number > 1 else ''} failed or ended early"] if number else []
 
 
-def roofline_flags(
-    scenario: ServingScenario,
-    measurement: ServingMeasurement,
-    architecture: Architecture,
-    subject: Subject,
-    device: AcceleratorSpec,
-) -> list[str]:
+def roofline_flags(record: Record, architecture: Architecture, device: AcceleratorSpec) -> list[str]:
     """Whether a run was faster than the device allows, or so slow that something else than the model was measured.
 
     Slowness is judged only where the load asks for all that the engine can give (closed loops and offline runs).
     """
-    least_s = least_duration_s(measurement, architecture, subject, device)
-    if least_s is None or measurement.duration_s <= 0:
+    scenario, outcome, subject = record.cell.scenario, record.outcome, record.cell.subject
+    measurement = outcome.measurement if isinstance(outcome, Completed) else None
+    if not isinstance(scenario, ServingScenario) or not isinstance(measurement, ServingMeasurement):
+        return []
+    least_s = None
+    if measurement.duration_s > 0 and not states_quantisation(record.config):
+        least_s = least_duration_s(measurement, architecture, subject, device)
+    if least_s is None:
         return []
     if measurement.duration_s < least_s:
         return [
@@ -84,27 +82,43 @@ def roofline_flags(
 def least_duration_s(
     measurement: ServingMeasurement, architecture: Architecture, subject: Subject, device: AcceleratorSpec
 ) -> float | None:
-    """The least time in which the device can do a run's work, in seconds; None where it cannot be told exactly.
+    """A time below which the device cannot do a run's work, in seconds; None where none can be told.
 
     The larger of FLOPs / peak and bytes / bandwidth. Every engine step reads the weights that are no experts and, of
-    the experts, what a single token uses; each token reads the keys and values of its prompt. Routing and windows can
-    only add to that, so no run is faster. Quantised weights are left out. Units: s. Source: the roofline model
-    (Williams, Waterman, Patterson 2009).
+    the experts, what a single token uses; each token reads the keys and values of its prompt, whose length is rounded
+    down to two digits. Routing and the tokens made before can only add to that. Quantised weights and models with an
+    encoder are left out. Units: s. Source: the roofline model (Williams, Waterman, Patterson 2009).
     """
     precision = PRECISIONS.get(subject.precision)
-    if precision is None or subject.quantization or precision.compute not in device.precisions:
+    if precision is None or subject.quantization or precision.compute not in device.precisions or architecture.encoder:
         return None
-    requests = [request for request in measurement.requests if request.tokens]
-    if not requests:
-        return None
-    prompt = float(np.mean([request.prompt_tokens for request in requests]))
-    output = measurement.output_tokens
-    # the cost of a prompt is convex in its length, so that of the mean prompt is the least
-    prefill = len(requests) * prefill_flops(architecture, max(1, math.floor(prompt))).total
-    decode = (output - len(requests)) * flops_per_token(architecture, context=prompt).total
-    step = decode_bytes(architecture, 1, prompt, precision=precision)
-    cache = kv_bytes(architecture, prompt, precision.bytes_per_cache_element)
-    read = len(measurement.steps_s) * (step.non_expert_weights + step.expert_weights) + (output - len(requests)) * cache
-    peak = device.peak_flops_per_s(precision.compute)
-    limits = ((prefill + decode) / peak, read / device.bandwidth_bytes_per_s)
+    chunked = any(getattr(mixer, "chunk", None) for group in architecture.decoder.groups for mixer in group.mixers)
+    step = decode_bytes(architecture, 1, 1, precision=precision)
+    flops, read = 0.0, len(measurement.steps_s) * (step.non_expert_weights + step.expert_weights)
+    for prompt, outputs in _by_prompt(measurement.requests).items():
+        # a token at the start of a chunk sees none of its prompt
+        context, decoded = 1 if chunked else prompt, sum(outputs) - len(outputs)
+        flops += len(outputs) * prefill_flops(architecture, prompt).total
+        flops += decoded * flops_per_token(architecture, context=context).total
+        read += decoded * kv_read_bytes(architecture, context, _cached_value_bytes(subject, precision))
+    limits = (flops / device.peak_flops_per_s(precision.compute), read / device.bandwidth_bytes_per_s)
     return max(limits) / subject.tensor_parallel
+
+
+def _by_prompt(requests: Sequence[RequestTiming]) -> dict[int, list[int]]:
+    """The output tokens of the requests that made any, by the length of their prompts, rounded down to two digits."""
+    outputs: dict[int, list[int]] = {}
+    for request in requests:
+        if request.tokens:
+            unit = 10 ** max(0, len(str(request.prompt_tokens)) - 2)
+            prompt = max(1, request.prompt_tokens // unit * unit)
+            outputs.setdefault(prompt, []).append(request.output_tokens)
+    return outputs
+
+
+def _cached_value_bytes(subject: Subject, precision: Precision) -> float:
+    """Bytes of a cached key or value; 0 where the engine was told to keep it in a form that is not known here."""
+    named = str(subject.engine.get("kv_cache_dtype", "auto"))
+    if named in ("auto", subject.precision):
+        return precision.bytes_per_cache_element
+    return 1.0 if named.startswith("fp8") else 0.0

@@ -13,7 +13,7 @@ from harness.stats import Estimate
 SYMBOLS = {"sparse": "circle", "dense": "square", "unknown": "diamond"}
 DASHES = ("solid", "dot", "dash", "dashdot", "longdash")
 _NAME_LIMIT = 40
-_LOG_FROM = 20.0
+_LOG_FROM = 8.0
 _MOST_TICKS = 9
 _RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0)
 
@@ -51,7 +51,7 @@ def load_axis(loads: Iterable[float], title: str) -> dict[str, Any]:
 
 
 def value_axis(values: Iterable[float], title: str) -> dict[str, Any]:
-    """An axis from 0, or a logarithmic one where the values span more than a factor of 20."""
+    """An axis from 0, or a logarithmic one where the values span more than a factor of 8."""
     known = [value for value in values if value > 0]
     if not known or max(known) / min(known) <= _LOG_FROM:
         return {"title": {"text": title}, "rangemode": "tozero"}
@@ -68,5 +68,4 @@ def ratio_axis(values: Iterable[float], title: str) -> dict[str, Any]:
 
 def _logarithmic(ticks: Sequence[float], title: str) -> dict[str, Any]:
     return {"title": {"text": title}, "type": "log", "tickmode": "array", "tickvals": list(ticks),
-            "ticktext": [significant(tick).removesuffix("0").removesuffix(".0") if tick < 1 else f"{tick:g}"
-                         for tick in ticks]}
+            "ticktext": [f"{tick:g}" if tick < 1000 else significant(tick) for tick in ticks]}

@@ -143,17 +143,19 @@ class _Section:
         return [one.value for point in self._points if (one := _estimate(point, key))]
 
     def _workloads(self) -> str:
-        lengths = {key.workload: point_text(key) for key in self._keys}
-        named = [f"{self._titles[workload]}: {text}" for workload, text in lengths.items()]
-        return capitalised("; ".join(named)) + "."
+        lengths = {key.workload: f"{plain(key.name, 60)}, {point_text(key)}" for key in self._keys}
+        return f"Workload{'s' if len(lengths) > 1 else ''}: {'; '.join(lengths.values())}."
 
     def _title(self, key: PointKey) -> str:
-        load = capitalised(load_text(key))
-        return f"{self._titles[key.workload]}, {load_text(key)}" if len(self._titles) > 1 else load
+        load = load_text(key) if key.concurrency is None else f"{key.concurrency}"
+        return f"{self._titles[key.workload]}, {load}" if len(self._titles) > 1 else capitalised(load)
+
+    @property
+    def _head(self) -> str:
+        return "Concurrent requests" if self._kind.loads == ("closed",) else "Load"
 
     def _table(self) -> Table:
-        head = "Concurrent requests" if self._kind.loads == ("closed",) and len(self._titles) == 1 else "Load"
-        columns = [Column(head, classes="text frozen")]
+        columns = [Column(self._head, classes="text frozen")]
         for key, scale in self._scales.items():
             metric = metric_of(key)
             direction = "" if metric.better == "none" else metric.better
@@ -204,7 +206,7 @@ class _Section:
         if not known:
             return None
         columns = (
-            Column("Load", classes="text frozen"), Column("Latency", classes="text"),
+            Column(self._head, classes="text frozen"), Column("Latency", classes="text"),
             *(Column(statistic, "ms", "lower") for statistic in _STATISTICS),
         )
         return BlockTable(columns, tuple(

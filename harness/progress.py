@@ -93,8 +93,9 @@ class ProgressDisplay:
         else:
             self._record(job, event)
         left = self._estimator.left_s()
+        remaining = "" if left is None else f"about {_minutes(left)} left"
         self._bar.update(
-            self._task, completed=self._done, total=self._total, left="" if left is None else f"about {_minutes(left)} left",
+            self._task, completed=self._done, total=self._total, left=remaining,
             description=f"{_plain(job.subject.model)} [{job.repeat + 1}] {_plain(self._step)}",
         )
 

@@ -31,7 +31,7 @@ class Subject(Frozen):
     model: str
     """The name under which the suite lists it."""
     source: str
-    """`path:...` relative to the suites folder, or `hub:organisation/name`."""
+    """`path:...` relative to the suites folder, `hub:organisation/name`, or `import:...` as another tool named it."""
     revision: str | None
     """A commit of the hub, or `sha256:...` of a local checkpoint's files."""
     weights: Literal["checkpoint", "dummy"]
@@ -240,6 +240,8 @@ class QualityMeasurement(Frozen):
     task_version: str
     scores: tuple[Score, ...]
     samples: tuple[Sample, ...]
+    items: int | None = None
+    """How many items were scored, where another tool tells no more of them than that; else `samples` has them."""
     arguments: dict[str, Any]
     """The arguments with which the `lm_eval` command gives the same scores."""
 

@@ -2,10 +2,10 @@
 
 Who looks at an interval after every repeat and stops as soon as it is narrow stops where the repeats happened to agree:
 such an interval is too narrow. With looks from the third repeat on, a limit of 5 % and a coefficient of variation of
-3 to 10 %, it covers the truth in 90 to 94.5 % of simulations instead of 95. Three repeats more after the first narrow
-interval mend that: 93.3 to 95 %, for one to three repeats more in the mean. So an interval has to be narrow with and
-without its last three values, and no model ends before its sixth repeat. Source: Simons 1968, Annals of Mathematical
-Statistics 39:1946, who shows that some fixed number of further observations restores the coverage.
+3 to 10 %, it covers the truth in 90 to 94.5 % of simulations instead of 95. Three repeats more mend that: 93.3 to
+94.5 % where one load is measured, about 95 % where all of several have to be narrow. So an interval has to be narrow
+with and without its last three values, and no model ends before its sixth repeat. Source: Simons 1968, Annals of
+Mathematical Statistics 39:1946, who shows that some fixed number of further observations restores the coverage.
 """
 
 from __future__ import annotations

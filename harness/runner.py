@@ -61,6 +61,11 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
             scribe = Scribe(run, 0, refusal.group, refusal.config)
             store.append(scribe.record(refusal.cell, Refused(reason=refusal.reason)))
         tally.outcomes["refused"] += 1
+    def keep(record: Record) -> None:
+        store.append(record)
+        done.add(record)
+        tally.add(record)
+
     unloadable: set[str] = set()
     for planned in remaining.jobs:
         job = planned.without(done)
@@ -68,22 +73,23 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
             job = job.model_copy(update={"cells": ()})
         if len(job.cells) < len(planned.cells):
             listen(planned, NotNeeded(tuple(cell for cell in planned.cells if cell not in job.cells)))
-        if not job.cells:
-            continue
-        loaded = False
-        with closing(executor.run(job, run)) as events:  # an interrupt here ends the job's process too
-            for event in events:
-                if isinstance(event, Record):
-                    store.append(event)
-                    done.add(event)
-                    tally.add(event)
-                elif isinstance(event, CellStarted):
-                    loaded |= event.cell is not None
-                listen(job, event)
-        if not loaded:
+        if job.cells and not _run_job(job, executor, run, listen, keep):
             # its other repeats would fail the same way; the failed row stands for them
             unloadable.add(job.subject.model)
     return tally
+
+
+def _run_job(job: Job, executor: Executor, run: Run, listen: Listener, keep: Callable[[Record], None]) -> bool:
+    """Runs a job and keeps its records. Whether its model loaded."""
+    loaded = False
+    with closing(executor.run(job, run)) as events:  # an interrupt here ends the job's process too
+        for event in events:
+            if isinstance(event, Record):
+                keep(event)
+            elif isinstance(event, CellStarted):
+                loaded |= event.cell is not None
+            listen(job, event)
+    return loaded
 
 
 def _known_refusals(store: Store, suite: str) -> set[tuple[str, str]]:

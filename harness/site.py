@@ -12,6 +12,8 @@ from harness.accelerators import Accelerators
 from harness.cards import Card, card_of, pairs_of, partners_of, unmatched_note
 from harness.catalog import Catalog
 from harness.catalog_page import catalog_page
+from harness.compare import Comparison
+from harness.crossover import crossovers
 from harness.errors import InputError, StoreError
 from harness.figures import pareto_data, seeds_figure
 from harness.groups import group_summaries
@@ -32,6 +34,8 @@ from harness.leaderboard import (
 from harness.metrics import METRICS, Metric
 from harness.model_page import model_page
 from harness.pages import Column, FailureRow, Link, NavigationLink, Page, RecordFact, RecordIndex, Slugs
+from harness.pair_page import PairPage, pair_page
+from harness.plausibility import ENGINE_STEP_S, SLOWEST
 from harness.quantities import capitalised, count_of, listed, plain
 from harness.record import Origin, Record
 from harness.scenario import QualityScenario, ServingScenario, load_words
@@ -79,6 +83,9 @@ class MethodPage(Page):
     """How everything is measured and computed."""
 
     metrics: tuple[Metric, ...]
+    slowest: str
+    """How many times the least time a run may take before it counts as implausibly slow."""
+    engine_step_ms: str
 
 
 @dataclass(frozen=True)
@@ -133,8 +140,9 @@ def build_site(
     leading = known.get(views[0].name)
     common = _common_pages(suites_dir, leading.prices_usd_per_hour if leading else {})
     pages: list[Page] = []
+    pair_slugs = Slugs()
     for suite in suites:
-        pages += _pages_of(suite, views, known.get(suite.view.name), common)
+        pages += _pages_of(suite, views, known.get(suite.view.name), common, pair_slugs)
     return Site(tuple(pages), tuple(suites))
 
 
@@ -220,23 +228,35 @@ def _suite_pages(view: SuiteView, slugs: Slugs, *, first: bool) -> SuitePages:
 
 
 def _pages_of(
-    suite: SuitePages, views: Sequence[SuiteView], definition: Suite | None, common: Sequence[Page]
+    suite: SuitePages, views: Sequence[SuiteView], definition: Suite | None, common: Sequence[Page], slugs: Slugs
 ) -> list[Page]:
-    """The pages of a suite in their frame; those `common` to all suites go with the first."""
+    """The pages of a suite in their frame; those `common` to all suites go with the first. `slugs` name pairs."""
     view = suite.view
     subjects = subjects_of(view.models, view.groups)
     named = [(one.sparse, dense) for one in definition.comparisons for dense in one.dense] if definition else []
     pairs = pairs_of(subjects, named)
-    cards = tuple(card_of(view, pair) for pair in pairs)
+    pair_pages = [_pair_page(view, pair, slugs, first=view is views[0]) for pair in pairs]
+    cards = tuple(
+        card_of(view, pair, page.crossovers, page.path) for pair, page in zip(pairs, pair_pages, strict=True)
+    )
     index = _index_page(suite, views, cards, unmatched_note(subjects, pairs), _not_run(view, definition))
     models = [model_page(view, model, partners_of(model, pairs)) for model in view.models]
-    pages: list[Page] = [index, *models, *(common if view is views[0] else ())]
+    pages: list[Page] = [index, *models, *pair_pages, *(common if view is views[0] else ())]
     return [replace(page, **_frame(suite, index, page.path, common)) for page in pages]
+
+
+def _pair_page(view: SuiteView, pair: Comparison, slugs: Slugs, *, first: bool) -> PairPage:
+    names = (pair.a.model, pair.b.model)
+    slug = slugs.of((view.name, *names), " ".join(names if first else (view.name, *names)))
+    return pair_page(view, pair, crossovers(pair.a, pair.b), f"pairs/{slug}.html")
 
 
 def _common_pages(suites_dir: Path | None, prices_usd_per_hour: Mapping[str, float]) -> tuple[Page, ...]:
     """The pages that belong to no suite: the catalog, where it is known, and the method."""
-    method = MethodPage(path="method.html", template="method.html", title="Method", metrics=tuple(METRICS.values()))
+    method = MethodPage(
+        path="method.html", template="method.html", title="Method", metrics=tuple(METRICS.values()),
+        slowest=f"{SLOWEST:g}", engine_step_ms=f"{1000 * ENGINE_STEP_S:g}",
+    )
     if suites_dir is None:
         return (method,)
     accelerators = Accelerators(suites_dir).priced(prices_usd_per_hour, "set by the suite")

@@ -72,7 +72,8 @@ def leading_point(models: Iterable[ModelSummary], concurrency: int | None = None
     keys = Counter(point.key for model in known for point in model.points) or Counter(
         PointKey.of(gap.scenario) for model in known for gap in model.gaps if isinstance(gap.scenario, ServingScenario)
     )
-    wanted = {key: n for key, n in keys.items() if key.concurrency == concurrency} or dict(keys)
+    at = {key: n for key, n in keys.items() if concurrency is not None and key.concurrency == concurrency}
+    wanted = at or dict(keys)
     wanted = {key: n for key, n in wanted.items() if key.kind == "closed"} or wanted
     return max(wanted, key=lambda key: (wanted[key], key.level, key), default=None)
 

@@ -318,7 +318,7 @@ def _point(
     flags = [flag for one in found for flag in serving_flags(scenario, one)]
     device = terms.device(subject)
     if architecture is not None and device is not None:
-        flags += [f for one in timed for f in roofline_flags(scenario, one, architecture, subject, device)]
+        flags += [flag for entry in entries for flag in roofline_flags(entry.record, architecture, device)]
     requests = min((len(one.requests) for one in timed), default=scenario.requests)
     origins = dict.fromkeys(entry.record.origin for entry in entries if entry.record.origin is not None)
     return OperatingPoint(
@@ -377,7 +377,7 @@ def _score(scenario: QualityScenario, entries: tuple[_Entry, ...]) -> TaskScore 
     if items and (value is None or abs(math.fsum(items.values()) / len(items) - value) <= _SAME_SCORE):
         estimate = item_estimate(list(items.values()))
     elif value is not None:
-        estimate = reported_estimate(value, listed.stderr if listed else None, len(newest.samples))
+        estimate = reported_estimate(value, listed.stderr if listed else None, len(newest.samples) or newest.items or 0)
     else:
         return None
     return TaskScore(

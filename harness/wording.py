@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.compare import Comparison, Effect
+from harness.crossover import Crossover
+from harness.crossover import sentence as one_sentence
 from harness.metrics import METRICS
 from harness.quantities import MINUS
 from harness.stats import Estimate
@@ -81,7 +84,7 @@ def _speed_clause(comparison: Comparison, effect: Effect | None) -> str:
     a, b = comparison.a.model, comparison.b.model
     if effect is None or effect.point is None:
         return f"{a} has no speed that could be compared with that of {b}"
-    load = f"at {_load(effect.point)}"
+    load = _at(effect.point)
     ratio = effect_size(effect, effect.contrast.value)
     if effect.verdict == "insufficient data":
         return f"{a} gave {ratio} times the output tokens/s of {b} {load}, with too few repeats for an interval"
@@ -90,10 +93,10 @@ def _speed_clause(comparison: Comparison, effect: Effect | None) -> str:
     return f"{a} gives {ratio} times the output tokens/s of {b} {load} (95 % interval {interval(effect)})"
 
 
-def _load(point: PointKey) -> str:
+def _at(point: PointKey) -> str:
     if point.concurrency is None:
-        return point.words
-    return f"{point.concurrency} concurrent request{'s' if point.concurrency > 1 else ''}"
+        return f"at {point.words}" if point.kind == "open" else point.words
+    return f"at {point.concurrency} concurrent request{'s' if point.concurrency > 1 else ''}"
 
 
 def _score_clause(comparison: Comparison, effect: Effect | None) -> str:
@@ -123,13 +126,18 @@ def _evidence(comparison: Comparison, effect: Effect) -> str:
 
 
 def _why_no_score(comparison: Comparison) -> str:
-    reasons = [
-        f"{summary.model}: {summary.no_mean_score}"
-        for summary in (comparison.a, comparison.b)
-        if summary.no_mean_score
-    ]
+    a, b = comparison.a, comparison.b
+    reasons = [f"{one.model}: {one.no_mean_score}" for one in (a, b) if one.no_mean_score]
+    if a.no_mean_score == b.no_mean_score:
+        reasons = [a.no_mean_score] if a.no_mean_score else []
     scores = [reason for reason in comparison.missing if reason.startswith("scores: ")]
     return "; ".join(scores + reasons) or "the two share no task"
+
+
+def crossover_sentences(crossings: Sequence[Crossover]) -> tuple[str, ...]:
+    """One sentence a workload, with the workload's name where there are several."""
+    several = len(crossings) > 1
+    return tuple(f"{one.name}: {one_sentence(one)}" if several else one_sentence(one) for one in crossings)
 
 
 def comparison_table(comparison: Comparison) -> Table:

@@ -149,7 +149,7 @@ def quality_scenario(task: str = "facts", **changes: Any) -> QualityScenario:
 
 def record(
     scenario: Scenario,
-    outcome: Completed | Failed | Refused,
+    outcome: Completed | Failed | Refused | Skipped,
     *,
     model: str = "moe-8x2",
     repeat: int = 0,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import builders
 
-from harness.record import Completed, Record
+from harness.record import Completed, Origin, Record, ReportedMeasurement, ServingMeasurement, WarmUp
 from harness.render import render_site
 from harness.resources import Folders
-from harness.scenario import QualityScenario
+from harness.scenario import Offline, OpenLoop, QualityScenario, ServingScenario
+from harness.stats import Estimate
 from harness.store import Store
+from harness.summary import ModelSummary, PointKey
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -63,8 +67,8 @@ def awkward_records() -> list[Record]:
 
 
 def hostile_records() -> list[Record]:
-    """A suite whose models, recipe, task, workload and messages are all hostile."""
-    names = [f"{HOSTILE} {number}" for number in range(3)]
+    """A suite whose models, recipe, task, workload and messages are all hostile; a dense one makes a pair."""
+    names = [f"{HOSTILE} {number}" for number in range(4)]
     scenario = builders.serving_scenario(4, name=HOSTILE)
     records = [
         record
@@ -75,6 +79,13 @@ def hostile_records() -> list[Record]:
         )
     ]
     records.append(builders.failed_record(model=names[2], scenario=scenario, error=HOSTILE, message=HOSTILE))
+    other = builders.serving_scenario(8, name=HOSTILE)
+    records += [builders.serving_record(model=name, scenario=other, group=HOSTILE) for name in names[:2]]
+    records += [
+        builders.serving_record(model=names[3], scenario=one, config=builders.CONFIGS["dense-active"])
+        for one in (scenario, other)
+    ]
+    records.append(builders.skipped_record(model=names[3], scenario=builders.serving_scenario(16), reason=HOSTILE))
     return [record.model_copy(update={"suite": "hostile"}) for record in records]
 
 
@@ -97,3 +108,87 @@ def seed_records(seeds: int = 3, *, suite: str = "seeds") -> list[Record]:
                 changes["outcome"] = outcome
             records.append(record.model_copy(update=changes))
     return records
+
+
+_CROSSING = {"moe-8x2": 0.86, "moe-fine": 0.78, "dense-active": 0.74, "dense-total": 0.72}
+"""By which power of the concurrency a model's output speed grows in `load_records`: sparse ones overtake."""
+
+
+def load_records(repeats: int = 3) -> list[Record]:
+    """A suite with every kind of load, whose sparse models overtake; some cells are skipped, flagged or imported."""
+    generator = random.Random(11)
+    records: list[Record] = []
+    for repeat in range(repeats):
+        for model, power in _CROSSING.items():
+            def speed(load: float, model: str = model, power: float = power) -> float:
+                return builders.SPEED_AT_1[model] * float(load**power) * generator.gauss(1, 0.015)
+
+            records += [
+                builders.serving_record(
+                    model=model, repeat=repeat, tokens_per_s=speed(load), minutes=len(records),
+                    scenario=builders.serving_scenario(load, warmup_s=10.0, min_duration_s=0.05),
+                )
+                for load in (1, 2, 4, 8, 16, 32)
+            ]
+            records.append(builders.serving_record(
+                model=model, repeat=repeat, tokens_per_s=speed(40),
+                scenario=builders.serving_scenario(load=Offline(), requests=32),
+            ))
+            records += [_open_record(model, repeat, rate, speed(rate)) for rate in (2.0, 4.0, 8.0, 16.0)]
+    past = "past saturation: the output rate rose by less than 5% at 16 and 32 concurrent requests"
+    records.append(builders.skipped_record(model="dense-total", scenario=builders.serving_scenario(64), reason=past))
+    records += [_short_of(record) for record in records if _is_at(record, "moe-fine", 4)]
+    records.append(_imported_record())
+    return [record.model_copy(update={"suite": "loads"}) for record in records]
+
+
+def _is_at(record: Record, model: str, concurrency: int) -> bool:
+    scenario = record.cell.scenario
+    at = scenario.concurrency if isinstance(scenario, ServingScenario) else None
+    return (record.cell.subject.model, at) == (model, concurrency)
+
+
+def _short_of(record: Record) -> Record:
+    """A newer record of the same point, from a cell that asked for more requests than it timed."""
+    scenario = record.cell.scenario.model_copy(update={"requests": 64})
+    cell = record.cell.model_copy(update={"scenario": scenario})
+    started = record.started_at + timedelta(days=1)
+    return record.model_copy(update={"cell": cell, "id": f"short{record.id[:7]}", "started_at": started})
+
+
+def _open_record(model: str, repeat: int, rate: float, tokens_per_s: float) -> Record:
+    """An open loop in which every fourth request waits, the longer the higher the rate."""
+    scenario = builders.serving_scenario(load=OpenLoop(requests_per_s=rate), requests=24)
+    tpot_s = 16 / tokens_per_s
+    arrivals = [index / rate for index in range(scenario.requests)]
+    waits = [0.001 * rate * (index % 4 == 3) for index in range(scenario.requests)]
+    starts = [arrival + wait for arrival, wait in zip(arrivals, waits, strict=True)]
+    times = [[start + 2 * tpot_s / (1 + rate / 8) + tpot_s * step for step in range(16)] for start in starts]
+    steps, requests = builders.timed_requests(times, arrivals)
+    requests = tuple(
+        one.model_copy(update={"started_s": start}) for one, start in zip(requests, starts, strict=True)
+    )
+    measured = ServingMeasurement(
+        duration_s=max(steps), step_time_s=0.5 * max(steps), idle_time_s=0.49 * max(steps), steps_s=steps,
+        requests=requests, warmup=WarmUp(duration_s=0.1, requests=16, steady=False), no_energy="no accelerator",
+    )
+    return builders.record(scenario, Completed(measurement=measured), model=model, repeat=repeat)
+
+
+def _imported_record() -> Record:
+    """A result of another tool, without timings."""
+    measured = ReportedMeasurement(values={
+        "output_tokens_per_s": 1234.5, "requests_per_s": 77.2, "ttft_mean_s": 0.021, "ttft_p50_s": 0.02,
+        "ttft_p99_s": 0.05, "tpot_p50_s": 0.006,
+    })
+    origin = Origin(tool="vllm bench serve", version="0.32.0", file="bench.json", fingerprint="sha256:" + "0" * 64)
+    subject = builders.subject("imported-moe", engine={}, threads=None)
+    return builders.record(
+        builders.serving_scenario(16), Completed(measurement=measured), subject=subject, origin=origin,
+    )
+
+
+def with_point(model: ModelSummary, key: PointKey, estimates: Mapping[str, Estimate]) -> ModelSummary:
+    """A model that knows something else of one operating point."""
+    points = (replace(point, estimates=estimates) if point.key == key else point for point in model.points)
+    return replace(model, points=tuple(points))

@@ -12,6 +12,7 @@ from builders import (
     closed_loop,
     failed_record,
     memory_record,
+    point,
     quality_record,
     quality_scenario,
     record,
@@ -27,6 +28,7 @@ from hypothesis import strategies as st
 from harness.compare import Comparison, Effect, compare, match, pareto_frontier
 from harness.groups import group_summaries
 from harness.record import Completed, Record
+from harness.scenario import Offline
 from harness.summarise import summarise
 from harness.summary import ModelSummary, PointKey
 from harness.wording import comparison_table, effect_size, in_points, sentence, significant
@@ -182,7 +184,7 @@ class TestScores:
     def test_a_task_on_one_side_is_missing(self) -> None:
         found = compared(self.right(A, 1.0), serving_record(model=B))
         assert found.missing == (
-            "chat at 8 concurrent requests: moe-8x2 was not measured", "facts: dense-active was not scored",
+            "chat, concurrency 8: moe-8x2 was not measured", "facts: dense-active was not scored",
         )
         assert "Quality could not be compared: dense-active: not measured: facts" in sentence(found)
 
@@ -235,17 +237,23 @@ class TestConditions:
         assert "Quality could not be compared" in sentence(found)
 
     def test_spoiled_points_are_not_compared(self) -> None:
-        short = serving_scenario(8)
-        spoiled = closed_loop(short.model_copy(update={"output_tokens": 4}))
-        found = compared(*speeds(A, 1, 2), record(short, Completed(measurement=spoiled), model=B))
+        measured = closed_loop(serving_scenario(8))
+        longer = tuple(one.model_copy(update={"asked_output_tokens": 20}) for one in measured.requests)
+        spoiled = Completed(measurement=measured.model_copy(update={"requests": longer}))
+        found = compared(*speeds(A, 1, 2), record(serving_scenario(8), spoiled, model=B))
         assert found.effect("output_tokens_per_s") is None
         assert found.missing == (
-            "chat at 8 concurrent requests: dense-active: 32 of 32 requests did not give 16 output tokens",
+            ("chat, concurrency 8: dense-active: 32 of 32 requests did not give the output tokens that were asked"),
         )
 
     def test_a_failed_side_is_missing(self) -> None:
         found = compared(*speeds(A, 1, 2), failed_record(model=B))
-        assert found.missing == ("chat at 8 concurrent requests: dense-active was not measured",)
+        assert found.missing == ("chat, concurrency 8: dense-active was not measured",)
+
+    def test_other_versions_of_the_scenario_are_not_compared(self) -> None:
+        earlier = serving_scenario(8, version=1)
+        found = compared(*speeds(A, 1, 2), *speeds(B, 1, 2, scenario=earlier))
+        assert found.effect("output_tokens_per_s") is None and len(found.missing) == 2
 
 
 class TestWords:
@@ -322,8 +330,11 @@ class TestFrontier:
 def test_the_highest_shared_load_leads() -> None:
     records = [serving_record(model=A, concurrency=c, repeat=i) for c in (1, 4, 16) for i in range(2)]
     records += [serving_record(model=B, concurrency=c, repeat=i) for c in (1, 4) for i in range(2)]
+    offline = serving_scenario(name="all", load=Offline())
+    records += [serving_record(model=model, scenario=offline, repeat=i) for model in (A, B) for i in range(2)]
     found = compared(*records)
-    assert effect(found, "output_tokens_per_s").point == PointKey("chat", 32, 16, 4)
-    assert found.effect("output_tokens_per_s", PointKey("chat", 32, 16, 1)) is not None
-    assert found.missing == ("chat at 16 concurrent requests: dense-active was not measured",)
+    assert effect(found, "output_tokens_per_s").point == point(4)
+    assert found.effect("output_tokens_per_s", point(1)) is not None
+    assert found.effect("output_tokens_per_s", PointKey.of(offline)) is not None
+    assert found.missing == ("chat, concurrency 16: dense-active was not measured",)
     assert set(CONFIGS) >= {A, B}

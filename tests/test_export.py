@@ -7,13 +7,16 @@ import io
 import json
 
 import pytest
+import sites
 from builders import quality_record, serving_record, serving_scenario, small_suite_records, subject, with_paths
 
-from harness.export import Row, export_rows, headline, to_csv, to_json, to_markdown, unit_of
+from harness.export import Row, export_rows, headline, suffixes, to_csv, to_json, to_markdown, unit_of
 from harness.groups import group_summaries
 from harness.metrics import METRICS
 from harness.record import Record
+from harness.scenario import ClosedLoop, FixedLength, Offline, OpenLoop, RandomLengths, Replay, UniformLength
 from harness.summarise import summarise
+from harness.summary import PointKey
 
 
 def rows_of(*records: Record) -> list[Row]:
@@ -70,6 +73,44 @@ class TestRows:
         ]
         assert "ttft_p50_s_c4" in headline(small, 4)[0] and headline([]) == []
 
+    def test_the_headline_is_of_closed_loops_where_there_are_any(self) -> None:
+        closed, still = serving_record(), serving_record(scenario=serving_scenario(load=Offline()))
+        assert "output_tokens_per_s_offline" not in headline(rows_of(closed, still))[0]
+        assert "output_tokens_per_s_offline" in headline(rows_of(still))[0]
+
+
+class TestPoints:
+    def test_every_load_has_an_ending_of_its_own(self) -> None:
+        loads = [
+            ClosedLoop(concurrency=8), OpenLoop(requests_per_s=2.5), OpenLoop(requests_per_s=2.5, burstiness=0.5),
+            Replay(speed=2.0), Offline(),
+        ]
+        points = [PointKey.of(serving_scenario(load=load)) for load in loads]
+        assert list(suffixes(points).values()) == ["_c8", "_rate2p5", "_rate2p5_burstiness0p5", "_replay2", "_offline"]
+
+    def test_workloads_that_share_a_name_and_mean_lengths_are_told_apart(self) -> None:
+        mixed = RandomLengths(prompt=UniformLength(low=24, high=40), output=FixedLength(tokens=16))
+        scenarios = [serving_scenario(8), serving_scenario(8, version=1), serving_scenario(8, lengths=mixed)]
+        found = suffixes([PointKey.of(one) for one in scenarios])
+        assert len(set(found.values())) == 3
+        assert all(one.startswith("_chat_p32_o16") for one in found.values())
+
+    def test_long_prompts_are_written_out(self) -> None:
+        keys = [PointKey.of(serving_scenario(8, prompt_tokens=tokens)) for tokens in (16380, 16384)]
+        assert list(suffixes(keys).values()) == ["_chat_p16380_o16_c8", "_chat_p16384_o16_c8"]
+
+    def test_flags_origins_and_notes_are_columns(self) -> None:
+        rows = {row["model"]: row for row in rows_of(*sites.load_records(repeats=1))}
+        assert rows["moe-fine"]["flags_c4"] == "16 of 64 requests were timed"
+        assert rows["moe-8x2"]["flags_c4"] is None and "flags_c8" not in rows["moe-8x2"]
+        assert rows["imported-moe"]["origin_c16"] == "vllm bench serve 0.32.0, bench.json"
+        assert "no energy: no accelerator" in rows["moe-8x2"]["notes"]
+        assert unit_of("flags_c4") is None and unit_of("joules_per_output_token_rate2p5") == "joules"
+
+    def test_what_an_adaptive_sweep_skips_is_no_failure(self) -> None:
+        rows = {row["model"]: row for row in rows_of(*sites.load_records(repeats=1))}
+        assert (rows["dense-total"]["failed_cells"], rows["dense-total"]["refused_cells"]) == (0, 0)
+
 
 class TestCsv:
     def test_numbers_come_back(self, small: list[Row]) -> None:
@@ -94,7 +135,7 @@ class TestCsv:
 class TestJson:
     def test_document(self, small: list[Row]) -> None:
         document = json.loads(to_json(small))
-        assert (document["schema"], document["confidence"]) == (1, 0.95)
+        assert (document["schema"], document["confidence"]) == (2, 0.95)
         assert document["generator"].startswith("moebench")
         assert document["rows"] == small
 

@@ -12,6 +12,7 @@ from harness.leaderboard import Row
 from harness.model_page import ModelPage
 from harness.pages import Page, Slugs, Value, best_of
 from harness.record import Record
+from harness.scenario import Load, Offline, OpenLoop, Replay
 from harness.site import IndexPage, Site, build_site
 from harness.stats import Estimate
 from harness.suite import parse_suite
@@ -43,6 +44,11 @@ def awkward(tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return _site(tmp_path_factory.mktemp("seeds"), sites.seed_records())
+
+
+@pytest.fixture(scope="module")
+def loads(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return _site(tmp_path_factory.mktemp("loads"), sites.load_records())
 
 
 def _row(index: IndexPage, name: str) -> Row:
@@ -173,6 +179,38 @@ def test_a_flagged_timing_says_why_and_is_not_compared(tmp_path: Path) -> None:
     assert not cell.best
 
 
+def test_a_flagged_model_is_not_ranked_and_its_rank_says_why(tmp_path: Path) -> None:
+    records = [*builders.small_suite_records(repeats=2), *(
+        builders.serving_record(
+            model="moe-fine", repeat=repeat, tokens_per_s=1500.0, minutes=900,
+            scenario=builders.serving_scenario(16, min_duration_s=3600.0),
+        )
+        for repeat in range(2)
+    )]
+    row = _row(_page(_site(tmp_path, records), IndexPage), "moe-fine")
+    (mark,) = row.rank.marks
+    assert mark.reason.startswith("Not ranked: its timing at 16 concurrent requests is flagged: ran for ")
+    assert "not the least of 3600 s" in mark.reason
+
+
+def test_what_an_adaptive_sweep_skips_is_counted_nowhere(tmp_path: Path) -> None:
+    skipped = builders.skipped_record(model="moe-8x2", scenario=builders.serving_scenario(64))
+    site = _site(tmp_path, [*builders.small_suite_records(), skipped])
+    index = _page(site, IndexPage)
+    assert index.failures == () and "Not measured" not in index.lead
+    assert "no failed cells" in index.facts and not any("skipped" in fact for fact in index.facts)
+    assert not any(cell.marks for row in index.rows for cell in row.cells)
+    assert _page(site, ModelPage, "moe-8x2").failures == ()
+
+
+def test_further_columns_of_speed_wait_to_be_asked_for(loads: Site) -> None:
+    index = _page(loads, IndexPage)
+    later = {column.title: column.unit for column in index.columns if "later" in column.classes}
+    assert later == {"Steady output": "tokens/s", "Variation": "%"}
+    assert _cell(index, "imported-moe", "Variation").marks[0].reason == "It takes at least two repeats."
+    assert [mark.label for mark in _cell(index, "imported-moe", "Output").marks] == ["imported"]
+
+
 def test_failures_are_listed_with_their_reasons(awkward: Site) -> None:
     failures = {row.model: (row.what, row.state) for row in _page(awkward, IndexPage).failures}
     assert failures["broken"] == ("chat, 16 concurrent", "failed")
@@ -190,6 +228,29 @@ def test_the_lead_says_what_is_tied_and_what_is_fastest(small: Site) -> None:
     assert lead.startswith("dense-total, moe-fine and moe-8x2 cannot be told apart by mean score (76.5 to 79.8 %)")
     assert "At 16 concurrent requests dense-active gives the most output" in lead
     assert "Not measured" not in lead
+
+
+def test_the_conditions_name_arrivals_requests_duration_and_warm_up(loads: Site) -> None:
+    assert _page(loads, IndexPage).conditions.startswith(
+        "Speed: 16 concurrent requests, each followed by the next, 32 \u2192 16 tokens each, at least 64 requests and "
+        "0.05 s a run, after a warm-up until the output rate is steady, of at most 10 s; mean of 1 to 3 fresh "
+        "processes."
+    )
+
+
+@pytest.mark.parametrize(("load", "heading", "arrivals"), [
+    (OpenLoop(requests_per_s=2.0), "Speed at 2 requests/s, 32", "Speed: Poisson arrivals at 2 requests/s"),
+    (OpenLoop(requests_per_s=2.0, burstiness=0.5), "Speed at 2 requests/s, burstiness 0.5", "Speed: gamma arrivals"),
+    (Replay(), "Speed replayed, 32", "Speed: arrivals as the trace says"),
+    (Offline(), "Speed offline, 32", "Speed: all requests there at the start"),
+])
+def test_loads_other_than_closed_loops_are_named(tmp_path: Path, load: Load, heading: str, arrivals: str) -> None:
+    scenario = builders.serving_scenario(load=load)
+    records = [builders.serving_record(model=name, scenario=scenario) for name in ("moe-8x2", "dense-active")]
+    index = _page(_site(tmp_path, records), IndexPage)
+    assert any(group.title.startswith(heading) for group in index.column_groups)
+    assert index.conditions.startswith(arrivals)
+    assert "at offline" not in f"{index.lead} {index.cards[0].sentence}"
 
 
 def test_the_lead_names_a_leader_that_stands_apart(tmp_path: Path) -> None:
@@ -265,11 +326,10 @@ def test_a_model_page_accounts_for_every_parameter(small: Site) -> None:
 
 def test_a_model_page_links_every_number_to_its_records(small: Site) -> None:
     page = _page(small, ModelPage, "moe-8x2")
-    for table in (page.operating_points, page.memory, page.scores):
+    for table in (page.loads[0].table, page.memory, page.scores):
         assert table is not None
         assert {len(row.cells) + 1 for row in table.rows} == {len(table.columns)}
-    assert page.operating_points is not None
-    assert [link.text for link in page.operating_points.rows[0].cells[-1].links] == ["r0", "r1", "r2"]
+    assert [link.text for link in page.loads[0].table.rows[0].cells[-1].links] == ["r0", "r1", "r2"]
     assert len(page.records) == 14
     assert page.command == "moebench run suites/small.yaml --model moe-8x2 --results again"
 

@@ -10,7 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import CONFIGS, ENVIRONMENT, quality_record, quality_scenario, serving_record, serving_scenario, subject
+from builders import (
+    CONFIGS,
+    ENVIRONMENT,
+    closed_loop,
+    quality_record,
+    quality_scenario,
+    serving_record,
+    serving_scenario,
+    subject,
+)
 from engines import ToyBackend, ToyEngine, toy_job
 from safetensors.numpy import save_file
 
@@ -65,20 +74,22 @@ class Using(ToyBackend):
 
 
 class TestSweeps:
+    @pytest.fixture(autouse=True)
+    def _saturated(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However many requests are in flight, the output rate is the same."""
+        monkeypatch.setattr(
+            worker, "measure_serving", lambda _engine, scenario, *_: closed_loop(scenario, tokens_per_s=100.0)
+        )
+
     def test_a_saturated_sweep_skips_the_rest_and_says_why(self) -> None:
-        levels = [1, 2, 4, 8, 16]
-        asked = [serving_scenario(level, prompt_tokens=10, requests=16) for level in levels]
-        # one token a step for all requests together: more in flight give no more
-        engine = ToyEngine(pace=(1, 0))
-        found = records(toy_job([*asked, MemoryScenario(), 20], sweeps=("chat",)), Using(engine))
-        outcomes = [record.outcome.status for record in found]
-        assert outcomes[:5] == ["completed"] * 3 + ["skipped"] * 2
+        asked = [serving_scenario(level, prompt_tokens=10) for level in (1, 2, 4, 8, 16)]
+        found = records(toy_job([*asked, serving_scenario(64, name="other")], sweeps=("chat",)))
+        assert [record.outcome.status for record in found] == ["completed"] * 3 + ["skipped"] * 2 + ["completed"]
         assert isinstance(found[3].outcome, Skipped)
         assert "2 and 4 concurrent requests" in found[3].outcome.reason
 
     def test_without_a_sweep_every_load_is_measured(self) -> None:
-        asked = [serving_scenario(level, prompt_tokens=10, requests=16) for level in (1, 2, 4, 8)]
-        found = records(toy_job(asked), Using(ToyEngine(pace=(1, 0))))
+        found = records(toy_job([serving_scenario(level, prompt_tokens=10) for level in (1, 2, 4, 8)]))
         assert {record.outcome.status for record in found} == {"completed"}
 
 

@@ -51,7 +51,7 @@ def _measurement(
     task = scenario.lm_eval_task
     row = results["results"].get(task) or results.get("groups", {}).get(task) or {}
     directions = results["higher_is_better"].get(task, {})
-    scores = tuple(_scores(row, directions))
+    scores = tuple(scores_of(row, directions))
     if not scores:
         raise EngineError("lm-eval gave no score", kind="task", where=task)
     config = results["configs"].get(task, {})
@@ -62,7 +62,7 @@ def _measurement(
         chance=None if chance is None else float(chance),
         task_version=str(results["versions"].get(task)),
         scores=scores,
-        samples=tuple(_samples(results["samples"], task)),
+        samples=tuple(samples_of(results["samples"], task)),
         arguments={
             "model_args": engine.arguments(),
             "num_fewshot": scenario.num_fewshot,
@@ -73,7 +73,8 @@ def _measurement(
     )
 
 
-def _scores(row: dict[str, Any], directions: dict[str, Any]) -> list[Score]:
+def scores_of(row: dict[str, Any], directions: dict[str, Any]) -> list[Score]:
+    """The scores in a row of lm-eval's results, each with its standard error where lm-eval gives one."""
     scores = []
     for key, value in row.items():
         metric, _, filter_name = key.partition(",")
@@ -100,7 +101,7 @@ def _main_metric(scores: tuple[Score, ...], scenario: QualityScenario) -> str:
     )
 
 
-def _samples(by_task: dict[str, list[dict[str, Any]]], asked: str) -> list[Sample]:
+def samples_of(by_task: dict[str, list[dict[str, Any]]], asked: str) -> list[Sample]:
     """One `Sample` an item. lm-eval lists an item once a filter; the filters' scores are joined here."""
     samples = []
     for task, rows in by_task.items():

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small suite with awkward models as index.html, and suites of several seeds and of hostile names beside it."""
+    """The small suite with awkward models as index.html; beside it suites of seeds, of hostile names, of all loads."""
     folder = tmp_path_factory.mktemp("browser")
     records = [*builders.small_suite_records(), *sites.awkward_records(), *sites.seed_records()]
-    records += sites.hostile_records()
+    records += [*sites.hostile_records(), *sites.load_records()]
     store = sites.store_of(folder / "results", records)
-    return sites.render(store, folder / "site", ["small", "seeds", "hostile"], catalog=True).parent
+    return sites.render(store, folder / "site", ["small", "seeds", "hostile", "loads"], catalog=True).parent
 
 
 @pytest.fixture

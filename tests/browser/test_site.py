@@ -16,7 +16,8 @@ pytestmark = pytest.mark.browser
 
 PAGES = (
     "index.html", "suite-seeds.html", "suite-hostile.html", "method.html", "catalog.html", "models/small/moe-8x2.html",
-    "models/small/broken.html",
+    "models/small/broken.html", "models/loads/moe-8x2.html", "models/loads/imported-moe.html", "suite-loads.html",
+    "pairs/moe-8x2-dense-active.html", "pairs/loads-moe-8x2-dense-active.html",
 )
 
 # Text whose contrast with the colour behind it is below 4.5 (3 for large text), as "text: ratio".
@@ -218,7 +219,7 @@ def test_a_model_page_leads_to_its_records(visit: Visit, site: Path) -> None:
     assert page.locator(".chart .main-svg").count() >= 2
     page.locator("#scores").get_by_role("link", name="r0").first.click()
     page.wait_for_load_state()
-    assert json.loads(page.locator("pre").inner_text())["schema_version"] == 1
+    assert json.loads(page.locator("pre").inner_text())["schema_version"] == 2
     assert page.url.startswith((site / "records").as_uri())
 
 
@@ -238,11 +239,17 @@ def test_hostile_names_are_text_in_tables_and_charts(visit: Visit) -> None:
     assert page.locator(".dt-button-collection").get_by_text("</script>").count() == 1
     page.keyboard.press("Escape")
     page.get_by_role("searchbox").fill("onerror")
-    assert len(_names(page)) == 3
+    assert len(_names(page)) == 4
     assert page.locator("img").count() == 0
     page.locator("#leaderboard-table .name", has_text="</script>").first.click()
     page.wait_for_selector("html[data-ready]", state="attached")
     assert "{{ 7*7 }}" in page.locator("h1").inner_text()
+    page = visit("suite-hostile.html")
+    page.get_by_role("link", name="Curves and all effects").first.click()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert "</script>" in page.locator("h1").inner_text()
+    assert page.locator("[data-figure] .main-svg").count() >= 2
+    assert page.locator("img").count() == 0
 
 
 def test_the_table_can_be_read_without_scripts(visit: Visit) -> None:

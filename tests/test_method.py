@@ -1,0 +1,39 @@
+"""The method page names the numbers that the code uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import builders
+import pytest
+import sites
+
+from harness import plausibility, repeats
+from harness.measurements import serving, sweep
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("method")
+    store = sites.store_of(folder / "results", builders.small_suite_records(repeats=1, items=20))
+    page: Path = sites.render(store, folder / "site").parent / "method.html"
+    return " ".join(page.read_text(encoding="utf-8").split())
+
+
+def test_the_warm_up(text: str) -> None:
+    assert f"outputs have at most {serving.WARMUP_OUTPUT_TOKENS} tokens" in text
+    assert f"the last {serving.WINDOWS} windows are within {100 * serving.AGREEMENT:g} % of their mean" in text
+    assert f"A window is at least {serving.WINDOW_S:g} s and one wave" in text
+    assert f"warmed up at {serving.WARMUP_CONCURRENCY} requests in flight" in text
+    assert f"offline runs at {serving.OFFLINE_WARMUP_CONCURRENCY}" in text
+
+
+def test_adaptive_sweeps_and_repeats(text: str) -> None:
+    assert sweep.STEPS_WITHOUT_GAIN == 2
+    assert f"raise the best output rate so far by less than {100 * sweep.LEAST_GAIN:g} % end the sweep" in text
+    assert f"with and without the last {repeats.FURTHER} repeats" in text
+
+
+def test_the_rules_of_plausibility(text: str) -> None:
+    assert f"more than {plausibility.SLOWEST:g} times that time" in text
+    assert f"{1000 * plausibility.ENGINE_STEP_S:g} ms for every engine step" in text
