@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.pages import best_of, in_words
-from harness.quantities import capitalised, count_of, listed, plain, significant
+from harness.quantities import Scale, capitalised, count_of, listed, plain, significant
 from harness.scenario import ServingScenario
 from harness.suite_view import (
     SuiteView,
@@ -130,6 +130,9 @@ def _score_sentence(view: SuiteView, subjects: Sequence[ModelSummary], noun: str
 def _speed_sentence(view: SuiteView, subjects: Sequence[ModelSummary]) -> str:
     key = "output_tokens_per_s"
     found = [(model, one) for model in subjects if (one := comparable(model, key, view.point))]
+    if view.point and found and len(subjects) == 1:
+        speed = in_words(found[0][1], Scale("tokens/s", 1.0))
+        return f"{capitalised(at_load(view.point))} {plain(found[0][0].model, 60)} gives {speed}."
     if view.point is None or len(found) < 2 or len({model.subject.accelerator for model, _ in found}) > 1:
         return ""
     found.sort(key=lambda entry: -entry[1].value)

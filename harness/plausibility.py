@@ -94,7 +94,7 @@ def least_duration_s(
         return None
     chunked = any(getattr(mixer, "chunk", None) for group in architecture.decoder.groups for mixer in group.mixers)
     step = decode_bytes(architecture, 1, 1, precision=precision)
-    flops, read = 0.0, len(measurement.steps_s) * (step.non_expert_weights + step.expert_weights)
+    flops, read = 0.0, _engine_steps(measurement) * (step.non_expert_weights + step.expert_weights)
     for prompt, outputs in _by_prompt(measurement.requests).items():
         # a token at the start of a chunk sees none of its prompt
         context, decoded = 1 if chunked else prompt, sum(outputs) - len(outputs)
@@ -103,6 +103,13 @@ def least_duration_s(
         read += decoded * kv_read_bytes(architecture, context, _cached_value_bytes(subject, precision))
     limits = (flops / device.peak_flops_per_s(precision.compute), read / device.bandwidth_bytes_per_s)
     return max(limits) / subject.tensor_parallel
+
+
+def _engine_steps(measurement: ServingMeasurement) -> int:
+    """Engine steps that made tokens; where another tool saw these from outside, at least those of one request."""
+    if measurement.step_time_s:
+        return len(measurement.steps_s)
+    return max((sum(steps for _, steps, _ in request.tokens) for request in measurement.requests), default=0)
 
 
 def _by_prompt(requests: Sequence[RequestTiming]) -> dict[int, list[int]]:

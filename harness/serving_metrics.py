@@ -138,9 +138,10 @@ def _rates(measurement: ServingMeasurement, timings: Timings, limits: Limits | N
         "output_tokens_per_s": output / duration,
         "total_tokens_per_s": (prompt + output) / duration,
         "requests_per_s": len(requests) / duration,
-        "harness_overhead": max(0.0, 1 - inside / duration),
-        "submit_share": measurement.submit_time_s / duration,
     }
+    if measurement.step_time_s:  # 0 where another tool timed from outside the engine
+        values["harness_overhead"] = max(0.0, 1 - inside / duration)
+        values["submit_share"] = measurement.submit_time_s / duration
     if limits is not None and requests:
         good = timings.within(limits)
         values |= {"goodput_requests_per_s": good / duration, "goodput_share": good / len(requests)}

@@ -414,7 +414,8 @@ def _notes(
     """What a reader should know of how the summary came about."""
     notes = []
     for name in ("vllm", "torch", "lm_eval"):
-        versions = sorted({entry.record.environment.versions.get(name, "none") for entry in used})
+        told = [entry.record.environment.versions for entry in used if entry.record.origin is None]
+        versions = sorted({versions.get(name, "none") for versions in told})
         if len(versions) > 1:
             notes.append(f"measured with {name} " + " and ".join(versions))
     aside = sum(place.set_aside for place in places.values())

@@ -14,7 +14,7 @@ from harness.export import Row, export_rows, headline, suffixes, to_csv, to_json
 from harness.groups import group_summaries
 from harness.metrics import METRICS
 from harness.record import Record
-from harness.scenario import ClosedLoop, FixedLength, Offline, OpenLoop, RandomLengths, Replay, UniformLength
+from harness.scenario import ClosedLoop, FixedLength, Load, Offline, OpenLoop, RandomLengths, Replay, UniformLength
 from harness.summarise import summarise
 from harness.summary import PointKey
 
@@ -81,7 +81,7 @@ class TestRows:
 
 class TestPoints:
     def test_every_load_has_an_ending_of_its_own(self) -> None:
-        loads = [
+        loads: list[Load] = [
             ClosedLoop(concurrency=8), OpenLoop(requests_per_s=2.5), OpenLoop(requests_per_s=2.5, burstiness=0.5),
             Replay(speed=2.0), Offline(),
         ]

@@ -253,6 +253,11 @@ def test_loads_other_than_closed_loops_are_named(tmp_path: Path, load: Load, hea
     assert "at offline" not in f"{index.lead} {index.cards[0].sentence}"
 
 
+def test_the_lead_of_a_single_model_is_its_speed(tmp_path: Path) -> None:
+    index = _page(_site(tmp_path, [builders.serving_record()]), IndexPage)
+    assert index.lead == "At 8 concurrent requests moe-8x2 gives 1\u202f000 tokens/s (no interval)."
+
+
 def test_the_lead_names_a_leader_that_stands_apart(tmp_path: Path) -> None:
     scores = {"good": 90, "poor": 30}
     index = _page(_site(tmp_path, [

@@ -13,6 +13,7 @@ from harness.metrics import METRICS
 from harness.model_page import ModelPage
 from harness.pages import Table, Value
 from harness.point_table import LoadSection, column_title
+from harness.record import Completed, DeviceSamples, ServingMeasurement
 from harness.site import Site, build_site
 from harness.suite import parse_suite
 
@@ -81,8 +82,22 @@ def test_goodput_is_there_where_the_suite_sets_limits(tmp_path: Path) -> None:
     assert [cell(table, row, "Within limits").text for row in ("1", "32")] == ["100", "0"]
 
 
-def test_prices_name_what_they_are_for(loads: Site) -> None:
-    assert column_title("joules_per_output_token") == "Energy"
+def test_energy_and_cost_are_there_where_they_are_known(tmp_path: Path) -> None:
+    record = builders.serving_record(subject=builders.subject(threads=2))
+    assert isinstance(record.outcome, Completed) and isinstance(record.outcome.measurement, ServingMeasurement)
+    samples = DeviceSamples(name="Example GPU", times_s=(0.0, 10.0), energy_j=(0.0, 2_000.0))
+    measured = record.outcome.measurement.model_copy(update={"devices": (samples,), "no_energy": ""})
+    store = sites.store_of(tmp_path, [record.model_copy(update={"outcome": Completed(measurement=measured)})])
+    suite = parse_suite(SUITE.replace("name: loads", "name: small") + "host_usd_per_hour: 0.36\n", where="small.yaml")
+    site = build_site(store, ["small"], named=True, definitions={"small": suite})
+    section = sections(site, "moe-8x2")["Closed loops"]
+    heads = {column.title: column.unit for column in section.table.columns}
+    assert (heads["Energy"], heads["Cost"]) == ("mJ/token", "USD/M tokens")
+    assert [cell(section.table, "8", title).text for title in ("Energy", "Cost")] == ["200", "0.100"]
+    assert "Energy" not in section.left_out and "Cost" not in section.left_out
+
+
+def test_percentiles_have_short_titles() -> None:
     assert {column_title(key) for key in METRICS if key.startswith("queue")} == {
         f"Queueing {one}" for one in ("mean", "p50", "p90", "p95", "p99")
     }

@@ -99,16 +99,7 @@ def import_file(path: Path, given: Given, store: Store) -> Imported:
     A cell that has records gets the next repeat. Raises InputError with `file:key` for a file that is wrong or of no
     known format, and StoreError where a record cannot be written.
     """
-    if not _SUITE.fullmatch(given.suite):
-        hint = "small letters, digits and hyphens, such as published"
-        raise InputError(f"no name of a suite: {shown(given.suite)}", where="--suite", hint=hint)
-    texts = {
-        "--model": given.model, "--name": given.name or "-", "--accelerator": given.accelerator,
-        "--precision": given.precision,
-    }
-    for option, text in texts.items():
-        if not 1 <= len(text.strip()) <= _LONGEST_NAME or not text.isprintable():
-            raise InputError(f"is no name: {shown(text)}", where=option)
+    _check(given)
     document = read_document(path)
     records = list(store.read(given.suite, []))
     known = tuple(at for at, one in records if one.origin and one.origin.fingerprint == document.fingerprint)
@@ -124,6 +115,20 @@ def import_file(path: Path, given: Given, store: Store) -> Imported:
         raise InputError(f"gives no valid {error.title}: {first['msg']}", where=f"{path}:{place}") from None
     written = tuple((store.append(record), record) for record in made)
     return Imported(written, remarks=_remarks(foreign))
+
+
+def _check(given: Given) -> None:
+    """Raises InputError, naming the option, for a name that no record can have."""
+    if not _SUITE.fullmatch(given.suite):
+        hint = "small letters, digits and hyphens, such as published"
+        raise InputError(f"no name of a suite: {shown(given.suite)}", where="--suite", hint=hint)
+    texts = {
+        "--model": given.model, "--name": given.name or "-", "--accelerator": given.accelerator,
+        "--precision": given.precision,
+    }
+    for option, text in texts.items():
+        if not 1 <= len(text.strip()) <= _LONGEST_NAME or not text.isprintable():
+            raise InputError(f"is no name: {shown(text)}", where=option)
 
 
 def _format_of(document: Document, given: Given) -> Format:

@@ -46,6 +46,7 @@ _RATES = {
 }
 _COLUMNS = ("start_times", "ttfts", "itls", "input_lens", "output_lens")
 _SERVE = "vllm bench serve"
+_MOST_OUTPUT = 1_000_000
 _SAME = 1e-6
 _SLACK = 1.01
 
@@ -147,7 +148,7 @@ def _serve(document: Document, node: Node, given: Given) -> Found:
 def _load(node: Node) -> Load:
     """What the rate, the burstiness and the concurrency ask for."""
     concurrency = node.whole("max_concurrency", 1) if node.has("max_concurrency") else None
-    if node.required("request_rate") == "inf":
+    if node.required("request_rate") in ("inf", math.inf):
         return Offline() if concurrency is None else ClosedLoop(concurrency=concurrency)
     rate = node.positive("request_rate")
     even = node.raw("burstiness") == math.inf
@@ -197,6 +198,8 @@ def _rows(node: Node) -> list[_Row]:
     sent, ttfts = node.numbers("start_times"), node.numbers("ttfts")
     waited = columns.get("queue_times", [0.0] * count)
     tokens = {name: [round(number) for number in node.numbers(name)] for name in ("input_lens", "output_lens")}
+    if max(tokens["output_lens"], default=0) > _MOST_OUTPUT:
+        raise InputError(f"has more than {_MOST_OUTPUT} tokens of one request", where=node.at("output_lens"))
     gaps = [Node({f"itls[{n}]": one}, node.file).numbers(f"itls[{n}]") for n, one in enumerate(columns["itls"])]
     prompts, outputs = tokens.values()
     return [_Row(*row) for row in zip(sent, waited, ttfts, gaps, prompts, outputs, strict=True)]

@@ -279,6 +279,11 @@ class TestDetailedServe:
             take(file)
         assert caught.value.where.endswith(":itls[3][1]")
 
+    def test_more_tokens_than_any_model_writes_are_refused(self, take: Take, recorded: Recorded) -> None:
+        file = recorded("vllm_serve_detailed.json")
+        with pytest.raises(InputError, match="more than 1000000 tokens"):
+            take(file | {"output_lens": [10**11, *file["output_lens"][1:]]})
+
     def test_tokens_after_the_end_of_the_run_are_refused(self, take: Take, recorded: Recorded) -> None:
         with pytest.raises(InputError, match=r"in a run of 0\.01 s"):
             take(recorded("vllm_serve_detailed.json") | {"duration": 0.01})
