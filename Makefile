@@ -21,12 +21,13 @@ demo: setup ## benchmark the pocket suite and make its page: site/index.html
 	echo; echo "The page: $(CURDIR)/site/index.html"; exit $$status
 
 test: setup lint ## lint, types, import rules and every test
-	@$(PYTEST) --benchmark-disable -n auto --maxprocesses 4 -m "not engine and not browser"
+	@$(PYTEST) --benchmark-disable -n auto --maxprocesses 4 --dist loadfile -m "not engine and not browser"
 	@$(PYTEST) --benchmark-disable -m "engine or browser"
 
-# What a change of ordinary code needs, in under a minute: no engine, no browser, no torch.
-test-fast: setup ## the tests without engine, browser and torch
-	@$(PYTEST) --benchmark-disable -n auto --maxprocesses 4 -m "not engine and not browser and not torch"
+# What a change of ordinary code needs, in under a minute.
+test-fast: setup ## the tests without engine, browser, torch, simulations and fresh processes
+	@$(PYTEST) --benchmark-disable -n auto --maxprocesses 4 --dist loadfile -m "not engine and not browser and not torch and not slow" \
+		--ignore-glob="*_torch.py" --ignore=tests/engine --ignore=tests/browser --ignore=tests/benchmarks
 
 lint: setup ## ruff, mypy --strict and the import rules
 	@$(BIN)/ruff check harness tests

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from harness.doctor import BROWSERS
@@ -23,6 +24,10 @@ BROWSER_ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]
 INSTALL_TIMEOUT_S = 420
+
+# a deadline would time the machine, which is shared
+hypothesis.settings.register_profile("moebench", deadline=None)
+hypothesis.settings.load_profile("moebench")
 
 
 @pytest.hookimpl(tryfirst=True)

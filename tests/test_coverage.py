@@ -27,6 +27,8 @@ from harness.stats import (
     wilson,
 )
 
+pytestmark = pytest.mark.slow
+
 TRIALS, MANY_TRIALS = 2000, 5000
 Column = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Column]

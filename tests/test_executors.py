@@ -24,6 +24,8 @@ from harness.plan import Job
 from harness.record import Failed, Record
 from harness.worker import CellStarted, Event, Run
 
+pytestmark = pytest.mark.slow
+
 RUN = Run("run-1", "small", ENVIRONMENT)
 PARENT = """
 import sys

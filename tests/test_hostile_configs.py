@@ -90,6 +90,7 @@ def read(config: dict[str, Any]) -> Architecture | None:
     return architecture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_a_changed_key_is_read_or_refused_in_one_line(name: str) -> None:
     config = TINY[name]
@@ -121,6 +122,7 @@ ANYTHING = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.data(), st.sampled_from(sorted(TINY)))
 def test_several_changes_at_once_are_read_or_refused(data: st.DataObject, name: str) -> None:

@@ -82,6 +82,7 @@ class TestEnough:
             assert estimate.high - estimate.value <= 0.05 * estimate.value * (1 + 1e-9)
 
 
+@pytest.mark.slow
 class TestCoverage:
     """The interval over the repeats that the rule asks for holds the truth as often as that of a fixed number."""
 

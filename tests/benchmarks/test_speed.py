@@ -23,6 +23,8 @@ from harness.summarise import summarise
 
 Benchmark = Callable[..., Any]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def records() -> list[Record]:

@@ -155,7 +155,7 @@ VALUES = {name: content(name) for name in GIVEN}
 PLACES = {name: places(value) for name, value in VALUES.items()}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_a_file_with_anything_in_place_of_anything_is_imported_or_refused_in_one_line(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
