@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness import wording as words
 from harness.compare import Comparison, Effect, compare, match
 from harness.pages import Link, Value
-from harness.quantities import capitalised, listed, plain
+from harness.quantities import capitalised, plain
 from harness.suite_view import SuiteView
 from harness.summary import ModelSummary
 
@@ -98,7 +98,7 @@ def card_of(view: SuiteView, pair: Comparison, crossovers: Sequence[str], href: 
     """The card of one comparison, whose page is at `href`; `crossovers` are sentences."""
     effects = _chosen_effects(view, pair)
     widest = max((_reach(one) for one in effects if one.kind == "ratio"), default=0.0)
-    remarks = [*pair.missing, *remarks_of(pair)]
+    remarks = [*pair.missing, *dict.fromkeys(pair.caveats)]
     more = f"; {len(remarks) - _REMARKS} more on its page" if len(remarks) > _REMARKS else ""
     return Card(
         sparse=view.link(pair.a),
@@ -110,16 +110,6 @@ def card_of(view: SuiteView, pair: Comparison, crossovers: Sequence[str], href: 
         effects=tuple(_bar(one, widest) for one in effects),
         missing=plain("; ".join(remarks[:_REMARKS]), 700) + f"{more}." if remarks else "",
     )
-
-
-def remarks_of(pair: Comparison) -> tuple[str, ...]:
-    """What a reader should hold against a comparison, results of other tools included."""
-    origins = [
-        f"{one.model} was measured in part by {listed(dict.fromkeys(tools))}"
-        for one in (pair.a, pair.b)
-        if (tools := [origin.tool for point in one.points for origin in point.origins])
-    ]
-    return tuple(dict.fromkeys([*pair.caveats, *origins]))
 
 
 def matching_text(pair: Comparison) -> str:

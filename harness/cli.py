@@ -17,11 +17,9 @@ from harness.pocket import commands as pocket
 
 if TYPE_CHECKING:
     from harness.description import Description, Options
-    from harness.errors import StoreError
     from harness.plan import Plan
     from harness.record import Environment
     from harness.suite import Suite
-    from harness.summary import ModelSummary
 
 app = typer.Typer(
     name="moebench",
@@ -105,9 +103,10 @@ def report(
     """Render the records as a site of static pages that works from disk."""
     from harness.render import render_site
     from harness.resources import shipped_folders
+    from harness.selection import known_suites
     from harness.store import Store
 
-    definitions = _known_suites(suite or [])
+    definitions = known_suites(suite or [])
     names = [next((n for n, (path, _) in definitions.items() if path == given), given) for given in suite or []]
     index = render_site(
         Store(results), out, names or None, folders=shipped_folders(),
@@ -128,9 +127,10 @@ def compare(
 
     from harness.compare import compare as compare_models
     from harness.crossover import crossovers
+    from harness.selection import two_summaries
     from harness.wording import comparison_table, crossover_sentences, sentence
 
-    comparison = compare_models(*_two_summaries(a, b, suite, results))
+    comparison = compare_models(*two_summaries(a, b, suite, results))
     console = Console()
     console.print(comparison_table(comparison))
     for words in (sentence(comparison), *crossover_sentences(crossovers(comparison.a, comparison.b))):
@@ -183,11 +183,12 @@ def export(
 ) -> None:
     """Write the figures of the leaderboard for other programs, with units in the names of the columns."""
     from harness.export import export_rows, headline, to_csv, to_json, to_markdown
+    from harness.selection import summaries_of
 
     forms = {"csv": to_csv, "json": to_json, "markdown": to_markdown}
     if form not in forms:
         raise InputError(f"unknown format {form!r}", where="--format", hint=nearest(form, forms))
-    rows = export_rows(_summaries(suite, results)[1])
+    rows = export_rows(summaries_of(suite, results)[1])
     text = forms[form](headline(rows) if form == "markdown" else rows)
     if out is None:
         typer.echo(text, nl=not text.endswith("\n"))
@@ -308,62 +309,6 @@ def _described_catalog(options: Options) -> list[Description]:
         except MoebenchError as problem:
             typer.echo(f"moebench: left out: {problem}", err=True)
     return described
-
-
-def _known_suites(given: list[str]) -> dict[str, tuple[str, Suite]]:
-    """The suite files that are shipped or given by path, by their own name, each with the argument that named it."""
-    from harness.resources import suite_files
-    from harness.suite import load_suite
-
-    paths = {str(path): path for path in suite_files().values()}
-    paths |= {argument: Path(argument) for argument in given if Path(argument).is_file()}
-    loaded = {argument: load_suite(path) for argument, path in paths.items()}
-    return {suite.name: (argument, suite) for argument, suite in loaded.items()}
-
-
-def _one_suite(argument: str | None, results: Path) -> str:
-    """The name of the suite to read: the one asked for, or the only one that has records."""
-    from harness.store import Store
-    from harness.suite import load_suite
-
-    known = Store(results).suites()
-    name = load_suite(Path(argument)).name if argument and Path(argument).is_file() else argument
-    if name is None and len(known) == 1:
-        return known[0]
-    if not known:
-        raise InputError("no records here", where=str(results), hint="run `moebench run pocket` first")
-    if name is None:
-        raise InputError("several suites have records", where="--suite", hint=f"choose one: {', '.join(known)}")
-    if name not in known:
-        raise InputError(f"no records of a suite {name!r}", where=str(results), hint=nearest(name, known))
-    return name
-
-
-def _summaries(argument: str | None, results: Path) -> tuple[str, tuple[ModelSummary, ...]]:
-    """The name of a suite and what is known of its models, read as its file says where that is known."""
-    from harness.resources import suites_dir
-    from harness.store import Store
-    from harness.summarise import summarise
-    from harness.terms import Terms
-
-    suite = _one_suite(argument, results)
-    _, definition = _known_suites([argument] if argument else []).get(suite, ("", None))
-    problems: list[StoreError] = []
-    summaries = summarise(Store(results).read(suite, problems), terms=Terms.of(definition, suites_dir()))
-    for problem in problems:
-        typer.echo(f"moebench: left out: {problem}", err=True)
-    return suite, summaries
-
-
-def _two_summaries(a: str, b: str, suite: str | None, results: Path) -> list[ModelSummary]:
-    from harness.groups import group_summaries
-
-    name, models = _summaries(suite, results)
-    found = {model.model: model for model in (*group_summaries(models), *models)}
-    for wanted in (a, b):
-        if wanted not in found:
-            raise InputError(f"no model {wanted!r} in suite {name!r}", where=str(results), hint=nearest(wanted, found))
-    return [found[a], found[b]]
 
 
 def _plan(argument: str, only: list[str] | None) -> tuple[Plan, Suite, Environment]:

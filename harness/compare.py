@@ -299,7 +299,12 @@ def _caveats(a: ModelSummary, b: ModelSummary) -> list[str]:
         if of_a != of_b:
             caveats.append(f"{name} differs: {of_a or 'none'} and {of_b or 'none'}")
     dummies = [summary.model for summary in (a, b) if summary.subject.weights == "dummy"]
-    return [*caveats, *(f"{model} has dummy weights, which route unevenly" for model in dummies)]
+    caveats += [f"{model} has dummy weights, which route unevenly" for model in dummies]
+    for summary in (a, b):
+        tools = sorted({origin.tool for point in summary.points for origin in point.origins})
+        if tools:
+            caveats.append(f"{summary.model} was measured in part by {' and '.join(tools)}")
+    return caveats
 
 
 def _engine_differences(a: ModelSummary, b: ModelSummary) -> list[tuple[str, object, object]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness import wording as words
-from harness.cards import effect_value, matching_text, remarks_of, verdict_words
+from harness.cards import effect_value, matching_text, verdict_words
 from harness.compare import Comparison, Effect
 from harness.crossover import Crossover
 from harness.curves import curves_of, pair_figures
@@ -80,7 +80,7 @@ def pair_page(view: SuiteView, pair: Comparison, crossings: Sequence[Crossover],
             "wrong have no such counts."
         ),
         missing=tuple(plain(reason, 400) + "." for reason in pair.missing),
-        caveats=tuple(plain(reason, 400) + "." for reason in remarks_of(pair)),
+        caveats=tuple(plain(reason, 400) + "." for reason in dict.fromkeys(pair.caveats)),
     )
 
 

@@ -1,0 +1,70 @@
+"""Which suite and which models the arguments of a command mean, and what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from harness.errors import InputError, StoreError, nearest
+from harness.groups import group_summaries
+from harness.resources import suite_files, suites_dir
+from harness.store import Store
+from harness.suite import Suite, load_suite
+from harness.summarise import summarise
+from harness.summary import ModelSummary
+from harness.terms import Terms
+
+
+def known_suites(given: Sequence[str]) -> dict[str, tuple[str, Suite]]:
+    """The suite files that are shipped or given by path, by their own name, each with the argument that named it.
+
+    Raises InputError for a file that is no suite.
+    """
+    paths = {str(path): path for path in suite_files().values()}
+    paths |= {argument: Path(argument) for argument in given if Path(argument).is_file()}
+    loaded = {argument: load_suite(path) for argument, path in paths.items()}
+    return {suite.name: (argument, suite) for argument, suite in loaded.items()}
+
+
+def one_suite(argument: str | None, results: Path) -> str:
+    """The name of the suite to read: the one asked for, or the only one that has records.
+
+    Raises InputError where that is none, or not one.
+    """
+    known = Store(results).suites()
+    name = load_suite(Path(argument)).name if argument and Path(argument).is_file() else argument
+    if name is None and len(known) == 1:
+        return known[0]
+    if not known:
+        raise InputError("no records here", where=str(results), hint="run `moebench run pocket` first")
+    if name is None:
+        raise InputError("several suites have records", where="--suite", hint=f"choose one: {', '.join(known)}")
+    if name not in known:
+        raise InputError(f"no records of a suite {name!r}", where=str(results), hint=nearest(name, known))
+    return name
+
+
+def summaries_of(argument: str | None, results: Path) -> tuple[str, tuple[ModelSummary, ...]]:
+    """The name of a suite and what is known of its models, read as its file says where that is known.
+
+    Files that cannot be read are named on stderr and left out. Raises InputError as `one_suite` does.
+    """
+    suite = one_suite(argument, results)
+    _, definition = known_suites([argument] if argument else []).get(suite, ("", None))
+    problems: list[StoreError] = []
+    summaries = summarise(Store(results).read(suite, problems), terms=Terms.of(definition, suites_dir()))
+    for problem in problems:
+        typer.echo(f"moebench: left out: {problem}", err=True)
+    return suite, summaries
+
+
+def two_summaries(a: str, b: str, suite: str | None, results: Path) -> list[ModelSummary]:
+    """Two models or groups of trainings by name. Raises InputError, naming what is near, for one without records."""
+    name, models = summaries_of(suite, results)
+    found = {model.model: model for model in (*group_summaries(models), *models)}
+    for wanted in (a, b):
+        if wanted not in found:
+            raise InputError(f"no model {wanted!r} in suite {name!r}", where=str(results), hint=nearest(wanted, found))
+    return [found[a], found[b]]
