@@ -44,11 +44,11 @@ from harness.serving_metrics import Timings
 from harness.store import Store
 from harness.suite import parse_suite
 
-PAIRS = 11
+PAIRS = 31
 REQUESTS, PROMPT_TOKENS, OUTPUT_TOKENS = 256, 64, 128
 LATENCY_BATCH, LATENCY_ROUNDS = 8, 8
 TASKS = ("pocket_facts_a", "pocket_sort", "pocket_count", "pocket_common")
-SERVED, RATE_PER_S = 64, 12.0
+SERVED, RATE_PER_S = 24, 16.0
 WITHIN, WITHIN_LATENCY = 0.02, 0.05
 AT_MOST = 0.5
 

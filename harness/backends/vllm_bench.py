@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -90,7 +92,8 @@ def serving_of_vllm(
         for prompt, arrival, times in zip(prompts, arrivals_s, seen.values(), strict=True)
     ]
     requests = [SampleRequest(prompt="", prompt_len=len(p), expected_output_len=output_tokens) for p in prompts]
-    metrics, _ = calculate_metrics(requests, results, time.perf_counter() - start, None, [50.0], {})
+    with redirect_stdout(io.StringIO()):  # it advertises a plotting tool
+        metrics, _ = calculate_metrics(requests, results, time.perf_counter() - start, None, [50.0], {})
     return float(metrics.median_ttft_ms) / 1e3, float(metrics.median_tpot_ms) / 1e3
 
 
