@@ -19,7 +19,7 @@ from harness.stats import (
     paired_difference,
     ratio_of_means,
 )
-from harness.summary import ModelSummary, OperatingPoint, PointKey, TaskScore
+from harness.summary import ModelSummary, OperatingPoint, PointKey, TaskScore, same_hardware
 
 TOLERANCE = 0.10
 """How far from 1 the ratio of two parameter counts may be for them to count as equal."""
@@ -126,11 +126,12 @@ def compare(a: ModelSummary, b: ModelSummary) -> Comparison:
     """
     missing: list[str] = []
     effects = _counted_effects(a, b)
-    if a.subject.accelerator == b.subject.accelerator:
+    if same_hardware(a, b):
         effects += _memory_effects(a, b) + _speed_effects(a, b, missing)
     else:
         hardware = f"{a.subject.accelerator} and {b.subject.accelerator}"
-        missing.append(f"speed and memory: measured on different hardware ({hardware})")
+        kind = "different" if a.subject.accelerator != b.subject.accelerator else "unknown"
+        missing.append(f"speed and memory: measured on {kind} hardware ({hardware})")
     effects += _score_effects(a, b, missing)
     return Comparison(a, b, match(a, b), _judged(effects), tuple(missing), tuple(_caveats(a, b)))
 
@@ -300,6 +301,10 @@ def _caveats(a: ModelSummary, b: ModelSummary) -> list[str]:
             caveats.append(f"{name} differs: {of_a or 'none'} and {of_b or 'none'}")
     dummies = [summary.model for summary in (a, b) if summary.subject.weights == "dummy"]
     caveats += [f"{model} has dummy weights, which route unevenly" for model in dummies]
+    for point in a.points:
+        other = b.point(point.key)
+        if other is not None and point.scenario != other.scenario:
+            caveats.append(f"{point.key.name}, {point.key.words}: requests, duration or warm-up were asked differently")
     for summary in (a, b):
         tools = sorted({origin.tool for point in summary.points for origin in point.origins})
         if tools:

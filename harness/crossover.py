@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.quantities import count_of
 from harness.stats import CONFIDENCE, holm, ratio_of_means, standard_error
-from harness.summary import ModelSummary
+from harness.summary import ModelSummary, same_hardware
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,9 +60,9 @@ class Crossover:
 def crossovers(a: ModelSummary, b: ModelSummary) -> tuple[Crossover, ...]:
     """One crossover for each workload on which both models served closed loops, in the order of a's points.
 
-    Flagged points are left out. None on different accelerators, whose speeds are not compared.
+    Flagged points are left out. None on different or unknown hardware, whose speeds are not compared.
     """
-    if a.subject.accelerator != b.subject.accelerator:
+    if not same_hardware(a, b):
         return ()
     rates: dict[Workload, list[Rates]] = {}
     for point in a.points:

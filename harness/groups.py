@@ -85,7 +85,9 @@ def _points(members: Sequence[ModelSummary]) -> tuple[OperatingPoint, ...]:
         origins = tuple(dict.fromkeys(origin for _, point in found for origin in point.origins))
         estimates = _each_metric([point.estimates for _, point in found])
         requests = min(point.requests for _, point in found)
-        points.append(OperatingPoint(key, requests, estimates, flags, notes, origins))
+        scenarios = {point.scenario for _, point in found}
+        scenario = scenarios.pop() if len(scenarios) == 1 else None
+        points.append(OperatingPoint(key, requests, estimates, flags, notes, origins, scenario))
     return tuple(points)
 
 

@@ -17,7 +17,7 @@ from harness.suite_view import (
     ranking,
     scale_for,
 )
-from harness.summary import ModelSummary, PointKey
+from harness.summary import ModelSummary, PointKey, same_hardware
 
 
 def facts_of(view: SuiteView) -> tuple[str, ...]:
@@ -133,7 +133,7 @@ def _speed_sentence(view: SuiteView, subjects: Sequence[ModelSummary]) -> str:
     if view.point and found and len(subjects) == 1:
         speed = in_words(found[0][1], Scale("tokens/s", 1.0))
         return f"{capitalised(at_load(view.point))} {plain(found[0][0].model, 60)} gives {speed}."
-    if view.point is None or len(found) < 2 or len({model.subject.accelerator for model, _ in found}) > 1:
+    if view.point is None or len(found) < 2 or not all(same_hardware(found[0][0], model) for model, _ in found):
         return ""
     found.sort(key=lambda entry: -entry[1].value)
     estimates, names = [one for _, one in found], [plain(model.model, 60) for model, _ in found]

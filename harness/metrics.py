@@ -114,7 +114,7 @@ _MEMORY = _metrics("memory", [
     ("startup_cold_s", "Start-up, cold", "seconds", "lower",
      "importing the engine and loading, the checkpoint's files read from disk; forked processes import nothing"),
     ("startup_warm_s", "Start-up, warm", "seconds", "lower",
-     "importing the engine and loading, the checkpoint's files in memory; forked processes import nothing"),
+     "importing the engine and loading, with whatever the system still holds of the checkpoint in memory"),
 ])
 
 _ARCHITECTURE = _metrics("architecture", [

@@ -55,11 +55,19 @@ class Job(Frozen):
     """Where each trace that the cells name lies on this machine, by its fingerprint."""
     sweeps: tuple[str, ...] = ()
     """The workloads whose concurrency is raised until the output rate rises no more."""
+    known_rates: dict[str, dict[int, float]] = {}
+    """Output tokens/s by workload and concurrency of what was measured before, from which its sweep goes on."""
     timeout_s: float
 
     def without(self, done: Done) -> Job:
-        """The job less the cells that are done."""
-        return self.model_copy(update={"cells": tuple(c for c in self.cells if not done.covers(c, self.repeat))})
+        """The job less the cells that are done, with the rates that are known of its sweeps."""
+        cells = tuple(cell for cell in self.cells if not done.covers(cell, self.repeat))
+        rates = {name: dict(known) for name, known in self.known_rates.items()}
+        for cell in self.cells:
+            one, known = cell.scenario, done.output_rates.get(cell.id)
+            if known and isinstance(one, ServingScenario) and one.concurrency and one.name in self.sweeps:
+                rates.setdefault(one.name, {})[one.concurrency] = known[min(known)]
+        return self.model_copy(update={"cells": cells, "known_rates": rates})
 
 
 class Refusal(Frozen):
@@ -159,8 +167,7 @@ class Planner:
             subject=item.subject, repeat=repeat, cells=cells, group=item.model.group, location=item.location,
             config=item.config, needed_bytes=self._needed(item), tasks_folder=str(self.suites_dir / "tasks"),
             traces={trace.fingerprint: str(trace.path) for trace in traces},
-            # the first repeat decides how far a sweep goes, so that every load that it measured has its repeats
-            sweeps=tuple(one.serving.name for one in workloads if one.serving.concurrency == "auto" and repeat == 0),
+            sweeps=tuple(workload.serving.name for workload in workloads if workload.serving.concurrency == "auto"),
             timeout_s=self.suite.timeout_s,
         )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.accelerators import AcceleratorSpec
-from harness.accounting import PRECISIONS, Precision, decode_bytes, flops_per_token, kv_read_bytes, prefill_flops
+from harness.accounting import PRECISIONS, decode_bytes, flops_per_token, kv_read_bytes, prefill_flops
 from harness.architecture import Architecture
 from harness.description.stored import states_quantisation
 from harness.record import Completed, Record, ReportedMeasurement, RequestTiming, ServingMeasurement, Subject
 from harness.scenario import ClosedLoop, Offline, ServingScenario
+from harness.summary import cache_element_bytes
 
 SLOWEST = 20.0
 """How many times the least possible time a run may take, and besides"""
@@ -94,13 +95,14 @@ def least_duration_s(
         return None
     chunked = any(getattr(mixer, "chunk", None) for group in architecture.decoder.groups for mixer in group.mixers)
     step = decode_bytes(architecture, 1, 1, precision=precision)
+    cached = cache_element_bytes(subject, {}) or 0.0  # nothing is read where its form is not known
     flops, read = 0.0, _engine_steps(measurement) * (step.non_expert_weights + step.expert_weights)
     for prompt, outputs in _by_prompt(measurement.requests).items():
         # a token at the start of a chunk sees none of its prompt
         context, decoded = 1 if chunked else prompt, sum(outputs) - len(outputs)
         flops += len(outputs) * prefill_flops(architecture, prompt).total
         flops += decoded * flops_per_token(architecture, context=context).total
-        read += decoded * kv_read_bytes(architecture, context, _cached_value_bytes(subject, precision))
+        read += decoded * kv_read_bytes(architecture, context, cached)
     limits = (flops / device.peak_flops_per_s(precision.compute), read / device.bandwidth_bytes_per_s)
     return max(limits) / subject.tensor_parallel
 
@@ -121,11 +123,3 @@ def _by_prompt(requests: Sequence[RequestTiming]) -> dict[int, list[int]]:
             prompt = max(1, request.prompt_tokens // unit * unit)
             outputs.setdefault(prompt, []).append(request.output_tokens)
     return outputs
-
-
-def _cached_value_bytes(subject: Subject, precision: Precision) -> float:
-    """Bytes of a cached key or value; 0 where the engine was told to keep it in a form that is not known here."""
-    named = str(subject.engine.get("kv_cache_dtype", "auto"))
-    if named in ("auto", subject.precision):
-        return precision.bytes_per_cache_element
-    return 1.0 if named.startswith("fp8") else 0.0

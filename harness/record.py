@@ -20,6 +20,8 @@ from harness.schema import Frozen, fingerprint
 from harness.timeline import Run, first_and_last, token_count
 
 SCHEMA_VERSION = 2
+NOT_STATED = "not stated"
+"""What an imported result does not tell, such as its accelerator."""
 
 
 # What is asked: a cell -------------------------------------------------------------------------------------------

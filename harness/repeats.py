@@ -24,16 +24,16 @@ FIRST_LOOK = 3
 """The fewest repeats whose interval is looked at: two may agree by chance."""
 
 
-def enough(job: Job, plan: Plan, done: Done, elapsed_s: float) -> bool:
+def enough(job: Job, plan: Plan, done: Done) -> bool:
     """Whether a job, the next repeat of its model, need not run.
 
     Never where the suite gives a fixed number of repeats, and never before `at_least` of them. A cell that failed in
-    all of them is not waited for. `elapsed_s` is the time since the run began.
+    all of them is not waited for.
     """
     policy = plan.repeats
     if not isinstance(policy, Repeats) or job.repeat < policy.at_least:
         return False
-    if policy.budget_s is not None and elapsed_s >= policy.budget_s:
+    if policy.budget_s is not None and done.measuring_s >= policy.budget_s:
         return True
     served = (cell.id for cell in job.cells if isinstance(cell.scenario, ServingScenario))
     by_repeat = (done.output_rates.get(cell, {}) for cell in served)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -52,7 +51,7 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
 
     Stopping it at any moment loses at most the cell in flight. Raises StoreError where a record cannot be written.
     """
-    began, done = time.monotonic(), store.done(plan.suite)
+    done = store.done(plan.suite)
     remaining = plan.without(done)
     tally = Tally(skipped=sum(len(job.cells) for job in plan.jobs) - sum(len(job.cells) for job in remaining.jobs))
     known = _known_refusals(store, plan.suite) if plan.refusals else set()
@@ -69,7 +68,7 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
     unloadable: set[str] = set()
     for planned in remaining.jobs:
         job = planned.without(done)
-        if job.subject.model in unloadable or enough(job, plan, done, time.monotonic() - began):
+        if job.subject.model in unloadable or enough(job, plan, done):
             job = job.model_copy(update={"cells": ()})
         if len(job.cells) < len(planned.cells):
             listen(planned, NotNeeded(tuple(cell for cell in planned.cells if cell not in job.cells)))

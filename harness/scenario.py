@@ -157,7 +157,8 @@ class TraceLengths(Frozen):
     @property
     def words(self) -> tuple[str, str]:
         """Prompt and output lengths as in a table's head."""
-        return f"{self.file}, mean {self.prompt_mean:.4g}", f"mean {self.output_mean:.4g}"
+        content = self.fingerprint.removeprefix("sha256:")[:8]
+        return f"{self.file} ({content}), mean {self.prompt_mean:.4g}", f"mean {self.output_mean:.4g}"
 
 
 Lengths = Annotated[RandomLengths | TraceLengths, Field(discriminator="source")]

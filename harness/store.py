@@ -25,10 +25,13 @@ class Done:
     """Cell ids that an adaptive sweep did not need, in no repeat."""
     output_rates: dict[str, dict[int, float]] = field(default_factory=dict)
     """Output tokens/s of each serving cell by repeat."""
+    measuring_s: float = 0.0
+    """What all records took together, loading left out."""
 
     def add(self, record: Record) -> None:
         """Takes one more record into account."""
         outcome, cell = record.outcome, record.cell.id
+        self.measuring_s += record.duration_s
         if isinstance(outcome, Skipped):
             self.skipped.add(cell)
         if not isinstance(outcome, Completed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -163,7 +164,7 @@ class Serving(Frozen):
     """Closed loops: so many requests in flight. `auto` doubles from 1 until the output rate rises no more."""
     up_to: PositiveInt | None = None
     """The highest concurrency that `auto` tries; None takes the engine's `max_num_seqs`."""
-    rate_per_s: Annotated[tuple[Annotated[float, Field(gt=0, le=1e6)], ...], Field(min_length=1)] | None = None
+    rate_per_s: Annotated[tuple[Annotated[float, Field(ge=0.001, le=1e6)], ...], Field(min_length=1)] | None = None
     """Open loops: requests arrive at so many a second, whether or not earlier ones are done."""
     burstiness: Annotated[float, Field(ge=0.01, le=1000)] = 1.0
     """Shape of the gamma-distributed times between arrivals: 1 is the Poisson process, less comes in bursts."""
@@ -226,7 +227,7 @@ class Repeats(Frozen):
     until_within: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Half the width of the output rate's 95 % interval at every load, as a share of the rate; 6 repeats or more."""
     budget_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """No repeat beyond `at_least` starts after so many seconds of a run."""
+    """No repeat beyond `at_least` starts once all records together took so many seconds of measuring."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Repeats:
@@ -311,10 +312,10 @@ class Suite(Frozen):
     @model_validator(mode="after")
     def _leaderboard_is_measured(self) -> Suite:
         tasks = self.quality.tasks if self.quality is not None else ()
-        sweeps = [serving.concurrency for serving in self.serving if serving.concurrency is not None]
-        loads = {concurrency for sweep in sweeps if sweep != "auto" for concurrency in sweep}
+        loads = {level for one in self.serving if isinstance(one.concurrency, tuple) for level in one.concurrency}
         wanted = self.leaderboard.concurrency
-        doubled = "auto" in sweeps and wanted is not None and wanted & (wanted - 1) == 0
+        most = [one.up_to or math.inf for one in self.serving if one.concurrency == "auto"]
+        doubled = wanted is not None and wanted & (wanted - 1) == 0 and wanted <= max(most, default=0)
         if wanted is not None and wanted not in loads and not doubled:
             raise ValueError(f"leaderboard.concurrency: {self.leaderboard.concurrency} is not measured")
         if self.leaderboard.score is not None and self.leaderboard.score not in tasks:

@@ -42,10 +42,9 @@ from harness.scenario import QualityScenario, ServingScenario
 from harness.schema import canonical_json
 from harness.serving_metrics import serving_values
 from harness.stats import Estimate, counted, item_estimate, mean_estimate, mean_of_estimates, reported_estimate
-from harness.summary import Gap, ModelSummary, OperatingPoint, OtherSubject, PointKey, TaskScore
+from harness.summary import Gap, ModelSummary, OperatingPoint, OtherSubject, PointKey, TaskScore, cache_element_bytes
 from harness.terms import Terms
 
-_CACHE_BYTES = {"bfloat16": 2.0, "float16": 2.0, "half": 2.0, "float32": 4.0, "float": 4.0}
 _SAME_SCORE = 1e-6
 
 
@@ -101,7 +100,7 @@ def _model(name: str, entries: list[_Entry], tasks: tuple[str, ...], terms: Term
     subjects: dict[str, list[_Entry]] = {}
     for entry in sorted(entries, key=lambda one: one.when):
         subjects.setdefault(canonical_json(entry.record.cell.subject), []).append(entry)
-    chosen = max(subjects.values(), key=lambda group: (any(e.completed for e in group), _newest(group).when))
+    chosen = max(subjects.values(), key=_standing)
     newest = _newest(chosen)
     subject, config = newest.record.cell.subject, _config(chosen)
     places = _places(chosen)
@@ -132,6 +131,12 @@ def _model(name: str, entries: list[_Entry], tasks: tuple[str, ...], terms: Term
         notes=_notes(used, places, parameters),
         records=tuple(dict.fromkeys([*(entry.path for entry in used), *(gap.source for gap in gaps)])),
     )
+
+
+def _standing(entries: Sequence[_Entry]) -> tuple[bool, bool, tuple[datetime, str]]:
+    """Sorts the subjects of a model: measured ones first, moebench's own before imported ones, then the newest."""
+    own = any(entry.completed and entry.record.origin is None for entry in entries)
+    return any(entry.completed for entry in entries), own, _newest(entries).when
 
 
 def _newest(entries: Sequence[_Entry]) -> _Entry:
@@ -248,31 +253,22 @@ def _counts(
     return counts
 
 
-def cache_element_bytes(subject: Subject, config: Mapping[str, object]) -> float | None:
-    """Bytes of one cached key or value: the engine's `kv_cache_dtype`, else the model's precision; None if unknown."""
-    named = str(subject.engine.get("kv_cache_dtype", "auto"))
-    if named.startswith("fp8"):
-        return 1.0
-    if named == "auto":
-        named = subject.precision
-    if named == "auto":
-        named = str(config.get("dtype") or config.get("torch_dtype") or "")
-    return _CACHE_BYTES.get(named)
-
-
-def _repeats(key: str, values: Sequence[float], sources: Sequence[Path]) -> Estimate:
-    """The estimate of one metric over repeats in fresh processes; a count that never differed has no spread."""
+def _repeats(key: str, values: Sequence[float], entries: Sequence[_Entry]) -> Estimate:
+    """The estimate of one metric over its repeats; a count that never differed has no spread."""
+    sources = tuple(entry.path for entry in entries)
     if key in COUNTED and min(values) == max(values):
-        return Estimate(values[0], values[0], values[0], len(values), "counted", tuple(values), tuple(sources))
-    return mean_estimate(values, "processes", lowest=0.0).from_sources(sources)
+        return Estimate(values[0], values[0], values[0], len(values), "counted", tuple(values), sources)
+    # of another tool it is not known whether each run had a process of its own
+    imported = any(entry.record.origin is not None for entry in entries)
+    return mean_estimate(values, "imported runs" if imported else "processes", lowest=0.0).from_sources(sources)
 
 
 def _over_repeats(entries: Sequence[_Entry], values: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
     """Each metric's statistic in every repeat -> its estimate; `values` are in the order of `entries`."""
     estimates = {}
     for key in dict.fromkeys(key for one in values for key in one):
-        known = [(one[key], entry.path) for one, entry in zip(values, entries, strict=True) if key in one]
-        estimates[key] = _repeats(key, [value for value, _ in known], [path for _, path in known])
+        known = [(one[key], entry) for one, entry in zip(values, entries, strict=True) if key in one]
+        estimates[key] = _repeats(key, [value for value, _ in known], [entry for _, entry in known])
     return estimates
 
 
@@ -322,7 +318,8 @@ def _point(
     requests = min((len(one.requests) for one in timed), default=scenario.requests)
     origins = dict.fromkeys(entry.record.origin for entry in entries if entry.record.origin is not None)
     return OperatingPoint(
-        key, requests, estimates, tuple(dict.fromkeys(flags)), tuple(_point_notes(timed, price)), tuple(origins)
+        key, requests, estimates, tuple(dict.fromkeys(flags)), tuple(_point_notes(timed, price)), tuple(origins),
+        scenario,
     )
 
 

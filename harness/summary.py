@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from harness.accounting import ParameterCount
 from harness.architecture import Architecture
-from harness.record import Environment, Origin, Subject
+from harness.record import NOT_STATED, Environment, Origin, Subject
 from harness.scenario import (
     ClosedLoop,
     OpenLoop,
@@ -39,7 +39,7 @@ class PointKey(NamedTuple):
     """Of the scenario: what was measured in another way is another point."""
     kind: LoadKind
     level: float
-    """Requests in flight of a closed loop, requests/s of an open one, speed of a replay; 0 offline."""
+    """Requests in flight of a closed loop, requests/s of an open one, speed of a replay, all requests offline."""
     burstiness: float
     words: str
     """The load in words."""
@@ -48,13 +48,14 @@ class PointKey(NamedTuple):
     def of(cls, scenario: ServingScenario) -> PointKey:
         """The point that a serving cell measures."""
         lengths, load = scenario.lengths, scenario.load
-        level = 0.0
         if isinstance(load, ClosedLoop):
             level = float(load.concurrency)
         elif isinstance(load, OpenLoop):
             level = load.requests_per_s
         elif isinstance(load, Replay):
             level = load.speed
+        else:
+            level = float(scenario.requests)
         burstiness = load.burstiness if isinstance(load, OpenLoop) else 1.0
         return cls(
             scenario.name, lengths.prompt_mean, lengths.output_mean, *lengths.words, scenario.version, load.kind,
@@ -86,6 +87,8 @@ class OperatingPoint:
     """What a reader should know of them besides: a warm-up that did not settle, a column that is empty and why."""
     origins: tuple[Origin, ...] = ()
     """The tools that measured it, where these were others than moebench."""
+    scenario: ServingScenario | None = None
+    """Of the repeats; None for a group whose members differ."""
 
     @property
     def concurrency(self) -> int | None:
@@ -202,3 +205,23 @@ class ModelSummary:
             return found
         at = self.point(point)
         return at.estimates.get(key) if at else None
+
+
+def same_hardware(a: ModelSummary, b: ModelSummary) -> bool:
+    """Whether both were measured on the same kind of device; not where an import does not say on which."""
+    return a.subject.accelerator == b.subject.accelerator != NOT_STATED
+
+
+_CACHE_BYTES = {"bfloat16": 2.0, "float16": 2.0, "half": 2.0, "float32": 4.0, "float": 4.0}
+
+
+def cache_element_bytes(subject: Subject, config: Mapping[str, object]) -> float | None:
+    """Bytes of one cached key or value: the engine's `kv_cache_dtype`, else the model's precision; None if unknown."""
+    named = str(subject.engine.get("kv_cache_dtype", "auto"))
+    if named.startswith("fp8"):
+        return 1.0
+    if named == "auto":
+        named = subject.precision
+    if named == "auto":
+        named = str(config.get("dtype") or config.get("torch_dtype") or "")
+    return _CACHE_BYTES.get(named)

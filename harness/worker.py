@@ -83,7 +83,7 @@ def run_job(job: Job, run: Run, backend: Backend) -> Iterator[Event]:
             for cell in job.cells:
                 yield scribe.record(cell, _failed(error, "load"))
             return
-        sweeps = Sweeps(job.sweeps)
+        sweeps = Sweeps(job.sweeps, job.known_rates)
         for cell in job.cells:
             yield CellStarted(cell)
             scribe.begin()
@@ -125,9 +125,21 @@ def _trace(scenario: ServingScenario, job: Job) -> Trace | None:
 
 def _cold_start(job: Job) -> bool | None:
     """Has the first repeat read its checkpoint from disk. None where that cannot be arranged: it is not here yet."""
-    if not job.subject.source.startswith("path:") or job.subject.weights == "dummy":
+    try:
+        if job.subject.weights == "dummy":
+            return None
+        return drop_from_memory(_checkpoint(job)) if job.repeat == 0 else False
+    except OSError:  # a file that cannot be opened; what is missing is for the engine to report
         return None
-    return drop_from_memory(Path(job.location)) if job.repeat == 0 else False
+
+
+def _checkpoint(job: Job) -> Path:
+    """The folder of the job's weights. Raises OSError where a hub's have not been fetched yet."""
+    if job.subject.source.startswith("path:"):
+        return Path(job.location)
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(job.location, revision=job.subject.revision, local_files_only=True))
 
 
 def _weights(job: Job) -> Weights:
@@ -135,12 +147,8 @@ def _weights(job: Job) -> Weights:
         architecture = architecture_from_config(job.config, job.location)
         size = weight_bytes(architecture, PRECISIONS[job.subject.precision])
         return Weights(count_parameters(architecture).total, round(size))
-    if job.subject.source.startswith("path:"):
-        return count_weights(Path(job.location))
-    from huggingface_hub import snapshot_download
-
-    # the engine has fetched it: this finds the folder in the cache and asks no network
-    return count_weights(Path(snapshot_download(job.location, revision=job.subject.revision, local_files_only=True)))
+    # the engine has fetched what a hub has: this finds the folder in the cache and asks no network
+    return count_weights(_checkpoint(job))
 
 
 def _failed(error: Exception, kind: str) -> Failed:

@@ -37,7 +37,8 @@ class Workload:
         return [
             ServingScenario(
                 name=serving.name, lengths=self.lengths, load=load, requests=requests,
-                min_duration_s=serving.min_duration_s, warmup_s=serving.warmup_s,
+                # how long a replay takes is the trace's to say
+                min_duration_s=0.0 if isinstance(load, Replay) else serving.min_duration_s, warmup_s=serving.warmup_s,
             )
             for load, requests in loads
         ]

@@ -221,6 +221,17 @@ class TestConditions:
         assert found.missing == ("speed and memory: measured on different hardware (Example CPU and Example GPU)",)
         assert "no speed that could be compared" in sentence(found)
 
+    def test_hardware_that_is_not_stated_is_not_taken_as_the_same(self) -> None:
+        one, other = (subject(name, accelerator="not stated") for name in (A, B))
+        found = compared(*speeds(A, 1, 2, subject=one), *speeds(B, 1, 2, subject=other))
+        assert found.effect("output_tokens_per_s") is None
+        assert found.missing == ("speed and memory: measured on unknown hardware (not stated and not stated)",)
+
+    def test_the_same_point_asked_otherwise_is_told(self) -> None:
+        longer = serving_scenario(8, min_duration_s=30.0)
+        found = compared(serving_record(model=A), serving_record(model=B, scenario=longer))
+        assert "chat, concurrency 8: requests, duration or warm-up were asked differently" in found.caveats
+
     def test_caveats(self) -> None:
         dummy = subject(B, weights="dummy", precision="float32")
         found = compared(*speeds(A, 1, 2), *speeds(B, 1, 2, subject=dummy))

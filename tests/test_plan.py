@@ -144,6 +144,17 @@ class TestJobs:
         left = plan.without(Done(skipped={plan.jobs[0].cells[1].id}))
         assert outline(left) == [("moe", 0, ["chat@1", "memory", "facts", "sort"]), ("moe", 1, ["chat@1", "memory"])]
 
+    def test_a_sweep_knows_what_was_measured_before(self, make: Make) -> None:
+        plan = make(serving=serving(concurrency="auto", up_to=4), models=[model()], quality=None, repeats=2)
+        first, second = plan.jobs
+        ids = {cell.scenario.concurrency: cell.id for cell in first.cells if isinstance(cell.scenario, ServingScenario)}
+        done = Done(measured={(ids[1], 0), (ids[2], 0)}, output_rates={ids[1]: {0: 100.0, 1: 90.0}, ids[2]: {0: 180.0}})
+        assert first.without(done).known_rates == {"serving": {1: 100.0, 2: 180.0}}
+        # what is left out of the plan stays known
+        assert plan.without(done).jobs[0].without(Done()).known_rates == {"serving": {1: 100.0, 2: 180.0}}
+        assert second.without(done).known_rates == {"serving": {1: 100.0, 2: 180.0}}
+        assert len(second.without(done).cells) == 4
+
     def test_an_adaptive_sweep_doubles_up_to_what_the_engine_takes(self, make: Make) -> None:
         engine = {"max_model_len": 256, "max_num_seqs": 48}
         job = make(serving=serving(concurrency="auto"), models=[model()], engine=engine, quality=None).jobs[0]

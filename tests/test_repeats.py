@@ -24,10 +24,9 @@ UNSTEADY = [1000.0, 1300.0, 700.0, 1100.0, 900.0, 1000.0]
 def asked(repeat: int, *rates: list[float], policy: Repeats | int = POLICY, elapsed_s: float = 0.0) -> bool:
     """Whether repeat number `repeat` need not run, where the cells' output rates were these so far."""
     job = toy_job(list(range(10, 10 + len(rates))), repeat=repeat)
-    done = Done(output_rates={
-        cell.id: dict(enumerate(of_cell)) for cell, of_cell in zip(job.cells, rates, strict=True)
-    })
-    return enough(job, Plan(suite="small", jobs=(), refusals=(), repeats=policy), done, elapsed_s)
+    known = {cell.id: dict(enumerate(of_cell)) for cell, of_cell in zip(job.cells, rates, strict=True)}
+    done = Done(output_rates=known, measuring_s=elapsed_s)
+    return enough(job, Plan(suite="small", jobs=(), refusals=(), repeats=policy), done)
 
 
 class TestEnough:
@@ -63,7 +62,7 @@ class TestEnough:
         job = toy_job([10], repeat=6)
         memory = Cell(subject=job.subject, scenario=MemoryScenario(), seed=0)
         left: Job = job.model_copy(update={"cells": (memory,)})
-        assert enough(left, Plan(suite="small", jobs=(), refusals=(), repeats=POLICY), Done(), 0.0)
+        assert enough(left, Plan(suite="small", jobs=(), refusals=(), repeats=POLICY), Done())
 
     def test_repeats_count_in_their_order_not_in_that_of_their_records(self) -> None:
         # the first three agree, the last three do not: looked at backwards, the last would come first
@@ -71,7 +70,7 @@ class TestEnough:
         job = toy_job([10], repeat=7)
         plan = Plan(suite="small", jobs=(), refusals=(), repeats=POLICY)
         forth, back = ({job.cells[0].id: dict(order)} for order in (enumerate(rates), [*enumerate(rates)][::-1]))
-        assert enough(job, plan, Done(output_rates=forth), 0) == enough(job, plan, Done(output_rates=back), 0)
+        assert enough(job, plan, Done(output_rates=forth)) == enough(job, plan, Done(output_rates=back))
 
     @settings(deadline=None)
     @given(st.lists(st.floats(900, 1100), min_size=6, max_size=12))

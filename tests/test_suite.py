@@ -226,8 +226,8 @@ class TestServing:
     @pytest.mark.parametrize(
         ("changes", "start"),
         [
-            ({"rate_per_s": [0]}, "serving[0].rate_per_s[0]: Input should be greater than 0 (given: 0)"),
-            ({"rate_per_s": [-1.5]}, "serving[0].rate_per_s[0]: Input should be greater than 0"),
+            ({"rate_per_s": [0]}, "serving[0].rate_per_s[0]: Input should be greater than or equal to 0.001 (given"),
+            ({"rate_per_s": [-1.5]}, "serving[0].rate_per_s[0]: Input should be greater than or equal to 0.001"),
             ({"rate_per_s": []}, "serving[0].rate_per_s: "),
             ({"rate_per_s": [1, 1]}, "serving[0].rate_per_s: the same"),
             ({"prompt_tokens": -3}, "serving[0].prompt_tokens: Input should be greater than 0 (given: -3)"),
@@ -275,3 +275,5 @@ class TestServing:
         assert suite.leaderboard.concurrency == 16
         text = message(serving=[serving(concurrency="auto")], leaderboard={"concurrency": 12})
         assert "leaderboard.concurrency: 12 is not measured" in text
+        text = message(serving=[serving(concurrency="auto", up_to=16)], leaderboard={"concurrency": 64})
+        assert "leaderboard.concurrency: 64 is not measured" in text

@@ -27,11 +27,11 @@ from builders import (
 )
 
 from harness.accelerators import Accelerators
-from harness.record import Completed, Record
-from harness.scenario import ClosedLoop, Load, Offline, OpenLoop, Replay
+from harness.record import Completed, Origin, Record
+from harness.scenario import ClosedLoop, Load, Offline, OpenLoop, Replay, TraceLengths
 from harness.suite import Limits
-from harness.summarise import cache_element_bytes, summarise
-from harness.summary import ModelSummary, PointKey
+from harness.summarise import summarise
+from harness.summary import ModelSummary, PointKey, cache_element_bytes
 from harness.terms import Terms
 
 POINT = point()
@@ -371,3 +371,37 @@ def test_every_estimate_of_the_small_suite_leads_to_records_that_exist(tmp_path:
         ]
         assert all(estimate.sources and set(estimate.sources) <= known for estimate in estimates)
         assert summary.notes == () and summary.gaps == () and summary.mean_score is not None
+
+
+IMPORTED = Origin(tool="vllm bench throughput", file="a.json", fingerprint="sha256:0")
+
+
+class TestImported:
+    def test_results_of_another_tool_never_replace_ones_own(self) -> None:
+        own = [serving_record(minutes=0), quality_record(minutes=0)]
+        foreign = subject(source="import:x", accelerator="not stated")
+        other = serving_record(subject=foreign, tokens_per_s=9000.0, minutes=60, origin=IMPORTED)
+        summary = summary_of(*own, other)
+        assert summary.subject.source != "import:x"
+        assert summary.scores and summary.points
+        assert [one.subject.source for one in summary.others] == ["import:x"]
+        assert summary_of(other).subject.source == "import:x"
+
+    def test_its_runs_are_not_called_processes(self) -> None:
+        runs = [serving_record(repeat=i, tokens_per_s=1000.0 + i, origin=IMPORTED) for i in range(3)]
+        estimate = summary_of(*runs).estimate("output_tokens_per_s", POINT)
+        assert estimate is not None and estimate.basis == "t interval over 3 imported runs"
+
+
+class TestOtherWorkIsAnotherPoint:
+    def test_offline_runs_of_other_sizes(self) -> None:
+        few, many = (serving_scenario(load=Offline(), requests=number) for number in (8, 1024))
+        assert PointKey.of(few) != PointKey.of(many)
+
+    def test_traces_of_one_name_with_other_content(self) -> None:
+        fields = {"file": "day.jsonl", "rows": 2, "prompt_mean": 9.0, "output_mean": 9.0, "longest": 20}
+        one, other = (
+            serving_scenario(load=Replay(), lengths=TraceLengths(fingerprint=f"sha256:{digit * 64}", **fields))
+            for digit in "ab"
+        )
+        assert PointKey.of(one) != PointKey.of(other)

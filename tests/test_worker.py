@@ -119,13 +119,20 @@ class TestColdStart:
         ("source", "weights", "repeat", "cold"),
         [
             ("path:x", "checkpoint", 0, True), ("path:x", "checkpoint", 1, False), ("path:x", "dummy", 0, None),
-            ("hub:a/b", "checkpoint", 0, None),
+            ("hub:a/b", "checkpoint", 0, None), ("path:x", "unreadable", 0, None),
         ],
     )
     def test_the_first_repeat_reads_a_local_checkpoint_from_disk(
-        self, tmp_path: Path, source: str, weights: str, repeat: int, cold: bool | None
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, weights: str, repeat: int,
+        cold: bool | None,
     ) -> None:
-        job = toy_job(repeat=repeat, location=str(tmp_path))
+        def unreadable(_: Path) -> bool:
+            raise PermissionError(13, "no")
+
+        if weights == "unreadable":
+            monkeypatch.setattr(worker, "drop_from_memory", unreadable)
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        job = toy_job(repeat=repeat, location="a/b" if source == "hub:a/b" else str(tmp_path))
         asked = job.subject.model_copy(update={"source": source, "weights": weights})
         assert worker._cold_start(job.model_copy(update={"subject": asked})) is cold
 

@@ -28,7 +28,6 @@ import numpy as np
 from harness.errors import InputError, nearest
 from harness.imports.document import Document, Node
 from harness.imports.result import (
-    NOT_STATED,
     Foreign,
     Found,
     Given,
@@ -38,7 +37,7 @@ from harness.imports.result import (
     stated_environment,
 )
 from harness.imports.vllm_bench import EVEN_BURSTINESS
-from harness.record import Completed, ReportedMeasurement
+from harness.record import NOT_STATED, Completed, ReportedMeasurement
 from harness.scenario import ClosedLoop, Load, Offline, OpenLoop
 from harness.serving_metrics import PERCENTILES, statistics
 

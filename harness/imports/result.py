@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from harness.record import Completed, Environment, Failed
+from harness.record import NOT_STATED, Completed, Environment, Failed
 from harness.scenario import FixedLength, Load, QualityScenario, RandomLengths, ServingScenario
-
-NOT_STATED = "not stated"
-"""Stands for a text that neither the file nor the user tells."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +77,9 @@ class Work(NamedTuple):
 def serving_scenario(given: Given, tool: str, work: Work, load: Load) -> ServingScenario:
     """The scenario of a run, with the mean lengths in whole tokens.
 
-    Its name is the user's, else the tool's with a word on lengths that are only means.
+    Its name is the user's, else the tool's, with a word on lengths that are only means: it is other work.
     """
-    name = given.name or tool.replace(" ", "-") + ("" if work.fixed else "-mean-lengths")
+    name = (given.name or tool.replace(" ", "-")) + ("" if work.fixed else "-mean-lengths")
     prompt, output = (FixedLength(tokens=max(1, round(mean))) for mean in (work.prompt_tokens, work.output_tokens))
     return ServingScenario(
         name=name, lengths=RandomLengths(prompt=prompt, output=output), load=load, requests=work.requests

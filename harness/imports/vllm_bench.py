@@ -32,8 +32,8 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.imports.document import Document, Node, of_one_length
-from harness.imports.result import NOT_STATED, Foreign, Found, Given, Work, all_failed, serving_scenario
-from harness.record import Completed, ReportedMeasurement, RequestTiming, ServingMeasurement, WarmUp
+from harness.imports.result import Foreign, Found, Given, Work, all_failed, serving_scenario
+from harness.record import NOT_STATED, Completed, ReportedMeasurement, RequestTiming, ServingMeasurement, WarmUp
 from harness.scenario import ClosedLoop, Load, Offline, OpenLoop
 from harness.serving_metrics import PERCENTILES, statistics
 from harness.timeline import from_times

@@ -89,7 +89,9 @@ def _open_arrivals(load: OpenLoop, scenario: ServingScenario, seed: int) -> Iter
     sent, now = 0, 0.0
     while True:
         for gap in generator.gamma(load.burstiness, scale_s, _BLOCK).tolist():
+            yield now
+            sent += 1
+            # the last one arrives when the time is over, so that the run is no shorter
             if sent >= scenario.requests and now >= scenario.min_duration_s:
                 return
-            yield now
-            sent, now = sent + 1, now + gap
+            now += gap

@@ -214,7 +214,8 @@ class LoadLoop:
         start = now = clock()
         while upcoming is not None or running:
             freed = now
-            while upcoming is not None and upcoming.arrival_s <= now - start:
+            # what comes due while these are handed over waits for a step, or handing over would never end
+            while upcoming is not None and upcoming.arrival_s <= freed - start:
                 if most_in_flight is not None and running >= most_in_flight:
                     break
                 if enough(len(self._sent), freed - start):

@@ -68,7 +68,7 @@ def test_lengths_that_are_means_are_told(tmp_path: Path) -> None:
     told = Given(suite="published", model="moe", name="chat")
     imported = import_file(RECORDINGS / "vllm_serve_capped.json", told, Store(tmp_path))
     assert imported.lines()[-1] == "the requests differ in length: the cells hold the mean lengths"
-    assert "chat, 40 requests/s, 8 requests" in imported.lines()[0]
+    assert "chat-mean-lengths, 40 requests/s, 8 requests" in imported.lines()[0]
 
 
 @pytest.mark.parametrize(

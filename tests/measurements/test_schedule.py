@@ -54,7 +54,14 @@ def test_an_open_loop_lasts_for_its_requests_and_its_time() -> None:
     by_requests = drawn(requests=100, min_duration_s=1.0)
     assert len(by_requests) == 100 and by_requests[-1].arrival_s > 1.0
     by_time = drawn(requests=10, min_duration_s=100.0)
-    assert len(by_time) == pytest.approx(500, rel=0.2) and 95.0 < by_time[-1].arrival_s < 100.0
+    assert len(by_time) == pytest.approx(500, rel=0.2) and by_time[-2].arrival_s < 100.0 <= by_time[-1].arrival_s
+
+
+@pytest.mark.parametrize("rate", [0.5, 4.0, 30.0])
+def test_no_open_loop_ends_before_its_least_time(rate: float) -> None:
+    for seed in range(50):
+        found = drawn(seed, load=OpenLoop(requests_per_s=rate), requests=8, min_duration_s=10.0)
+        assert found[-1].arrival_s >= 10.0 and len(found) >= 8
 
 
 def test_the_other_loads() -> None:

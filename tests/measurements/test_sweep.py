@@ -51,3 +51,17 @@ def test_other_measurements_are_passed_over() -> None:
     for _ in range(4):
         sweeps.add(MemoryScenario(), outcome.measurement)
     assert sweeps.ended(serving_scenario(4)) == ""
+
+
+def test_what_was_measured_once_is_measured_in_every_repeat() -> None:
+    """This repeat is flat where the first was not: its loads are needed all the same, so that each has its repeats."""
+    sweeps = Sweeps(("chat",), {"chat": {1: 100.0, 2: 190.0, 4: 350.0, 8: 600.0}})
+    for level in (1, 2, 4, 8):
+        assert sweeps.ended(serving_scenario(level)) == ""
+        sweeps.add(serving_scenario(level), closed_loop(serving_scenario(level), tokens_per_s=100.0))
+    assert sweeps.ended(serving_scenario(16)) == ""
+
+
+def test_an_interrupted_sweep_goes_on_from_what_it_knew() -> None:
+    sweeps = Sweeps(("chat",), {"chat": {1: 100.0, 2: 101.0, 4: 102.0}})
+    assert "2 and 4 concurrent requests" in sweeps.ended(serving_scenario(8))
