@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.quantities import count_of
 from harness.stats import CONFIDENCE, holm, ratio_of_means, standard_error
 from harness.summary import ModelSummary, same_hardware
 
@@ -190,29 +189,3 @@ class _Curve:
         freedom = 1 / np.maximum((shares**2 / freedoms).sum(axis=1), 1e-9)
         excess: Column = abs(np.interp(x, self.x, self.y)) - stdtrit(freedom, (1 + CONFIDENCE) / 2) * np.sqrt(variance)
         return excess
-
-
-# In words --------------------------------------------------------------------------------------------------------
-
-
-def sentence(crossover: Crossover) -> str:
-    """One sentence on who overtakes whom at which load, never stronger than the interval."""
-    a, b = crossover.a, crossover.b
-    if crossover.concurrency is None:
-        span = f" from {crossover.lowest} to {count_of(crossover.highest, 'concurrent request')}"
-        where = span if crossover.lowest < crossover.highest else ""
-        return f"No single crossover of {a} and {b} is found{where}: {crossover.reason}."
-    other = b if crossover.overtakes == a else a
-    verb = "may overtake" if crossover.low is None or crossover.high is None else "overtakes"
-    low = f"{crossover.lowest} or less" if crossover.low is None else _two_digits(crossover.low, math.floor)
-    high = f"{crossover.highest} or more" if crossover.high is None else _two_digits(crossover.high, math.ceil)
-    return (
-        f"{crossover.overtakes} {verb} {other} at about {_two_digits(crossover.concurrency, round)} concurrent "
-        f"requests (95 % interval {low} to {high})."
-    )
-
-
-def _two_digits(value: float, rounded: Callable[[float], int]) -> str:
-    """A number to two significant digits, of which `rounded` makes the last one."""
-    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return f"{rounded(value / unit) * unit:.15g}"

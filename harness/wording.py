@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from harness.compare import Comparison, Effect
 from harness.crossover import Crossover
-from harness.crossover import sentence as one_sentence
 from harness.metrics import METRICS
-from harness.quantities import MINUS
+from harness.quantities import MINUS, count_of
 from harness.stats import Estimate
 from harness.summary import PointKey
 
@@ -137,7 +136,30 @@ def _why_no_score(comparison: Comparison) -> str:
 def crossover_sentences(crossings: Sequence[Crossover]) -> tuple[str, ...]:
     """One sentence a workload, with the workload's name where there are several."""
     several = len(crossings) > 1
-    return tuple(f"{one.name}: {one_sentence(one)}" if several else one_sentence(one) for one in crossings)
+    return tuple((f"{one.name}: " if several else "") + crossover_sentence(one) for one in crossings)
+
+
+def crossover_sentence(crossover: Crossover) -> str:
+    """One sentence on who overtakes whom at which load, never stronger than the interval."""
+    a, b = crossover.a, crossover.b
+    if crossover.concurrency is None:
+        span = f" from {crossover.lowest} to {count_of(crossover.highest, 'concurrent request')}"
+        where = span if crossover.lowest < crossover.highest else ""
+        return f"No single crossover of {a} and {b} is found{where}: {crossover.reason}."
+    other = b if crossover.overtakes == a else a
+    verb = "may overtake" if crossover.low is None or crossover.high is None else "overtakes"
+    low = f"{crossover.lowest} or less" if crossover.low is None else _two_digits(crossover.low, math.floor)
+    high = f"{crossover.highest} or more" if crossover.high is None else _two_digits(crossover.high, math.ceil)
+    return (
+        f"{crossover.overtakes} {verb} {other} at about {_two_digits(crossover.concurrency, round)} concurrent "
+        f"requests (95 % interval {low} to {high})."
+    )
+
+
+def _two_digits(value: float, rounded: Callable[[float], int]) -> str:
+    """A number to two significant digits, of which `rounded` makes the last one."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{rounded(value / unit) * unit:.15g}"
 
 
 def comparison_table(comparison: Comparison) -> Table:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from harness.crossover import Crossover, Rates, crossover_of, crossovers, sentence
+from harness.crossover import Crossover, Rates, crossover_of, crossovers
 from harness.record import Record
 from harness.scenario import OpenLoop
 from harness.summarise import summarise
@@ -198,32 +198,3 @@ class TestSummaries:
         models = {summary.model: summary for summary in summarise(with_paths(small_suite_records()))}
         (found,) = crossovers(models["moe-8x2"], models["dense-total"])
         assert found.reason == "moe-8x2 is ahead at every measured load"
-
-
-class TestSentence:
-    def of(self, **changes: object) -> str:
-        fields = {"concurrency": 11.26, "low": 6.04, "high": 22.1, "overtakes": "a", "first": "b", "last": "a"}
-        return sentence(Crossover("a", "b", CHAT, 1, 64, **fields | changes))  # type: ignore[arg-type]
-
-    def test_a_closed_interval_is_a_statement(self) -> None:
-        assert self.of() == "a overtakes b at about 11 concurrent requests (95 % interval 6 to 23)."
-        assert self.of(overtakes="b").startswith("b overtakes a at ")
-
-    def test_ends_are_rounded_outwards(self) -> None:
-        assert "at about 3.4 concurrent requests (95 % interval 2.9 to 130)" in self.of(
-            concurrency=3.449, low=2.99, high=121.0
-        )
-
-    def test_an_open_interval_is_not(self) -> None:
-        assert self.of(high=None) == (
-            "a may overtake b at about 11 concurrent requests (95 % interval 6 to 64 or more)."
-        )
-        assert "may overtake b at about 11 concurrent requests (95 % interval 1 or less to 23)" in self.of(low=None)
-
-    def test_no_crossing_says_why(self) -> None:
-        without = {"concurrency": None, "low": None, "high": None, "overtakes": ""}
-        assert self.of(**without, reason="they cross several times") == (
-            "No single crossover of a and b is found from 1 to 64 concurrent requests: they cross several times."
-        )
-        alone = Crossover("a", "b", CHAT, 4, 4, reason="fewer than two shared loads")
-        assert sentence(alone) == "No single crossover of a and b is found: fewer than two shared loads."
