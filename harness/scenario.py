@@ -10,9 +10,6 @@ from pydantic import Field, model_validator
 
 from harness.schema import Frozen
 
-SERVING_VERSION = 2
-"""Version 1 warmed up with one short wave and sent a fixed number of requests."""
-
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 
 
@@ -213,6 +210,7 @@ class ServingScenario(Frozen):
 
     kind: Literal["serving"] = "serving"
     version: Literal[1, 2] = 2
+    """Version 1 warmed up with one short wave and sent a fixed number of requests."""
     name: str
     lengths: Lengths
     load: Load

@@ -46,6 +46,7 @@ def test_a_theme_changes_the_colours_of_the_band(visit: Visit) -> None:
     before = page.evaluate(fill)
     page.get_by_role("button", name="Dark theme").click()
     page.wait_for_function(f"({fill}) !== '{before}'")
+    assert page.evaluate(fill) != before
 
 
 def test_all_percentiles_open_from_the_keyboard(visit: Visit) -> None:
