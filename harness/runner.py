@@ -60,6 +60,7 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
             scribe = Scribe(run, 0, refusal.group, refusal.config)
             store.append(scribe.record(refusal.cell, Refused(reason=refusal.reason)))
         tally.outcomes["refused"] += 1
+
     def keep(record: Record) -> None:
         store.append(record)
         done.add(record)
