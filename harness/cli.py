@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import InputError, MoebenchError, nearest
+from harness.layers.command import layer
 from harness.pocket import commands as pocket
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app = typer.Typer(
 
 SuiteArgument = Annotated[str, typer.Argument(help="A suite file, or the name of a shipped one such as `pocket`.")]
 ResultsOption = Annotated[Path, typer.Option("--results", help="The folder of the records.")]
+app.command()(layer)
 app.add_typer(pocket.app, name="pocket")
 
 ModelOption = Annotated[list[str] | None, typer.Option("--model", help="Only this model; may be given again.")]

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -20,17 +20,24 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.backends.base import Backend
+from harness.backends.transformers import TransformersBackend
 from harness.backends.vllm import PRELOAD, VllmBackend
 from harness.machine import device_kind
+from harness.measurements.ceilings import measure_ceilings
 from harness.plan import Job
-from harness.record import Failed, Record
+from harness.record import Ceilings, Failed, Record
 from harness.worker import CellStarted, Event, Run, Scribe, run_job
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 0.2
 _CLOSE_S = 60.0
 """What a process may take to end once every cell has its record."""
+_CEILINGS_S = 120.0
+"""The most that measuring the device's ceilings may take, its imports included."""
 _LOG_TAIL_CHARACTERS = 4000
+
+BACKENDS: dict[str, type[Backend]] = {"vllm": VllmBackend, "transformers": TransformersBackend}
+"""By the name that a suite gives."""
 
 
 class Executor(Protocol):
@@ -42,6 +49,9 @@ class Executor(Protocol):
         Closing the generator ends the process.
         """
 
+    def ceilings(self, job: Job) -> Ceilings | None:
+        """What the device does at most, measured where a job would run; None where that could not be measured."""
+
 
 class LocalExecutor:
     """One process a job, one job at a time, the engine's output in a file a job under `logs`.
@@ -50,9 +60,11 @@ class LocalExecutor:
     take most of a small model's start); with one they are spawned, since CUDA does not survive a fork.
     """
 
-    def __init__(self, logs: Path, backend: type[Backend] = VllmBackend, preload: tuple[str, ...] = PRELOAD) -> None:
+    def __init__(
+        self, logs: Path, backends: Mapping[str, type[Backend]] = BACKENDS, preload: tuple[str, ...] = PRELOAD
+    ) -> None:
         self._logs = logs
-        self._backend = backend
+        self._backends = backends
         self._preload = preload
         self._context: Any = None
 
@@ -63,7 +75,8 @@ class LocalExecutor:
         log_file.touch()
         context = self._start(job)
         receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_child, args=(job, run, self._backend, sender, str(log_file)))
+        backend = self._backends[job.subject.backend]
+        process = context.Process(target=_child, args=(job, run, backend, sender, str(log_file)))
         process.start()
         sender.close()
         try:
@@ -78,7 +91,27 @@ class LocalExecutor:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", model)[:80]
         if name != model:
             name += f"-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
-        return self._logs / run.id / f"{name}-r{job.repeat}.log"
+        part = "routing" if job.kind == "routing" else f"r{job.repeat}"
+        return self._logs / run.id / f"{name}-{part}.log"
+
+    def ceilings(self, job: Job) -> Ceilings | None:
+        """See `Executor.ceilings`."""
+        log_file = self._logs / "ceilings.log"
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        log_file.touch()
+        context = self._start(job)
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_measure_ceilings, args=(job.subject.threads, sender, str(log_file)))
+        process.start()
+        sender.close()
+        try:
+            found: Ceilings | None = receiver.recv() if receiver.poll(_CEILINGS_S) else None
+        except EOFError:  # it died: its log says why, and nothing that is measured depends on it
+            found = None
+        finally:
+            _kill(process)
+            receiver.close()
+        return found
 
     def _start(self, job: Job) -> Any:
         if self._context is None:
@@ -146,6 +179,13 @@ def _child(job: Job, run: Run, backend: type[Backend], sender: Connection, log_f
     sys.stderr.flush()
     # the engine's own exit handlers hang now and then; everything that matters has been sent
     os._exit(0)
+
+
+def _measure_ceilings(threads: int | None, sender: Connection, log_file: str) -> None:
+    """The body of the process that measures ceilings."""
+    _become_job(log_file)
+    sender.send(measure_ceilings(device_kind(), threads))
+    sender.close()
 
 
 def _become_job(log_file: str) -> None:

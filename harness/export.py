@@ -92,7 +92,7 @@ def _values(summary: ModelSummary, points: Mapping[PointKey, str], tasks: Sequen
         row[f"flags{suffix}"] = "; ".join(point.flags) or None if point else None
         row[f"origin{suffix}"] = "; ".join(map(_origin, point.origins)) or None if point else None
         for metric in METRICS.values():
-            if metric.scenario == "serving":
+            if metric.scenario in ("serving", "routing"):
                 estimate = summary.estimate(metric.key, key)
                 _put(row, metric.key + suffix, estimate, spread=metric.key not in COUNTED)
     _put(row, "mean_score", summary.mean_score)

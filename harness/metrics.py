@@ -14,7 +14,7 @@ from harness.schema import Frozen
 from harness.serving_metrics import PERCENTILES
 
 Better = Literal["higher", "lower", "none"]
-Kind = Literal["serving", "memory", "quality", "architecture"]
+Kind = Literal["serving", "memory", "quality", "architecture", "routing"]
 
 
 class Metric(Frozen):
@@ -47,6 +47,29 @@ def _metrics(kind: Kind, rows: list[tuple[str, str, str, Better, str]]) -> list[
         for key, title, unit, better, formula in rows
     ]
 
+
+_MBU_EXPERTS: tuple[tuple[str, str, Better, str], ...] = (
+    ("active", "active experts", "none", "with the k experts of one token, whatever the batch"),
+    ("expected", "expected experts", "higher", "with N (1 - (1 - k/N)^T) distinct experts"),
+    ("measured", "measured experts", "higher", "with the distinct experts of the recorded routing"),
+    ("total", "all experts", "none", "with all N experts; may exceed 1, since a step need not read them all"),
+)
+_UTILISATION: list[tuple[str, str, str, Better, str]] = [
+    ("mfu", "MFU", "1", "higher",
+     ("FLOPs of all steps over their time and the device's peak in the precision of the products; both phases, each "
+      "for as long as it lasts")),
+    ("prefill_mfu", "Prefill MFU", "1", "higher", "the same over steps in which some prompt is worked on"),
+    ("decode_mfu", "Decode MFU", "1", "higher", "the same over the other steps"),
+    ("mbu", "MBU", "1", "higher",
+     ("bytes that all steps have to read, each over the read rate of a working set of that size, over their time; "
+      "distinct experts as measured, else as uniform routing expects")),
+    ("prefill_mbu", "Prefill MBU", "1", "higher", "the same over prefill steps"),
+    ("decode_mbu", "Decode MBU", "1", "higher", "the same over decode steps"),
+    *((f"{phase}_mbu_{key}", f"{phase.capitalize()} MBU, {title}", "1", better, formula)
+      for phase in ("prefill", "decode") for key, title, better, formula in _MBU_EXPERTS),
+    ("prefill_time_share", "Prefill share of time", "1", "none",
+     "time of the steps in which some prompt is worked on over that of all steps"),
+]
 
 _SERVING = [
     *_metrics("serving", [
@@ -87,6 +110,7 @@ _SERVING = [
          "share of the cell's duration in which the engine neither steps nor takes a request, although there are some"),
         ("submit_share", "Taking requests", "1", "lower",
          "share of the cell's duration in which the engine takes requests over, before they are scheduled"),
+        *_UTILISATION,
         ("decode_flops_per_token", "Decode FLOPs/token", "FLOPs", "lower",
          "accounting of one decoded token at the mean context, prompt + output / 2"),
         ("prefill_flops_per_token", "Prefill FLOPs/token", "FLOPs", "lower",
@@ -132,12 +156,29 @@ _QUALITY = _metrics("quality", [
      "unweighted mean over the suite's tasks, each scaled 0 to 1; the tasks' variances add"),
 ])
 
+_ROUTING = _metrics("routing", [
+    ("distinct_experts", "Distinct experts/step", "experts", "none",
+     ("experts of a layer that a decode step of as many tokens as requests are in flight uses, mean over layers and "
+     "recorded steps: each use of weights that the step has to read")),
+    ("expected_distinct_experts", "Expected distinct experts/step", "experts", "none",
+     "the same under uniform routing: N (1 - (1 - k/N)^T)"),
+    ("expert_load_max_over_mean", "Busiest expert", "1", "lower",
+     "tokens of the busiest expert of a layer over the mean expert's, mean over layers, decoding"),
+    ("expert_load_variation", "Expert load variation", "1", "lower",
+     "coefficient of variation of the experts' tokens, mean over layers, decoding"),
+    ("expert_load_gini", "Expert load Gini", "1", "lower", "Gini coefficient of the experts' tokens, mean over layers"),
+    ("expert_load_entropy", "Expert load entropy", "1", "higher",
+     "entropy of the experts' shares of tokens over that of equal shares, mean over layers, decoding"),
+    ("dead_experts", "Dead experts", "experts", "lower", "experts that no decoded token chose, sum over layers"),
+])
+
 METRICS: dict[str, Metric] = {
-    metric.key: metric for metric in (*_ARCHITECTURE, *_MEMORY, *_SERVING, *_QUALITY)
+    metric.key: metric for metric in (*_ARCHITECTURE, *_MEMORY, *_SERVING, *_ROUTING, *_QUALITY)
 }
 """Every metric by key, in the order of a page's columns."""
 
 COUNTED = frozenset({
+    *(metric.key for metric in _ROUTING),
     "weights_bytes", "total_parameters", "active_parameters", "active_non_embedding_parameters", "kv_bytes_per_token",
     "decode_flops_per_token", "prefill_flops_per_token",
 })

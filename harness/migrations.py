@@ -50,5 +50,10 @@ def _serving(scenario: Json, old: Json) -> Json:
     }
 
 
-MIGRATIONS: dict[int, Callable[[Json], Json]] = {1: _from_1}
+def _from_2(record: Json) -> Json:
+    """Routing, the transformers backend and measured ceilings came; what there was stayed as it is."""
+    return {**record, "schema_version": 3}
+
+
+MIGRATIONS: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2}
 """From schema version n to n + 1, by n."""

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from harness.experts_section import ExpertsSection, experts_section
 from harness.leaderboard import failures_of, model_marks, uncounted_mark
 from harness.metrics import METRICS, memory_split, of_scenario
 from harness.pages import (
@@ -26,6 +27,7 @@ from harness.pages import (
 )
 from harness.point_table import LoadSection, load_sections
 from harness.quantities import Scale, capitalised, count_of, listed, plain, scale_of, significant
+from harness.roofline_section import RooflineSection, roofline_section
 from harness.scenario import MemoryScenario
 from harness.suite_view import (
     SuiteView,
@@ -111,6 +113,8 @@ class ModelPage(Page):
     memory_parts: tuple[Part, ...]
     memory_note: str
     scores: Table | None
+    experts: ExpertsSection | None
+    roofline: RooflineSection | None
     failures: tuple[FailureRow, ...]
     command: str
     provenance: tuple[tuple[str, str], ...]
@@ -120,7 +124,8 @@ class ModelPage(Page):
     @property
     def has_figures(self) -> bool:
         """Whether the page draws anything."""
-        return any(load.figures for load in self.loads)
+        routed = self.experts is not None and self.experts.measured is not None
+        return routed or self.roofline is not None or any(load.figures for load in self.loads)
 
 
 def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSummary] = ()) -> ModelPage:
@@ -149,6 +154,8 @@ def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSum
         memory_parts=parts,
         memory_note=note,
         scores=_scores_table(view, model),
+        experts=experts_section(model, view.records),
+        roofline=roofline_section(model),
         failures=failures_of(view, [model], with_logs=True),
         command=(
             f"moebench run {shell_word(f'suites/{view.name}.yaml')} --model {shell_word(model.model)} --results again"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.accelerators import Accelerators
-from harness.accounting import PRECISIONS, kv_bytes, weight_bytes
+from harness.accounting import PRECISIONS, weight_bytes
 from harness.architecture import Architecture
 from harness.catalog import Catalog
 from harness.checkpoint import checkpoint_fingerprint
@@ -16,7 +16,16 @@ from harness.errors import InputError, UnknownStructureError, nearest
 from harness.hf_config import architecture_from_config, read_config
 from harness.machine import accelerator_name
 from harness.record import Cell, Environment, Subject
-from harness.scenario import MemoryScenario, QualityScenario, Scenario, ServingScenario
+from harness.refusals import Resolved, needed_bytes, refusal
+from harness.scenario import (
+    MemoryScenario,
+    QualityScenario,
+    RoutingScenario,
+    Scenario,
+    ServedTokens,
+    ServingScenario,
+    TaskTokens,
+)
 from harness.schema import Frozen
 from harness.store import Done
 from harness.suite import Model, Repeats, Suite
@@ -32,15 +41,15 @@ ENGINE_DEFAULTS: dict[str, Any] = {
 CPU_DEFAULTS: dict[str, Any] = {"enforce_eager": True, "kv_cache_memory_bytes": 2**30}
 CUDA_DEFAULTS: dict[str, Any] = {"enforce_eager": False, "gpu_memory_utilization": 0.9}
 _DEFAULT_CONTEXT = 4096
-_ENGINE_OVERHEAD_BYTES = 2 * 10**9
-"""What the engine itself takes beside weights and cache: about 1 GB of libraries on a processor, of context and
-activations on an accelerator."""
 
 
 class Job(Frozen):
     """The cells of one subject that one engine load serves, in order; one process."""
 
+    kind: Literal["timed", "routing"] = "timed"
+    """Routing is captured in jobs of its own: nothing is timed while it is, and the engine can have other arguments."""
     subject: Subject
+    """What is loaded; in a routing job its engine's arguments can differ from those of the cells' subject."""
     repeat: int
     cells: tuple[Cell, ...]
     group: str | None
@@ -102,19 +111,6 @@ class Plan(Frozen):
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """A suite's model with what the machine adds: where it is, what it is, and as what it will be measured."""
-
-    model: Model
-    subject: Subject
-    location: str
-    config: dict[str, Any]
-    architecture: Architecture | None
-    weights_bytes: float | None
-    """None where the size is not known before the checkpoint is fetched."""
-
-
-@dataclass(frozen=True)
 class Planner:
     """Plans one suite. `where` is the suite's file, for messages; its folder anchors the models' paths."""
 
@@ -139,7 +135,7 @@ class Planner:
         for item in resolved:
             cells = []
             for cell in self._cells(item, tasks, workloads):
-                reason = self._refusal(item, cell.scenario)
+                reason = refusal(item, cell.scenario, self.environment)
                 if reason is None:
                     cells.append(cell)
                 else:
@@ -156,16 +152,23 @@ class Planner:
             # each round starts with another model, so that none is always the first on a cold machine
             start = repeat % max(1, len(allowed))
             for item, cells in allowed[start:] + allowed[:start]:
-                kept = tuple(c for c in cells if repeat == 0 or not isinstance(c.scenario, QualityScenario))
-                if repeat == 0 or any(isinstance(cell.scenario, ServingScenario) for cell in kept):
+                kept = tuple(cell for cell in cells if _belongs(cell.scenario, repeat))
+                if any(repeat == 0 or isinstance(cell.scenario, ServingScenario) for cell in kept):
                     jobs.append(self._job(item, kept, repeat, workloads))
+        # when everything is timed
+        for item, cells in allowed:
+            routed = tuple(cell for cell in cells if isinstance(cell.scenario, RoutingScenario))
+            if routed:
+                job = self._job(item, routed, 0, workloads)
+                subject = item.subject.model_copy(update={"engine": {**item.subject.engine, **self._routing_engine()}})
+                jobs.append(job.model_copy(update={"kind": "routing", "subject": subject}))
         return jobs
 
     def _job(self, item: Resolved, cells: tuple[Cell, ...], repeat: int, workloads: list[Workload]) -> Job:
         traces = [workload.trace for workload in workloads if workload.trace is not None]
         return Job(
             subject=item.subject, repeat=repeat, cells=cells, group=item.model.group, location=item.location,
-            config=item.config, needed_bytes=self._needed(item), tasks_folder=str(self.suites_dir / "tasks"),
+            config=item.config, needed_bytes=needed_bytes(item), tasks_folder=str(self.suites_dir / "tasks"),
             traces={trace.fingerprint: str(trace.path) for trace in traces},
             sweeps=tuple(workload.serving.name for workload in workloads if workload.serving.concurrency == "auto"),
             timeout_s=self.suite.timeout_s,
@@ -179,6 +182,8 @@ class Planner:
         scenarios.append(MemoryScenario())
         if self.suite.quality is not None:
             scenarios += [self._quality(item.model, task, tasks) for task in self.suite.quality.tasks]
+        if item.architecture is None or item.architecture.is_moe:
+            scenarios += self._routing(item, tasks, workloads)
         return [Cell(subject=item.subject, scenario=scenario, seed=self.suite.seed) for scenario in scenarios]
 
     def _quality(self, model: Model, task: str, tasks: dict[str, LocalTask | None]) -> QualityScenario:
@@ -191,6 +196,31 @@ class Planner:
             num_fewshot=quality.num_fewshot.get(task), limit=quality.limit,
             apply_chat_template=quality.apply_chat_template, metric=quality.metrics.get(task),
         )
+
+    def _routing(
+        self, item: Resolved, tasks: dict[str, LocalTask | None], workloads: list[Workload]
+    ) -> list[RoutingScenario]:
+        """One scenario a workload, at its highest concurrency, and one a task."""
+        wanted = self.suite.routing
+        if wanted is None:
+            return []
+        most = int(item.subject.engine["max_num_seqs"])
+        works: list[ServedTokens | TaskTokens] = []
+        for workload in workloads:
+            slots = wanted.concurrency or workload.highest_concurrency(most)
+            works.append(ServedTokens(
+                name=workload.serving.name, lengths=workload.lengths, concurrency=slots,
+                requests=slots * wanted.requests_per_slot,
+            ))
+        for task in self.suite.routed_tasks:
+            quality = self._quality(item.model, task, tasks)
+            limits = [limit for limit in (quality.limit, wanted.limit) if limit is not None]
+            works.append(TaskTokens(quality=quality.model_copy(update={"limit": min(limits, default=None)})))
+        return [RoutingScenario(work=work, engine=self._routing_engine()) for work in works]
+
+    def _routing_engine(self) -> dict[str, Any]:
+        """What the engine is told besides: captured graphs would pass the hook by."""
+        return {"enforce_eager": True} if self.environment.accelerators else {}
 
     def _tasks(self) -> dict[str, LocalTask | None]:
         """Every task that the suite runs, None for those that lm-eval ships. Raises InputError for an unknown one."""
@@ -296,80 +326,10 @@ class Planner:
         engine |= self.suite.engine | model.engine
         return Subject(
             model=model.name, source=source, revision=revision, weights=model.weights, precision=precision,
-            quantization=model.quantization, backend="vllm", engine=engine,
+            quantization=model.quantization, backend=model.backend, engine=engine,
             accelerator=accelerator_name(self.environment), tensor_parallel=model.tensor_parallel,
             expert_parallel=model.expert_parallel, threads=None if on_cuda else self.environment.threads,
         )
-
-    # Refusals ----------------------------------------------------------------------------------------------------
-
-    def _refusal(self, item: Resolved, scenario: Scenario) -> str | None:
-        """Why this machine cannot measure the cell, None where it can."""
-        model, accelerators = item.model, self.environment.accelerators
-        if model.tensor_parallel > max(1, len(accelerators)):
-            found = f"{len(accelerators)} accelerator(s)" if accelerators else "no accelerator"
-            return f"needs {model.tensor_parallel} accelerators; this machine has {found}"
-        if isinstance(scenario, QualityScenario) and model.weights == "dummy":
-            return "dummy weights have no quality to score"
-        too_large = self._too_large(item)
-        if too_large is not None:
-            return too_large
-        return self._too_long(item, scenario) if isinstance(scenario, ServingScenario) else None
-
-    def _too_large(self, item: Resolved) -> str | None:
-        if item.weights_bytes is None:
-            return None
-        engine, accelerators = item.subject.engine, self.environment.accelerators
-        if accelerators:
-            share = float(engine.get("gpu_memory_utilization", 1.0))
-            available = share * min(a.memory_bytes for a in accelerators) * item.model.tensor_parallel
-        else:
-            available = float(self.environment.memory_bytes)
-        least, reserved = self._least_cache(item), self._reserved_cache(item)
-        if 0 < reserved < least:
-            return (
-                f"one sequence of max_model_len {engine['max_model_len']} needs {_gigabytes(least)} of KV cache; "
-                f"the engine has {_gigabytes(reserved)}"
-            )
-        needed = self._needed(item)
-        if needed is None or needed <= available:
-            return None
-        return (
-            f"needs {_gigabytes(needed)} (weights {_gigabytes(item.weights_bytes)}, KV cache "
-            f"{_gigabytes(reserved or least)}, engine {_gigabytes(_ENGINE_OVERHEAD_BYTES)}); this machine offers "
-            f"{_gigabytes(available)}"
-        )
-
-    def _needed(self, item: Resolved) -> float | None:
-        if item.weights_bytes is None:
-            return None
-        return item.weights_bytes + (self._reserved_cache(item) or self._least_cache(item)) + _ENGINE_OVERHEAD_BYTES
-
-    def _reserved_cache(self, item: Resolved) -> float:
-        """The cache that the engine is told to take on all devices, 0 where it takes what is left."""
-        return float(item.subject.engine.get("kv_cache_memory_bytes") or 0) * item.model.tensor_parallel
-
-    def _least_cache(self, item: Resolved) -> float:
-        """The cache of one sequence of the engine's whole context: without it vLLM does not start."""
-        if item.architecture is None:
-            return 0.0
-        return _cache_bytes(item, item.architecture, item.subject.engine["max_model_len"])
-
-    def _too_long(self, item: Resolved, scenario: ServingScenario) -> str | None:
-        engine, length = item.subject.engine, scenario.lengths.longest
-        if length > engine["max_model_len"]:
-            return f"{length} tokens a request exceed the engine's context of {engine['max_model_len']}"
-        concurrency = scenario.concurrency
-        if concurrency is None:
-            return None
-        if concurrency > engine["max_num_seqs"]:
-            return f"concurrency {concurrency} exceeds the engine's max_num_seqs of {engine['max_num_seqs']}"
-        cache = self._reserved_cache(item)
-        if cache and item.architecture is not None:
-            load = concurrency * _cache_bytes(item, item.architecture, length)
-            if load > cache:
-                return f"the load needs {_gigabytes(load)} of KV cache; the engine has {_gigabytes(cache)}"
-        return None
 
     # Messages ----------------------------------------------------------------------------------------------------
 
@@ -382,6 +342,11 @@ class Planner:
         return nearest(Path(path).name, names) if names else f"the path is relative to {self.where.parent}"
 
 
+def _belongs(scenario: Scenario, repeat: int) -> bool:
+    """Whether a timed job measures this: scores are taken once, routing in a job of its own."""
+    return not isinstance(scenario, RoutingScenario) and (repeat == 0 or not isinstance(scenario, QualityScenario))
+
+
 def _known_architecture(config: dict[str, Any], where: str) -> Architecture | None:
     """The structure, None where it is not known: the engine may still run it, it is only not counted."""
     if not config:
@@ -392,15 +357,6 @@ def _known_architecture(config: dict[str, Any], where: str) -> Architecture | No
         return None
 
 
-def _cache_bytes(item: Resolved, architecture: Architecture, tokens: int) -> float:
-    """The cache of one sequence, in the precision in which the model runs."""
-    return kv_bytes(architecture, float(tokens), PRECISIONS[item.subject.precision].bytes_per_cache_element)
-
-
 def _stored_precision(config: dict[str, Any]) -> str:
     stored = config.get("dtype") or config.get("torch_dtype")
     return str(stored) if stored in PRECISIONS else "bfloat16"
-
-
-def _gigabytes(size: float) -> str:
-    return f"{size / 1e9:.3g} GB"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.plan import Job, Plan
 from harness.record import Cell
-from harness.scenario import QualityScenario, ServingScenario, load_words
+from harness.scenario import QualityScenario, RoutingScenario, ServingScenario, load_words
 from harness.suite import Repeats
 
 if TYPE_CHECKING:
@@ -73,4 +73,6 @@ def cell_text(cell: Cell) -> str:
     scenario = cell.scenario
     if isinstance(scenario, ServingScenario):
         return f"{scenario.name}, {load_words(scenario.load)}"
+    if isinstance(scenario, RoutingScenario):
+        return scenario.words
     return scenario.task if isinstance(scenario, QualityScenario) else scenario.kind

@@ -90,7 +90,7 @@ class ProgressDisplay:
             gone = [_LOADING] if len(event.cells) == len(job.cells) else []
             for step in (*gone, *map(cell_text, event.cells)):
                 self._estimator.dropped(step)
-        else:
+        elif isinstance(event, Record):
             self._record(job, event)
         left = self._estimator.left_s()
         remaining = "" if left is None else f"about {_minutes(left)} left"

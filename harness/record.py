@@ -19,7 +19,7 @@ from harness.scenario import Scenario
 from harness.schema import Frozen, fingerprint
 from harness.timeline import Run, first_and_last, token_count
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 NOT_STATED = "not stated"
 """What an imported result does not tell, such as its accelerator."""
 
@@ -39,7 +39,7 @@ class Subject(Frozen):
     weights: Literal["checkpoint", "dummy"]
     precision: str
     quantization: str | None
-    backend: Literal["vllm", "other"]
+    backend: Literal["vllm", "transformers", "other"]
     """`other` only in results that were imported from a tool which does not say what served."""
     engine: dict[str, Any]
     """The engine's arguments, complete but for model, precision, quantization and parallelism."""
@@ -248,8 +248,39 @@ class QualityMeasurement(Frozen):
     """The arguments with which the `lm_eval` command gives the same scores."""
 
 
+class RoutedLayer(Frozen):
+    """One layer that routes."""
+
+    stack: Literal["decoder", "encoder"] = "decoder"
+    index: int
+    """Which layer of its stack, from 0; layers that do not route count too."""
+    experts: int
+    top_k: int
+
+
+class RoutingMeasurement(Frozen):
+    """Where every token went; the expert ids themselves lie beside the record (`harness.routing.tokens`)."""
+
+    kind: Literal["routing"] = "routing"
+    method: Literal["capture hook", "returned by the engine", "transformers"]
+    layers: tuple[RoutedLayer, ...]
+    prefill_tokens: int
+    """Tokens of prompts (of an encoder) that went through the layers of a stack; padding and cache hits did not."""
+    decode_tokens: int
+    """Tokens that the model made and read again."""
+    passes: int
+    """How often the model was called."""
+    recomputed_tokens: int = 0
+    """Tokens that the engine worked on again after it had put a request aside; left out."""
+    duration_s: float
+    tokens_file: str
+    """`sha256:...` of the file with the ids, which is its name too."""
+    tokens_file_bytes: int
+
+
 Measurement = Annotated[
-    ServingMeasurement | ReportedMeasurement | MemoryMeasurement | QualityMeasurement, Field(discriminator="kind")
+    ServingMeasurement | ReportedMeasurement | MemoryMeasurement | QualityMeasurement | RoutingMeasurement,
+    Field(discriminator="kind"),
 ]
 
 
@@ -291,6 +322,28 @@ class Accelerator(Frozen):
     memory_bytes: int
 
 
+class ReadRate(Frozen):
+    """How fast the device reads, over and over, so many bytes: small ones come from its caches."""
+
+    working_set_bytes: int
+    bytes_per_s: float
+
+
+class Ceilings(Frozen):
+    """What the device did at most in a short measurement at the start of a run: one device, or all engine threads."""
+
+    reads: tuple[ReadRate, ...]
+    """By rising working set."""
+    matmul_flops_per_s: dict[str, float]
+    """Dense matrix products by the precision of the factors, a key of `harness.accelerators.DensePeaks`."""
+    duration_s: float
+
+    def bytes_per_s(self, working_set_bytes: float) -> float:
+        """The read rate of a working set: of the largest one measured that is no larger, else of the smallest."""
+        fitting = [one for one in self.reads if one.working_set_bytes <= working_set_bytes]
+        return (fitting[-1] if fitting else self.reads[0]).bytes_per_s
+
+
 class Environment(Frozen):
     """Where and with what a record was taken. Outside the cell's id: an upgrade shows as a change, not a new cell."""
 
@@ -306,6 +359,8 @@ class Environment(Frozen):
     """Compute threads of the engine on a processor (OMP_NUM_THREADS)."""
     commit: str | None
     """The commit of moebench's own checkout, with `+` where it had changes."""
+    ceilings: Ceilings | None = None
+    """None where they were not measured, or could not be."""
 
 
 class Origin(Frozen):
@@ -323,7 +378,7 @@ class Origin(Frozen):
 class Record(Frozen):
     """One attempt at one cell, as it lies under `results/`."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     id: str
     run_id: str
     suite: str

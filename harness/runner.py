@@ -14,7 +14,7 @@ from harness.plan import Job, Plan
 from harness.record import Environment, Failed, Record, Refused
 from harness.repeats import enough
 from harness.store import Store
-from harness.worker import CellStarted, Event, NotNeeded, Run, Scribe
+from harness.worker import Attachment, CellStarted, Event, NotNeeded, Run, Scribe
 
 Listener = Callable[[Job, Event], None]
 
@@ -61,12 +61,17 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
             store.append(scribe.record(refusal.cell, Refused(reason=refusal.reason)))
         tally.outcomes["refused"] += 1
 
-    def keep(record: Record) -> None:
-        store.append(record)
-        done.add(record)
-        tally.add(record)
+    def keep(event: Attachment | Record) -> None:
+        if isinstance(event, Attachment):
+            store.attach(plan.suite, event.fingerprint, event.content)
+            return
+        store.append(event)
+        done.add(event)
+        tally.add(event)
 
     unloadable: set[str] = set()
+    if remaining.jobs:
+        run = run.with_ceilings(executor.ceilings(remaining.jobs[0]))
     for planned in remaining.jobs:
         job = planned.without(done)
         if job.subject.model in unloadable or enough(job, plan, done):
@@ -79,12 +84,12 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
     return tally
 
 
-def _run_job(job: Job, executor: Executor, run: Run, listen: Listener, keep: Callable[[Record], None]) -> bool:
+def _run_job(job: Job, executor: Executor, run: Run, listen: Listener, keep: Callable[[Attachment | Record], None]) -> bool:
     """Runs a job and keeps its records. Whether its model loaded."""
     loaded = False
     with closing(executor.run(job, run)) as events:  # an interrupt here ends the job's process too
         for event in events:
-            if isinstance(event, Record):
+            if isinstance(event, Attachment | Record):
                 keep(event)
             elif isinstance(event, CellStarted):
                 loaded |= event.cell is not None

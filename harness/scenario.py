@@ -1,10 +1,10 @@
-"""What can be measured of a model: serving under a load, memory, quality. Every option is written out."""
+"""What can be measured of a model: serving under a load, memory, quality, routing. Every option is written out."""
 
 from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -252,7 +252,47 @@ class QualityScenario(Frozen):
     """The metric that the page shows; None takes the first that the task lists."""
 
 
-Scenario = Annotated[ServingScenario | MemoryScenario | QualityScenario, Field(discriminator="kind")]
+class ServedTokens(Frozen):
+    """The tokens of a serving workload, in a closed loop."""
+
+    source: Literal["serving"] = "serving"
+    name: str
+    """Of the workload."""
+    lengths: Lengths
+    concurrency: int
+    requests: int
+
+
+class TaskTokens(Frozen):
+    """The tokens of a quality task, as lm-eval asks it."""
+
+    source: Literal["task"] = "task"
+    quality: QualityScenario
+
+    @property
+    def name(self) -> str:
+        """Of the task."""
+        return self.quality.task
+
+
+class RoutingScenario(Frozen):
+    """Which experts every token of some work is sent to, in every layer. It has a job of its own and is not timed."""
+
+    kind: Literal["routing"] = "routing"
+    version: Literal[1] = 1
+    work: Annotated[ServedTokens | TaskTokens, Field(discriminator="source")]
+    engine: dict[str, Any] = {}
+    """Arguments of the engine that differ from the timed runs': the subject is theirs."""
+
+    @property
+    def words(self) -> str:
+        """As in a list of cells: `routing, chat`."""
+        return f"routing, {self.work.name}"
+
+
+Scenario = Annotated[
+    ServingScenario | MemoryScenario | QualityScenario | RoutingScenario, Field(discriminator="kind")
+]
 
 
 def load_words(load: ClosedLoop | OpenLoop | Replay | Offline) -> str:

@@ -35,10 +35,10 @@ from harness.metrics import METRICS, Metric
 from harness.model_page import model_page
 from harness.pages import Column, FailureRow, Link, NavigationLink, Page, RecordFact, RecordIndex, Slugs
 from harness.pair_page import PairPage, pair_page
-from harness.plausibility import ENGINE_STEP_S, SLOWEST
+from harness.plausibility import BUSY_STEP_S, ENGINE_STEP_S, MARGIN, SLOWEST
 from harness.quantities import capitalised, count_of, listed, plain
 from harness.record import Origin, Record
-from harness.scenario import QualityScenario, ServingScenario, load_words
+from harness.scenario import QualityScenario, RoutingScenario, ServingScenario, load_words
 from harness.store import Store
 from harness.suite import Suite
 from harness.suite_view import SuiteView, all_tasks, leading_point, subjects_of
@@ -86,6 +86,8 @@ class MethodPage(Page):
     slowest: str
     """How many times the least time a run may take before it counts as implausibly slow."""
     engine_step_ms: str
+    busy_step_ms: str
+    margin: str
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,8 @@ def _fact(record: Record) -> RecordFact:
     if isinstance(scenario, ServingScenario):
         what = f"{scenario.name}, {load_words(scenario.load)}"
     else:
-        what = scenario.task if isinstance(scenario, QualityScenario) else "memory"
+        routed = scenario.words if isinstance(scenario, RoutingScenario) else "memory"
+        what = scenario.task if isinstance(scenario, QualityScenario) else routed
     started = f"{record.started_at:%Y-%m-%d %H:%M:%S}"
     serving = scenario if isinstance(scenario, ServingScenario) else None
     return RecordFact(
@@ -256,6 +259,7 @@ def _common_pages(suites_dir: Path | None, prices_usd_per_hour: Mapping[str, flo
     method = MethodPage(
         path="method.html", template="method.html", title="Method", metrics=tuple(METRICS.values()),
         slowest=f"{SLOWEST:g}", engine_step_ms=f"{1000 * ENGINE_STEP_S:g}",
+        busy_step_ms=f"{1000 * BUSY_STEP_S:g}", margin=f"{MARGIN:g}",
     )
     if suites_dir is None:
         return (method,)

@@ -1,6 +1,7 @@
 """`results/`: one file a record, appended and never rewritten.
 
-Layout: `results/<suite>/<first 16 digits of the cell's id>/<start time>-r<repeat>-<record id>.json`.
+Layout: `results/<suite>/<first 16 digits of the cell's id>/<start time>-r<repeat>-<record id>.json`, and
+`results/<suite>/attachments/<first 32 digits of the SHA-256>.zip` for what is too large for a record.
 """
 
 from __future__ import annotations
@@ -57,23 +58,31 @@ class Store:
         Raises StoreError where the folder cannot be written, or a record of this name is there already.
         """
         path = self.path_of(record)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(record.model_dump_json() + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, path)
-            temporary.unlink()
-            _sync_folder(path.parent)
+            _write(path, (record.model_dump_json() + "\n").encode())
         except FileExistsError as error:
-            _discard(temporary)
             raise StoreError("a record of this name is there already", where=str(path)) from error
         except OSError as error:
-            _discard(temporary)
             raise StoreError(f"cannot write the record: {error.strerror}", where=str(path)) from error
         return path
+
+    def attach(self, suite: str, fingerprint: str, content: bytes) -> Path:
+        """Writes what a record names by its `sha256:...`, and returns its file; before the record, as safely.
+
+        Raises StoreError where the folder cannot be written.
+        """
+        path = self.attachment(suite, fingerprint)
+        try:
+            _write(path, content)
+        except FileExistsError:
+            pass  # the same content, by its name
+        except OSError as error:
+            raise StoreError(f"cannot write what a record refers to: {error.strerror}", where=str(path)) from error
+        return path
+
+    def attachment(self, suite: str, fingerprint: str) -> Path:
+        """The file of an attachment, whether it has been written or not."""
+        return self.root / suite / "attachments" / f"{fingerprint.removeprefix('sha256:')[:32]}.zip"
 
     def path_of(self, record: Record) -> Path:
         """The file of a record, whether it has been written or not."""
@@ -111,6 +120,28 @@ class Store:
         for _, record in self.read(suite, []):
             done.add(record)
         return done
+
+
+def attachment_beside(record: Path, fingerprint: str) -> Path:
+    """The file of an attachment of a record that lies in a store, by the record's file."""
+    return Store(record.parent.parent.parent).attachment(record.parent.parent.name, fingerprint)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A new file, whole or not at all; after this returns, a power cut does not lose it. Raises OSError."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)
+        temporary.unlink()
+        _sync_folder(path.parent)
+    except OSError:
+        _discard(temporary)
+        raise
 
 
 def _discard(temporary: Path) -> None:

@@ -61,6 +61,8 @@ class Model(Frozen):
     weights: Literal["checkpoint", "dummy"] = "checkpoint"
     precision: Precision = "bfloat16"
     quantization: str | None = None
+    backend: Literal["vllm", "transformers"] = "vllm"
+    """transformers scores and routes what vLLM does not run, such as encoder-decoder models; it serves nothing."""
     tensor_parallel: PositiveInt = 1
     expert_parallel: bool = False
     engine: EngineArguments = {}
@@ -249,6 +251,18 @@ class Quality(Frozen):
     """By task, which of its metrics the page shows (`hellaswag: acc_norm`); None takes the first that it lists."""
 
 
+class RoutingWork(Frozen):
+    """Which experts every token is sent to, by workload and by task: captured in a run of its own, never timed."""
+
+    concurrency: PositiveInt | None = None
+    """Requests in flight of each workload; None takes its highest, for which utilisation needs it."""
+    requests_per_slot: PositiveInt = 2
+    tasks: tuple[Name, ...] | None = None
+    """Of the quality tasks; None takes all."""
+    limit: PositiveInt | None = 200
+    """At most this many items a task."""
+
+
 class Leaderboard(Frozen):
     """What the page leads with."""
 
@@ -269,6 +283,8 @@ class Suite(Frozen):
     engine: EngineArguments = {}
     serving: tuple[Serving, ...] = ()
     quality: Quality | None = None
+    routing: RoutingWork | None = None
+    """Of the models that route; None measures none."""
     repeats: Annotated[int, Field(ge=1, le=100)] | Repeats = 3
     """Fresh processes a model, interleaved; a number, or until the intervals are narrow."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
@@ -296,7 +312,17 @@ class Suite(Frozen):
                 raise ValueError(f"models: the group {model.group!r} of {model.name!r} is the name of another model")
         if not self.serving and self.quality is None:
             raise ValueError("nothing to measure: give serving, quality or both")
+        for task in (self.routing.tasks if self.routing is not None else None) or ():
+            if task not in tasks:
+                raise ValueError(f"routing.tasks: {task!r} is not among quality.tasks; {nearest(task, tasks)}")
         return self
+
+    @property
+    def routed_tasks(self) -> tuple[str, ...]:
+        """The tasks whose routing is measured."""
+        if self.routing is None or self.quality is None:
+            return ()
+        return self.quality.tasks if self.routing.tasks is None else self.routing.tasks
 
     @model_validator(mode="after")
     def _comparisons_name_models(self) -> Suite:

@@ -15,7 +15,7 @@ from harness.description import experts_words
 from harness.metrics import METRICS, Metric
 from harness.pages import Link, RecordIndex
 from harness.quantities import Scale, count_of, grouped, listed, plain, scale_of, with_unit
-from harness.scenario import MemoryScenario, QualityScenario, ServingScenario
+from harness.scenario import MemoryScenario, QualityScenario, RoutingScenario, ServingScenario
 from harness.stats import Estimate, counted, ranks_with_ties
 from harness.summary import Gap, ModelSummary, OperatingPoint, PointKey
 
@@ -189,7 +189,8 @@ def estimate_of(summary: ModelSummary, key: str, point: PointKey | None) -> Esti
     return found
 
 
-_NOTED = {"joules_per_output_token": "no energy: ", "usd_per_million_output_tokens": "no cost: "}
+_NOTED = {"joules_per_output_token": "no energy: ", "usd_per_million_output_tokens": "no cost: ",
+          "decode_mbu": "no utilisation: "}
 NOTED = tuple(_NOTED.values())
 """How those notes of a point begin that say why it lacks a metric."""
 _UNKNOWN = {
@@ -241,6 +242,8 @@ def _concerns(gap: Gap, key: str, point: PointKey | None) -> bool:
     metric = VARIATION if key == VARIATION.key else METRICS.get(key)
     if isinstance(scenario, MemoryScenario):
         return metric is not None and metric.scenario == "memory"
+    if isinstance(scenario, RoutingScenario):
+        return False
     return metric is not None and metric.scenario == "serving" and PointKey.of(scenario) == point
 
 

@@ -6,21 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from harness.accelerators import AcceleratorSpec
 from harness.accounting import ParameterCount
 from harness.architecture import Architecture
-from harness.record import NOT_STATED, Environment, Origin, Subject
+from harness.record import NOT_STATED, Ceilings, Environment, Origin, Subject
+from harness.routing.summary import RoutingSummary, Specialisation
 from harness.scenario import (
     ClosedLoop,
     OpenLoop,
     QualityScenario,
     Replay,
+    RoutingScenario,
     Scenario,
+    ServedTokens,
     ServingScenario,
+    TaskTokens,
     load_words,
 )
 from harness.stats import Estimate
+
+if TYPE_CHECKING:
+    from harness.utilisation import RooflinePoint
 
 LoadKind = Literal["closed", "offline", "open", "replay"]
 
@@ -89,6 +97,8 @@ class OperatingPoint:
     """The tools that measured it, where these were others than moebench."""
     scenario: ServingScenario | None = None
     """Of the repeats; None for a group whose members differ."""
+    roofline: tuple[RooflinePoint, ...] = ()
+    """One a phase, against the ceilings of the device; empty where these or the engine's steps are not known."""
 
     @property
     def concurrency(self) -> int | None:
@@ -135,7 +145,25 @@ class Gap:
             concurrency = self.scenario.concurrency
             load = load_words(self.scenario.load) if concurrency is None else f"{concurrency} concurrent"
             return f"{self.scenario.name}, {load}"
+        if isinstance(self.scenario, RoutingScenario):
+            return self.scenario.words
         return self.scenario.task if isinstance(self.scenario, QualityScenario) else "memory"
+
+
+@dataclass(frozen=True)
+class RoutedWork:
+    """Which experts the tokens of one workload or task were sent to."""
+
+    name: str
+    source: Literal["serving", "task"]
+    summary: RoutingSummary
+    tokens_method: str
+    """How the expert ids were obtained: `method` of the measurement."""
+    records: tuple[Path, ...]
+    note: str = ""
+    """What a reader should know of it besides, in words."""
+    work: ServedTokens | TaskTokens | None = None
+    """As it was asked."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +208,14 @@ class ModelSummary:
     records: tuple[Path, ...] = ()
     """Every record file behind this summary, failures included."""
     members: tuple[ModelSummary, ...] = ()
+    routing: Mapping[str, RoutedWork] = field(default_factory=dict)
+    """By the name of the workload or task; empty for dense models and groups."""
+    specialisation: Specialisation | None = None
+    """How routing differs between those; None with fewer than two."""
+    ceilings: Ceilings | None = None
+    """The fastest that was seen on this kind of device: what `OperatingPoint.roofline` is held against."""
+    device: AcceleratorSpec | None = None
+    """What the vendor promises of it; None where that is not known, as of a processor."""
 
     @property
     def is_moe(self) -> bool | None:

@@ -7,7 +7,7 @@ import traceback
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,10 +20,12 @@ from harness.errors import EngineError, MoebenchError
 from harness.hf_config import architecture_from_config
 from harness.measurements.memory import MemoryProbe
 from harness.measurements.quality import measure_quality
+from harness.measurements.routing import measure_routing
 from harness.measurements.serving import measure_serving
 from harness.measurements.sweep import Sweeps
 from harness.plan import Job
 from harness.record import (
+    Ceilings,
     Cell,
     Completed,
     Environment,
@@ -34,7 +36,7 @@ from harness.record import (
     ServingMeasurement,
     Skipped,
 )
-from harness.scenario import MemoryScenario, QualityScenario, ServingScenario, TraceLengths
+from harness.scenario import Lengths, MemoryScenario, QualityScenario, ServedTokens, ServingScenario, TraceLengths
 from harness.traces import Trace, read_trace
 
 
@@ -45,6 +47,10 @@ class Run:
     id: str
     suite: str
     environment: Environment
+
+    def with_ceilings(self, ceilings: Ceilings | None) -> Run:
+        """The same run, on a machine whose ceilings are known."""
+        return replace(self, environment=self.environment.model_copy(update={"ceilings": ceilings}))
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,15 @@ class NotNeeded:
     cells: tuple[Cell, ...]
 
 
-Event = CellStarted | NotNeeded | Record
+@dataclass(frozen=True)
+class Attachment:
+    """What is too large for the record that follows, which names it."""
+
+    fingerprint: str
+    content: bytes
+
+
+Event = CellStarted | NotNeeded | Attachment | Record
 
 
 def run_job(job: Job, run: Run, backend: Backend) -> Iterator[Event]:
@@ -92,33 +106,39 @@ def run_job(job: Job, run: Run, backend: Backend) -> Iterator[Event]:
                 yield scribe.record(cell, Skipped(reason=ended))
                 continue
             try:
-                measurement = _measure(cell, engine, probe, job)
+                measurement, attachment = _measure(cell, engine, probe, job)
                 probe.sample(measurement.devices if isinstance(measurement, ServingMeasurement) else ())
             except Exception as error:  # noqa: BLE001 - as above
                 yield scribe.record(cell, _failed(error, "internal"))
             else:
                 sweeps.add(cell.scenario, measurement)
-                yield scribe.record(cell, Completed(measurement=measurement))
+                record = scribe.record(cell, Completed(measurement=measurement))
+                if attachment is not None:
+                    yield attachment
+                yield record
         with suppress(Exception):  # every cell has its record: what happens now spoils none
             engine.close()
 
 
-def _measure(cell: Cell, engine: Engine, probe: MemoryProbe, job: Job) -> Measurement:
-    scenario = cell.scenario
+def _measure(cell: Cell, engine: Engine, probe: MemoryProbe, job: Job) -> tuple[Measurement, Attachment | None]:
+    scenario, tasks = cell.scenario, Path(job.tasks_folder)
     if isinstance(scenario, ServingScenario):
-        return measure_serving(engine, scenario, cell.seed, _trace(scenario, job))
+        return measure_serving(engine, scenario, cell.seed, _trace(scenario.lengths, job)), None
     if isinstance(scenario, QualityScenario):
-        return measure_quality(engine, scenario, Path(job.tasks_folder))
-    assert isinstance(scenario, MemoryScenario)
-    return probe.measure(engine, _weights(job))
+        return measure_quality(engine, scenario, tasks), None
+    if isinstance(scenario, MemoryScenario):
+        return probe.measure(engine, _weights(job)), None
+    trace = _trace(scenario.work.lengths, job) if isinstance(scenario.work, ServedTokens) else None
+    measurement, content = measure_routing(engine, scenario, cell.seed, tasks, trace)
+    return measurement, Attachment(measurement.tokens_file, content)
 
 
-def _trace(scenario: ServingScenario, job: Job) -> Trace | None:
+def _trace(lengths: Lengths, job: Job) -> Trace | None:
     """The trace that a scenario names. Raises EngineError where its file is another one by now."""
-    if not isinstance(scenario.lengths, TraceLengths):
+    if not isinstance(lengths, TraceLengths):
         return None
-    trace = read_trace(Path(job.traces[scenario.lengths.fingerprint]))
-    if trace.fingerprint != scenario.lengths.fingerprint:
+    trace = read_trace(Path(job.traces[lengths.fingerprint]))
+    if trace.fingerprint != lengths.fingerprint:
         raise EngineError("the trace has changed since the run was planned", kind="trace", where=str(trace.path))
     return trace
 

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from builders import serving_scenario, subject
 
-from harness.backends.base import EngineMemory, Finish, StepResult
+from harness.backends.base import CapturedRouting, EngineMemory, Finish, StepResult
 from harness.errors import EngineError
 from harness.plan import Job
-from harness.record import Cell, Subject
+from harness.record import Cell, RoutedLayer, Subject
+from harness.routing.tokens import Routing, StackTokens
 from harness.scenario import Scenario
 
 RECORDINGS = Path(__file__).resolve().parent / "recordings"
@@ -61,6 +63,12 @@ class _Engine:
 
     def arguments(self) -> dict[str, Any]:
         return {"dtype": "bfloat16"}
+
+    def start_routing(self) -> None:
+        raise EngineError("it tells no experts", kind="routing", where="toy", hint="choose another")
+
+    def take_routing(self) -> CapturedRouting:
+        raise AssertionError("it was never started")
 
     def close(self) -> None:
         self.closed = True
@@ -117,11 +125,15 @@ class ToyEngine(_Engine):
         self._step_s = step_s
         self._actions = actions or {}
         self._left: dict[str, tuple[int, int]] = {}
+        self.routing = False
+        self._read: list[tuple[int, bool, int, int, int]] = []
+        self._steps = 0
 
     def submit(self, request_id: str, prompt: list[int], output_tokens: int) -> None:
         act(self._actions.get(str(len(prompt)), ""))
         assert request_id not in self._left, "a request of this id is in flight"
         self._left[request_id] = (len(prompt), output_tokens)
+        self._read += [(self._steps, False, len(self.submitted), place, one) for place, one in enumerate(prompt)]
         self.submitted.append((request_id, len(prompt), output_tokens))
         self.most_in_flight = max(self.most_in_flight, len(self._left))
 
@@ -129,6 +141,7 @@ class ToyEngine(_Engine):
         assert self._left, "stepped with nothing in flight"
         self.clock.advance(self._step_s)
         outputs = []
+        self._steps += 1
         for position, (request_id, (prompt, left)) in enumerate(list(self._left.items())):
             made = min(left, self._pace[min(position, len(self._pace) - 1)])
             if made == 0:
@@ -138,7 +151,34 @@ class ToyEngine(_Engine):
             if done:
                 del self._left[request_id]
             outputs.append((request_id, made, done, "length" if done else None, prompt, 0))
+            self._note(request_id, made - done)
         return step_result(outputs)
+
+    def _note(self, request_id: str, read: int) -> None:
+        """The tokens that a step made and a later one reads: not a request's last."""
+        numbers = [number for number, (name, *_) in enumerate(self.submitted) if name == request_id]
+        places = sum(1 for row in self._read if row[2] == numbers[-1])
+        self._read += [(self._steps, True, numbers[-1], places + one, 1) for one in range(read)]
+
+    def start_routing(self) -> None:
+        act(self._actions.get("start_routing", ""))
+        self.routing, self._read = True, []
+
+    def take_routing(self) -> CapturedRouting:
+        """Two layers of 8 experts, of which a token has those of its own id and the third after it."""
+        assert self.routing, "start_routing comes first"
+        self.routing = False
+        act(self._actions.get("take_routing", ""))
+        if not self._read:
+            raise EngineError("nothing was read", kind="routing", where="toy", hint="ask it something")
+        step, decode, request, position, token = (np.array(column) for column in zip(*self._read, strict=True))
+        stack = StackTokens(
+            step.astype(np.int32), decode.astype(np.bool_), request.astype(np.int32), position.astype(np.int32),
+            token.astype(np.int32),
+        )
+        ids = [np.sort(np.stack([(token + n) % 8, (token + n + 3) % 8], 1), 1).astype(np.uint8) for n in range(2)]
+        layers = [RoutedLayer(index=index, experts=8, top_k=2) for index in range(2)]
+        return CapturedRouting(Routing.of(layers, {"decoder": stack}, ids), "capture hook", 3)
 
 
 class ToyBackend:

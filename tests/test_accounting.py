@@ -21,6 +21,7 @@ from harness.accounting import (
     devices_needed,
     distinct_experts_bounds,
     expected_distinct_experts,
+    expert_layers,
     find_precision,
     flops_per_token,
     kv_bytes,
@@ -30,6 +31,7 @@ from harness.accounting import (
     prefill_flops,
     prefill_roofline,
     state_bytes,
+    straight_stretches,
     weight_bytes,
 )
 from harness.accounting.inventory import Reach, Tensor
@@ -506,6 +508,43 @@ def test_encoding_and_decoding_read_each_weight_once(architecture: Architecture,
     assert flops_per_token(architecture, context=3, source=tokens).total >= flops_per_token(
         architecture, context=3, source=1
     ).total
+
+
+@LAW
+@given(architectures(), st.integers(1, 60), st.sampled_from(["bfloat16", "fp8-block", "mxfp4-experts"]))
+def test_the_experts_of_a_step_are_those_of_its_layers(architecture: Architecture, batch: int, name: str) -> None:
+    layers = expert_layers(architecture, PRECISIONS[name])
+    used = [expected_distinct_experts(one.experts, one.per_token, batch) for one in layers]
+    step = decode_bytes(architecture, batch, 1, precision=PRECISIONS[name])
+    assert sum(n * one.bytes_each for n, one in zip(used, layers, strict=True)) == pytest.approx(step.expert_weights)
+    assert len({(one.experts, one.per_token) for one in layers}) == len(layers)
+    assert bool(layers) == architecture.is_moe
+
+
+@LAW
+@given(architectures(), st.integers(1, 40))
+def test_costs_follow_simple_curves_within_a_stretch(architecture: Architecture, longest: int) -> None:
+    stretches = straight_stretches(architecture, longest)
+    assert [n for first, last in stretches for n in range(first, last + 1)] == list(range(1, longest + 1))
+    for first, last in stretches:
+        for lined in (
+            [flops_per_token(architecture, context=n).total for n in range(first, last + 1)],
+            [kv_read_bytes(architecture, n) for n in range(first, last + 1)],
+        ):
+            slopes = [b - a for a, b in itertools.pairwise(lined)]
+            assert all(slope == pytest.approx(slopes[0]) for slope in slopes)
+        prompts = [prefill_flops(architecture, n).total for n in range(first, last + 1)]
+        bends = [a - 2 * b + c for a, b, c in zip(prompts, prompts[1:], prompts[2:], strict=False)]
+        assert all(bend == pytest.approx(bends[0]) for bend in bends)
+
+
+def test_stretches_end_where_windows_fill_and_chunks_begin() -> None:
+    assert straight_stretches(structure("llama-3.1-8b"), 9000) == ((1, 9000),)
+    assert straight_stretches(structure("mistral-7b"), 9000) == ((1, 4096), (4097, 9000))
+    assert straight_stretches(structure("mistral-7b"), 4096) == ((1, 4096),)
+    assert straight_stretches(structure("llama-4-scout"), 20_000) == ((1, 8192), (8193, 16_384), (16_385, 20_000))
+    with pytest.raises(InputError, match="at least 1 token"):
+        straight_stretches(structure("llama-3.1-8b"), 0)
 
 
 # Storage schemes, states, reach

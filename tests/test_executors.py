@@ -34,7 +34,7 @@ from builders import ENVIRONMENT
 from engines import ToyBackend, toy_job
 from harness.executors import LocalExecutor
 from harness.worker import Run
-executor = LocalExecutor(Path(sys.argv[1]), ToyBackend, ())
+executor = LocalExecutor(Path(sys.argv[1]), {"vllm": ToyBackend}, ())
 for event in executor.run(toy_job(actions={"20": "hang"}), Run("run-1", "small", ENVIRONMENT)):
     pass
 """
@@ -51,7 +51,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def executor(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalExecutor:
     """Both ways to start a process: forked from a server on a processor, spawned with an accelerator."""
     monkeypatch.setenv("MOEBENCH_DEVICE", request.param)
-    return LocalExecutor(tmp_path / "logs", ToyBackend, ())
+    return LocalExecutor(tmp_path / "logs", {"vllm": ToyBackend}, ())
 
 
 def records(events: list[Event]) -> list[Record]:

@@ -21,7 +21,7 @@ class TestTable:
         assert set(METRICS) >= COUNTED
 
     def test_no_two_rows_share_a_key_or_a_title(self) -> None:
-        kinds = [of_scenario(kind) for kind in ("architecture", "memory", "serving", "quality")]
+        kinds = [of_scenario(kind) for kind in ("architecture", "memory", "serving", "routing", "quality")]
         rows = [metric for kind in kinds for metric in kind]
         assert len({metric.key for metric in rows}) == len({metric.title for metric in rows}) == len(METRICS)
 

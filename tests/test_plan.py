@@ -18,7 +18,7 @@ from harness.errors import InputError
 from harness.plan import Plan, Planner
 from harness.record import Cell, Environment
 from harness.resources import suite_files
-from harness.scenario import MemoryScenario, QualityScenario, Scenario, ServingScenario
+from harness.scenario import MemoryScenario, QualityScenario, RoutingScenario, Scenario, ServedTokens, ServingScenario
 from harness.store import Done
 from harness.suite import Repeats, parse_suite
 
@@ -78,6 +78,8 @@ def serving(**changes: Any) -> list[dict[str, Any]]:
 def short(scenario: Scenario) -> str:
     if isinstance(scenario, ServingScenario):
         return f"{scenario.name}@{scenario.concurrency}"
+    if isinstance(scenario, RoutingScenario):
+        return scenario.words
     return scenario.task if isinstance(scenario, QualityScenario) else scenario.kind
 
 
@@ -527,3 +529,84 @@ class TestShipped:
 def test_memory_is_measured_after_the_load_of_serving(make: Make) -> None:
     kinds = [type(cell.scenario) for cell in make().jobs[0].cells]
     assert kinds.index(MemoryScenario) > max(i for i, kind in enumerate(kinds) if kind is ServingScenario)
+
+
+class TestRouting:
+    def routed(self, plan: Plan) -> list[RoutingScenario]:
+        return [
+            cell.scenario for job in plan.jobs for cell in job.cells if isinstance(cell.scenario, RoutingScenario)
+        ]
+
+    def served(self, plan: Plan) -> ServedTokens:
+        found = [one.work for one in self.routed(plan) if isinstance(one.work, ServedTokens)]
+        assert len(found) == 1
+        return found[0]
+
+    def test_models_that_route_have_one_more_job_when_everything_is_timed(self, make: Make) -> None:
+        plan = make(routing={})
+        assert outline(plan)[:-1] == outline(make())
+        assert outline(plan)[-1] == ("moe", 0, ["routing, chat", "routing, facts", "routing, sort"])
+        assert [job.kind for job in plan.jobs] == ["timed"] * 4 + ["routing"]
+        assert not plan.refusals
+
+    def test_without_being_asked_nothing_is_routed(self, make: Make) -> None:
+        assert self.routed(make()) == []
+
+    def test_a_model_of_unknown_structure_is_tried(self, make: Make) -> None:
+        unknown = {"name": "hub", "hub": "somebody/something"}
+        assert [job.subject.model for job in make(models=[unknown], routing={}).jobs if job.kind == "routing"] == ["hub"]
+
+    def test_a_workload_is_routed_at_its_highest_concurrency(self, make: Make) -> None:
+        work = self.served(make(routing={"requests_per_slot": 3}))
+        assert (work.name, work.concurrency, work.requests) == ("chat", 8, 24)
+        assert self.served(make(routing={"concurrency": 4})).concurrency == 4
+        open_loop = make(routing={}, serving=serving(concurrency=None, rate_per_s=[2.0]))
+        assert self.served(open_loop).concurrency == 16
+        auto = make(routing={}, serving=serving(concurrency="auto", up_to=32))
+        assert self.served(auto).concurrency == 32
+
+    def test_tasks_have_at_most_so_many_items(self, make: Make) -> None:
+        plan = make(routing={"tasks": ["sort"], "limit": 50})
+        (task,) = [one.work for one in self.routed(plan) if one.work.source == "task"]
+        assert (task.name, task.quality.limit) == ("sort", 50)
+        fewer = make(routing={"tasks": ["sort"]}, quality={"tasks": ["sort"], "limit": 10})
+        assert [one.work.quality.limit for one in self.routed(fewer) if one.work.source == "task"] == [10]
+
+    def test_the_cells_belong_to_what_is_timed_and_the_engine_captures_no_graphs(self, make: Make) -> None:
+        on_device = make(accelerated(), routing={}, models=[model()])
+        timed, routing = on_device.jobs[0], on_device.jobs[-1]
+        assert routing.subject.engine == {**timed.subject.engine, "enforce_eager": True}
+        assert all(cell.subject == timed.subject for cell in routing.cells)
+        assert {one.engine["enforce_eager"] for one in self.routed(on_device)} == {True}
+        on_processor = make(routing={}, models=[model()])
+        assert on_processor.jobs[-1].subject == on_processor.jobs[0].subject
+        assert {tuple(one.engine) for one in self.routed(on_processor)} == {()}
+
+    def test_random_gates_tell_nothing(self, make: Make) -> None:
+        plan = make(routing={}, models=[model(weights="dummy")])
+        assert self.routed(plan) == []
+        assert "dummy weights route at random: there is nothing to learn from it" in reasons(plan)
+
+    def test_a_load_too_large_for_the_cache_is_refused(self, make: Make) -> None:
+        plan = make(routing={"concurrency": 512}, models=[model()])
+        assert "concurrency 512 exceeds the engine's max_num_seqs of 256" in reasons(plan)
+        assert all(isinstance(one.cell.scenario, RoutingScenario) for one in plan.refusals)
+
+    def test_a_task_that_is_not_scored_cannot_be_routed(self, make: Make) -> None:
+        with pytest.raises(InputError, match=r"routing\.tasks: 'sorts' is not among quality\.tasks; did you mean 'sort'"):
+            make(routing={"tasks": ["sorts"]})
+
+
+class TestTransformers:
+    def test_it_scores_and_routes_but_serves_nothing(self, make: Make) -> None:
+        plan = make(routing={}, models=[model(backend="transformers")])
+        assert outline(plan) == [
+            ("moe", 0, ["facts", "sort"]), ("moe", 0, ["routing, chat", "routing, facts", "routing, sort"]),
+        ]
+        assert reasons(plan) == {"the transformers backend serves nothing: it measures scores and routing"}
+        assert {job.subject.backend for job in plan.jobs} == {"transformers"}
+
+    def test_encoder_decoder_models_are_sent_there(self, make: Make, house: Path) -> None:
+        (house / "models/switch-base-8.yaml").write_bytes((SHIPPED / "models/switch-base-8.yaml").read_bytes())
+        reason = "vLLM runs no encoder-decoder models; `backend: transformers` measures scores and routing"
+        assert reasons(make(models=[model("switch", catalog="switch-base-8")])) == {reason}

@@ -11,14 +11,31 @@ from builders import CONFIGS, closed_loop, fixed_lengths, memory_record, record,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.accelerators import Accelerators, AcceleratorSpec
+from harness.accelerators import Accelerators
 from harness.accounting import PRECISIONS, decode_bytes, decode_roofline, flops_per_token, kv_read_bytes, prefill_flops
 from harness.accounting.roofline import Limits
 from harness.architecture import Architecture
 from harness.catalog import Catalog
 from harness.hf_config import architecture_from_config
-from harness.plausibility import ENGINE_STEP_S, SLOWEST, least_duration_s, roofline_flags, serving_flags
-from harness.record import Completed, DeviceSamples, Record, ReportedMeasurement, ServingMeasurement
+from harness.plausibility import (
+    BUSY_STEP_S,
+    ENGINE_STEP_S,
+    MARGIN,
+    SLOWEST,
+    least_duration_s,
+    roofline_flags,
+    serving_flags,
+)
+from harness.record import (
+    Ceilings,
+    Completed,
+    DeviceSamples,
+    ReadRate,
+    Record,
+    ReportedMeasurement,
+    ServingMeasurement,
+)
+from harness.roof import Roof
 from harness.scenario import ClosedLoop, Load, Offline, OpenLoop, Replay
 
 SUITES = Path(__file__).resolve().parent.parent / "suites"
@@ -92,8 +109,17 @@ class TestServingFlags:
 
 
 @cache
-def device(name: str = "h100-sxm") -> AcceleratorSpec:
-    return Accelerators(SUITES).load(name)
+def device(name: str = "h100-sxm") -> Roof:
+    return Roof.of_sheet(Accelerators(SUITES).load(name))
+
+
+PROCESSOR = Roof.of_ceilings("Example CPU", Ceilings(
+    reads=(
+        ReadRate(working_set_bytes=2**20, bytes_per_s=90e9), ReadRate(working_set_bytes=2**26, bytes_per_s=20e9),
+        ReadRate(working_set_bytes=2**33, bytes_per_s=12e9),
+    ),
+    matmul_flops_per_s={"float32": 150e9, "bfloat16": 1000e9}, duration_s=4.0,
+))
 
 
 @cache
@@ -269,3 +295,49 @@ class TestRooflineFlags:
         for one in (reported, memory_record()):
             assert roofline_flags(one, mixtral(), device()) == []
         assert flags_of(measured(duration_s=0.0)) == []
+
+
+class TestOnAProcessor:
+    """Mixtral reads 25.5 GB a step, at the rate of the largest working set that was measured."""
+
+    LEAST_S = least_duration_s(measured(), mixtral(), subject(), PROCESSOR) or 0.0
+
+    def flags(self, duration_s: float, **changes: Any) -> list[str]:
+        return roofline_flags(run_of(measured(duration_s=duration_s), **changes), mixtral(), PROCESSOR)
+
+    def test_the_least_time_is_that_of_the_measured_rates(self) -> None:
+        step = decode_bytes(mixtral(), 1, 1)
+        read = 64 * (step.non_expert_weights + step.expert_weights) + 8 * 15 * kv_read_bytes(mixtral(), 32)
+        assert pytest.approx(read / 12e9) == self.LEAST_S
+
+    def test_devices_read_their_part_of_the_weights(self) -> None:
+        # a quarter of 25.5 GB is less than the largest working set
+        quarter = least_duration_s(measured(), mixtral(), subject(tensor_parallel=4), PROCESSOR)
+        assert quarter == pytest.approx(self.LEAST_S / 4 * 12e9 / 20e9)
+
+    def test_a_small_model_is_read_as_fast_as_the_caches_give(self) -> None:
+        small = architecture_from_config(CONFIGS["dense-active"], "small")
+        step = decode_bytes(small, 1, 1)
+        cache = 8 * 15 * kv_read_bytes(small, 32)
+        read = 64 * step.non_expert_weights + cache
+        flops = 8 * prefill_flops(small, 32).total + 120 * flops_per_token(small, context=32).total
+        found = least_duration_s(measured(), small, subject(), PROCESSOR)
+        assert found == pytest.approx(max(read / 90e9, flops / 1000e9))
+
+    def test_faster_than_measured_is_flagged_beyond_the_margin(self) -> None:
+        (flag,) = self.flags(0.99 * self.LEAST_S / MARGIN)
+        assert flag == (
+            f"above the roofline: took {0.99 * self.LEAST_S / MARGIN:.3g} s, while Example CPU, as fast as it was "
+            f"measured to be, needs at least {self.LEAST_S:.3g} s for this work"
+        )
+        assert self.flags(1.01 * self.LEAST_S / MARGIN) == []
+
+    def test_far_slower_is_flagged_but_a_busy_processor_has_more_time_for_each_step(self) -> None:
+        slowest_s = SLOWEST * self.LEAST_S + 64 * BUSY_STEP_S
+        (flag,) = self.flags(slowest_s * 1.01)
+        times = slowest_s * 1.01 / self.LEAST_S
+        assert flag == f"implausibly slow: {times:.3g} times the least time that Example CPU needs for this work"
+        assert self.flags(slowest_s * 0.99) == []
+
+    def test_a_precision_that_was_not_measured_is_not_judged(self) -> None:
+        assert self.flags(1e-6, subject=subject(precision="float16")) == []

@@ -68,8 +68,12 @@ def test_every_schema_version_has_golden_files_and_a_migration() -> None:
 
 def test_golden_ids_stay() -> None:
     """A cell's id names its results for ever: a change of the schema must not move it."""
-    ids = {name: read_record(GOLDEN[0].with_name(f"record-v{name}.json")).cell.id for name in ("1", "2")}
+    names = ("1", "2", "3", "3-routing", "3-routing-task")
+    ids = {name: read_record(GOLDEN[0].with_name(f"record-v{name}.json")).cell.id for name in names}
     assert ids == {
+        "3": "dcf7df216c8ef1675a84877073657edb48a02cda2e804a63b7cd0db1a89da92f",
+        "3-routing": "19b111477bc7c1c7765a230a25c54591e36293ac09377c9ec71e042a025a0a70",
+        "3-routing-task": "34a812a197fbcde3afaaa76f19bc976b8c49c29a370ac7a39c8cec97d2e9f0e7",
         "1": "18d7d7419321bbd8462a609ed0f93fdd6304a393d236501ae4b04a030b7e3f3c",
         "2": "dcf7df216c8ef1675a84877073657edb48a02cda2e804a63b7cd0db1a89da92f",
     }

@@ -12,14 +12,17 @@ from engines import toy_job
 
 from harness.errors import StoreError
 from harness.plan import Job, Plan, Refusal
-from harness.record import Cell, Completed, Failed, Record, Refused, Skipped
+from harness.record import Ceilings, Cell, Completed, Failed, ReadRate, Record, Refused, Skipped
 from harness.runner import Tally, new_run, run_plan
 from harness.scenario import ServingScenario
 from harness.store import Store
 from harness.suite import Repeats
-from harness.worker import CellStarted, Event, NotNeeded, Run, Scribe
+from harness.worker import Attachment, CellStarted, Event, NotNeeded, Run, Scribe
 
 RUN = Run("run-1", "small", ENVIRONMENT)
+CEILINGS = Ceilings(
+    reads=(ReadRate(working_set_bytes=1, bytes_per_s=1e10),), matmul_flops_per_s={"float32": 1e11}, duration_s=1.0
+)
 
 
 def prompt_of(cell: Cell) -> int:
@@ -34,6 +37,9 @@ class Sweeping:
         self.skipped = skipped
         self.rates = rates or {}
         self.ran: list[tuple[str, int, list[int]]] = []
+
+    def ceilings(self, job: Job) -> Ceilings | None:
+        return CEILINGS
 
     def run(self, job: Job, run: Run) -> Generator[Event, None, None]:
         self.ran.append((job.subject.model, job.repeat, [prompt_of(cell) for cell in job.cells]))
@@ -56,6 +62,9 @@ class Played:
         self.failing = failing or {}
         self.ran: list[tuple[str, int, list[int]]] = []
         self.closed = 0
+
+    def ceilings(self, job: Job) -> Ceilings | None:
+        return CEILINGS
 
     def run(self, job: Job, run: Run) -> Generator[Event, None, None]:
         prompts = [prompt_of(cell) for cell in job.cells]
@@ -275,3 +284,43 @@ def test_runs_have_ids_that_sort_by_time_and_differ() -> None:
     assert all(re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{6}", run.id) for run in runs)
     assert len({run.id for run in runs}) == 20
     assert (runs[0].suite, runs[0].environment) == ("small", ENVIRONMENT)
+
+
+class Attaching(Played):
+    """Hands over a file before each record; measures no ceilings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked_for_ceilings = 0
+
+    def ceilings(self, job: Job) -> Ceilings | None:
+        self.asked_for_ceilings += 1
+        return None
+
+    def run(self, job: Job, run: Run) -> Generator[Event, None, None]:
+        for event in super().run(job, run):
+            if isinstance(event, Record):
+                yield Attachment("sha256:" + event.cell.id, event.cell.id.encode())
+            yield event
+
+
+def test_what_belongs_to_a_record_is_on_the_disk_before_it(store: Store) -> None:
+    seen: list[int] = []
+
+    def listen(_: Job, event: Event) -> None:
+        if isinstance(event, Record):
+            file = store.attachment("small", "sha256:" + event.cell.id)
+            seen.append(len(file.read_bytes()))
+
+    tally = run_plan(plan(), store, Attaching(), RUN, listen)
+    assert seen == [64] * 8 and tally.outcomes == {"completed": 8}
+
+
+def test_the_devices_ceilings_are_in_every_record_and_measured_only_where_something_is_left(store: Store) -> None:
+    run_plan(plan(), store, Played(), RUN, silent)
+    assert all(record.environment == ENVIRONMENT.model_copy(update={"ceilings": CEILINGS}) for record in stored(store))
+    again = Attaching()
+    run_plan(plan(), store, again, RUN, silent)
+    assert again.asked_for_ceilings == 0
+    run_plan(plan(repeats=3), store, again, RUN, silent)
+    assert again.asked_for_ceilings == 1

@@ -11,7 +11,7 @@ import pytest
 from builders import SUITE, failed_record, quality_record, refused_record, serving_record, skipped_record
 
 from harness.errors import StoreError
-from harness.store import Done, Store
+from harness.store import Done, Store, attachment_beside
 
 WRITER = """
 import sys
@@ -141,3 +141,24 @@ def test_two_writers_at_once(store: Store) -> None:
     assert sum(refused) == 10
     assert sorted(record.repeat for _, record in store.read(SUITE)) == list(range(30))
     assert not list(store.root.rglob("*.tmp"))
+
+
+class TestAttachments:
+    NAME = "sha256:" + "ab" * 32
+
+    def test_it_lies_beside_the_records_and_is_no_record(self, store: Store) -> None:
+        path, record = store.attach(SUITE, self.NAME, b"ids"), store.append(serving_record())
+        assert path.read_bytes() == b"ids"
+        assert path == store.attachment(SUITE, self.NAME) == attachment_beside(record, self.NAME)
+        assert path.relative_to(store.root).as_posix() == f"{SUITE}/attachments/{'ab' * 16}.zip"
+        assert store.files(SUITE) == [record] and store.suites() == [SUITE]
+
+    def test_the_same_content_twice_is_one_file(self, store: Store) -> None:
+        assert store.attach(SUITE, self.NAME, b"ids") == store.attach(SUITE, self.NAME, b"ids")
+        assert [path.name for path in (store.root / SUITE / "attachments").iterdir()] == [f"{'ab' * 16}.zip"]
+
+    def test_a_folder_that_cannot_be_written_is_named(self, store: Store) -> None:
+        store.root.parent.mkdir(exist_ok=True)
+        store.root.write_text("a file where the folder should be", encoding="utf-8")
+        with pytest.raises(StoreError, match="cannot write what a record refers to"):
+            store.attach(SUITE, self.NAME, b"ids")

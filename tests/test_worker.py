@@ -34,13 +34,15 @@ from harness.record import (
     Measurement,
     MemoryMeasurement,
     Record,
+    RoutingMeasurement,
     ServingMeasurement,
     Skipped,
     Subject,
 )
-from harness.scenario import MemoryScenario, Replay
+from harness.routing.tokens import fingerprint_of, unpack
+from harness.scenario import FixedLength, MemoryScenario, RandomLengths, Replay, RoutingScenario, ServedTokens
 from harness.traces import read_trace
-from harness.worker import CellStarted, Event, Run, Scribe, run_job
+from harness.worker import Attachment, CellStarted, Event, Run, Scribe, run_job
 
 RUN = Run("run-7", "small", ENVIRONMENT)
 
@@ -296,3 +298,29 @@ def test_a_scribe_takes_time_from_begin() -> None:
     second = scribe.record(job.cells[0], Failed(error="load", message="x"))
     assert second.started_at >= first.started_at
     assert json.loads(second.model_dump_json())["outcome"]["message"] == "x"
+
+
+class TestRouting:
+    def scenario(self) -> RoutingScenario:
+        lengths = RandomLengths(prompt=FixedLength(tokens=10), output=FixedLength(tokens=3))
+        return RoutingScenario(work=ServedTokens(name="chat", lengths=lengths, concurrency=2, requests=4))
+
+    def test_the_ids_come_before_the_record_that_names_them(self) -> None:
+        found = events(toy_job([self.scenario()], kind="routing"))
+        kinds = [type(event) for event in found]
+        assert kinds == [CellStarted, CellStarted, Attachment, Record]
+        attachment, record = found[2:]
+        assert isinstance(attachment, Attachment) and isinstance(record, Record)
+        assert isinstance(record.outcome, Completed)
+        measurement = record.outcome.measurement
+        assert isinstance(measurement, RoutingMeasurement)
+        assert measurement.tokens_file == attachment.fingerprint == fingerprint_of(attachment.content)
+        assert unpack(attachment.content).layers == measurement.layers
+
+    def test_an_engine_that_cannot_tell_fails_the_cell_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(_: ToyEngine) -> None:
+            raise EngineError("no router", kind="routing")
+
+        monkeypatch.setattr(ToyEngine, "start_routing", refuse)
+        routed, served = records(toy_job([self.scenario(), 10]))
+        assert failure(routed).error == "routing" and served.outcome.status == "completed"

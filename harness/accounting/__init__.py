@@ -25,16 +25,20 @@ from harness.accounting.memory import (
 from harness.accounting.roofline import Limits, Roofline, decode_roofline, prefill_roofline
 from harness.accounting.traffic import (
     DecodeBytes,
+    ExpertLayers,
     decode_bytes,
     distinct_experts_bounds,
     expected_distinct_experts,
+    expert_layers,
     prefill_bytes,
+    straight_stretches,
 )
 
 __all__ = [
     "PRECISIONS",
     "PRECISION_ALIASES",
     "DecodeBytes",
+    "ExpertLayers",
     "FlopCount",
     "Limits",
     "ParameterCount",
@@ -49,6 +53,7 @@ __all__ = [
     "devices_needed",
     "distinct_experts_bounds",
     "expected_distinct_experts",
+    "expert_layers",
     "find_precision",
     "flops_per_token",
     "kv_bytes",
@@ -58,5 +63,6 @@ __all__ = [
     "prefill_flops",
     "prefill_roofline",
     "state_bytes",
+    "straight_stretches",
     "weight_bytes",
 ]

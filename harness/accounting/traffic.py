@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from harness.accounting.inventory import Tensor
 from harness.accounting.memory import PRECISIONS, Precision, kv_read_bytes, state_bytes
-from harness.accounting.parts import layer_tensors, outer_tensors
+from harness.accounting.parts import layer_tensors, outer_tensors, part_accounts
 from harness.architecture import Architecture
 from harness.errors import require
 from harness.schema import Frozen
@@ -80,6 +81,44 @@ def decode_bytes(
     )
 
 
+@dataclass(frozen=True)
+class ExpertLayers:
+    """All layers of a decoder whose tokens choose `per_token` of `experts`."""
+
+    experts: int
+    per_token: int
+    bytes_each: float
+    """Of one expert in each of these layers, together: what a step reads for every distinct expert of a layer."""
+
+
+def expert_layers(architecture: Architecture, precision: Precision) -> tuple[ExpertLayers, ...]:
+    """The routed experts of the decoder by how many there are and how many a token uses; empty for a dense model.
+
+    Sum over them of distinct experts * `bytes_each` is `expert_weights` of `decode_bytes`. Units: bytes. Source:
+    definition.
+    """
+    sums = _expert_sums(layer_tensors(architecture, (architecture.decoder,)), precision)
+    return tuple(ExpertLayers(experts, used, total) for (experts, used), total in sums.items())
+
+
+def straight_stretches(architecture: Architecture, longest: int) -> tuple[tuple[int, int], ...]:
+    """The contexts 1..`longest` in stretches (first, last) within which the costs of a token follow simple curves.
+
+    FLOPs and cache reads of a decoded token are straight lines there, and FLOPs of a prefill quadratic, because windows
+    fill, selections become complete and chunks begin at their ends. Units: tokens.
+    """
+    require(longest >= 1, f"the context must be at least 1 token, not {longest}")
+    starts = {1}
+    for _, part in part_accounts(architecture, architecture.decoder):
+        limit = part.reach.window or part.reach.selected
+        if part.reach.chunk is not None:
+            starts.update(range(1, longest + 1, part.reach.chunk))
+        elif limit is not None and limit < longest:
+            starts.add(limit + 1)
+    ordered = sorted(starts)
+    return tuple(zip(ordered, [*(start - 1 for start in ordered[1:]), longest], strict=True))
+
+
 def prefill_bytes(
     architecture: Architecture, batch: int, tokens: int, *, precision: Precision = PRECISIONS["bfloat16"]
 ) -> float:
@@ -115,14 +154,23 @@ def _outer_bytes(outer: Sequence[Tensor], tokens: float, precision: Precision, *
 
 
 def _expert_bytes(
-    layers: Sequence[tuple[int, Tensor]], tokens: float, precision: Precision, distinct_experts: float | None
+    layers: Iterable[tuple[int, Tensor]], tokens: float, precision: Precision, distinct_experts: float | None
 ) -> float:
     total = 0.0
+    for (experts, per_token), bytes_each in _expert_sums(layers, precision).items():
+        used = distinct_experts
+        if used is None:
+            used = expected_distinct_experts(experts, per_token, tokens)
+        require(0 <= used <= experts, f"a layer of {experts} experts cannot use {used} of them")
+        total += used * bytes_each
+    return total
+
+
+def _expert_sums(layers: Iterable[tuple[int, Tensor]], precision: Precision) -> dict[tuple[int, int], float]:
+    """By (experts, experts a token uses), the bytes of one expert of every layer that has so many."""
+    sums: dict[tuple[int, int], float] = {}
     for count, tensor in layers:
         if tensor.component == "routed_experts":
-            used = distinct_experts
-            if used is None:
-                used = expected_distinct_experts(tensor.copies, tensor.used, tokens)
-            require(0 <= used <= tensor.copies, f"a layer of {tensor.copies} experts cannot use {used} of them")
-            total += count * used * precision.copy_bytes(tensor)
-    return total
+            key = (tensor.copies, tensor.used)
+            sums[key] = sums.get(key, 0.0) + count * precision.copy_bytes(tensor)
+    return sums

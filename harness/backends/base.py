@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from harness.record import Subject
+from harness.routing.tokens import Routing
 
 
 class Finish(NamedTuple):
@@ -40,6 +41,15 @@ class EngineMemory(NamedTuple):
     graph_bytes: int | None = None
 
 
+class CapturedRouting(NamedTuple):
+    """The experts of every token since capturing began."""
+
+    routing: Routing
+    method: Literal["capture hook", "returned by the engine", "transformers"]
+    recomputed_tokens: int = 0
+    """Left out: tokens that were worked on before."""
+
+
 class Engine(Protocol):
     """A loaded model that takes requests, in this process."""
 
@@ -57,6 +67,12 @@ class Engine(Protocol):
 
     def step(self) -> StepResult:
         """Advances every running request; without tokens where the step finished none."""
+
+    def start_routing(self) -> None:
+        """From now on keeps the experts of every token. Raises EngineError where the engine cannot tell them."""
+
+    def take_routing(self) -> CapturedRouting:
+        """What was kept since `start_routing`, which ends here. Raises EngineError where tokens are missing."""
 
     def memory(self) -> EngineMemory:
         """The key-value cache as allocated."""

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends import vllm_alias, vllm_memory
-from harness.backends.base import EngineMemory, Finish, StepResult
+from harness.backends.base import CapturedRouting, EngineMemory, Finish, StepResult
+from harness.backends.vllm_capture import RoutingCapture
 from harness.errors import EngineError
 from harness.record import Subject
 
@@ -60,7 +61,7 @@ class VllmBackend:
         arguments = engine_arguments(subject, location)
         if subject.weights == "dummy":
             arguments |= _dummy_arguments(config, scratch)
-        _ask_for_amx()
+        ask_for_amx()
         start = time.perf_counter()
         try:
             with vllm_memory.graphs_noted() if subject.tensor_parallel == 1 else contextlib.nullcontext():
@@ -95,6 +96,7 @@ class VllmEngine:
         self._arguments = arguments
         self._sampling: dict[int, Any] = {}
         self._language_model: Any = None
+        self._capture: RoutingCapture | None = None
         self._names: dict[str, str] = {}
         self._made: Any = None
         self._engine.engine_core.get_output = self._watched(self._engine.engine_core.get_output)
@@ -171,6 +173,16 @@ class VllmEngine:
 
         return noting
 
+    def start_routing(self) -> None:
+        """See `backends.base.Engine.start_routing`."""
+        self._capture = RoutingCapture(self.llm, self._arguments, self._names)
+
+    def take_routing(self) -> CapturedRouting:
+        """See `backends.base.Engine.take_routing`."""
+        assert self._capture is not None, "start_routing comes first"
+        capture, self._capture = self._capture, None
+        return capture.take()
+
     def memory(self) -> EngineMemory:
         """See `backends.base.Engine.memory`."""
         cache = self._engine.vllm_config.cache_config
@@ -237,7 +249,7 @@ def _dummy_arguments(config: dict[str, Any], scratch: Path) -> dict[str, Any]:
     return {"model": str(folder), "load_format": "dummy", "skip_tokenizer_init": True}
 
 
-def _ask_for_amx() -> None:
+def ask_for_amx() -> None:
     """The kernel hands out AMX to a process that asks; vLLM's attention uses it without asking on small models."""
     import torch
 

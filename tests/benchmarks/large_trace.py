@@ -6,7 +6,6 @@ Run in a process of its own, so that its peak of memory is its own; prints the s
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import builders
+from peak import peak_bytes
 
 from harness.measurements.schedule import Request, schedule
 from harness.record import Completed, RequestTiming, ServingMeasurement, WarmUp
@@ -56,13 +56,6 @@ def play(requests: list[Request]) -> ServingMeasurement:
         duration_s=steps[-1], step_time_s=steps[-1], steps_s=steps, requests=tuple(timings),
         warmup=WarmUp(duration_s=0.0, requests=0), no_energy="played",
     )
-
-
-def peak_bytes() -> int:
-    """The largest resident set of this program; getrusage would count that of the process it was started from."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    (kilobytes,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(kilobytes) * 1024
 
 
 def main(requests: int) -> dict[str, float]:

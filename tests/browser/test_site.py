@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import sites
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -19,33 +20,6 @@ PAGES = (
     "models/small/broken.html", "models/loads/moe-8x2.html", "models/loads/imported-moe.html", "suite-loads.html",
     "pairs/moe-8x2-dense-active.html", "pairs/loads-moe-8x2-dense-active.html",
 )
-
-# Text whose contrast with the colour behind it is below 4.5 (3 for large text), as "text: ratio".
-POOR_CONTRAST = """() => {
-  const parse = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
-  const light = (rgb) => rgb.slice(0, 3).map((v) => v / 255)
-    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = (element) => {
-    for (let at = element; at; at = at.parentElement) {
-      const colour = parse(getComputedStyle(at).backgroundColor);
-      if (colour.length === 3 || colour[3] === 1) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const poor = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const element = node.parentElement;
-    if (!node.textContent.trim() || !element.checkVisibility() || element.closest("svg, script, .unseen")) continue;
-    const style = getComputedStyle(element);
-    const [a, b] = [light(parse(style.color)), light(behind(element))];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    const large = parseFloat(style.fontSize) >= 24;
-    if (ratio < (large ? 3 : 4.5)) poor.push(`${node.textContent.trim().slice(0, 40)}: ${ratio.toFixed(2)}`);
-  }
-  return poor;
-}"""
 
 
 def _column(page: Page, title: str) -> list[str]:
@@ -84,7 +58,7 @@ def test_pages_open_and_their_text_can_be_read(visit: Visit, path: str, scheme: 
     page = visit(path, color_scheme=scheme)
     assert page.title().endswith("moebench")
     assert page.locator("h1").count() == 1
-    assert page.evaluate(POOR_CONTRAST) == []
+    assert page.evaluate(sites.POOR_CONTRAST) == []
 
 
 def test_the_model_stays_in_sight_while_the_table_scrolls(visit: Visit) -> None:
@@ -219,7 +193,7 @@ def test_a_model_page_leads_to_its_records(visit: Visit, site: Path) -> None:
     assert page.locator(".chart .main-svg").count() >= 2
     page.locator("#scores").get_by_role("link", name="r0").first.click()
     page.wait_for_load_state()
-    assert json.loads(page.locator("pre").inner_text())["schema_version"] == 2
+    assert json.loads(page.locator("pre").inner_text())["schema_version"] == 3
     assert page.url.startswith((site / "records").as_uri())
 
 

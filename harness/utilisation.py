@@ -1,0 +1,387 @@
+"""How much of the device a serving run used: FLOPs over what it multiplies at most, bytes over what it reads at most.
+
+Prefill and decode apart. Source of the ratios: PaLM (arXiv 2204.02311, appendix B) for MFU, MoE-CAP (arXiv 2412.07067)
+for the sparsity-aware MBU, of which there is one for every way to count the experts that a step reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from harness.accounting import (
+    PRECISIONS,
+    ExpertLayers,
+    Precision,
+    decode_bytes,
+    distinct_experts_bounds,
+    expected_distinct_experts,
+    expert_layers,
+    flops_per_token,
+    kv_read_bytes,
+    prefill_flops,
+    state_bytes,
+    straight_stretches,
+)
+from harness.architecture import Architecture
+from harness.description.stored import states_quantisation, stored_precision
+from harness.engine_steps import EngineSteps, engine_steps, longest_context, prompt_of
+from harness.record import RequestTiming, ServingMeasurement, Subject
+from harness.roof import Roof
+from harness.routing.tokens import PHASES, Phase
+from harness.summary import cache_element_bytes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Column = NDArray[np.float64]
+
+Experts = Literal["active", "expected", "measured", "total"]
+EXPERTS: tuple[Experts, ...] = ("active", "expected", "measured", "total")
+"""The distinct experts that a step of T tokens reads in a layer: the k of one token; N (1 - (1 - k/N)^T), as uniform
+routing expects; as recorded routing says; all N."""
+
+Distinct = Callable[[Phase, float], float | None]
+"""The distinct experts of a layer in a step of so many tokens, as measured; None beyond what was measured."""
+
+
+# The model -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model as an engine held it: `precision` says how weights and cache are stored, on how many `devices`."""
+
+    architecture: Architecture
+    precision: Precision
+    devices: int = 1
+
+
+def served_model(
+    subject: Subject, config: Mapping[str, object], architecture: Architecture | None
+) -> tuple[ServedModel | None, str]:
+    """The model of a record, or None and why its bytes and FLOPs cannot be told."""
+    if architecture is None:
+        return None, "the model's structure is not known"
+    if architecture.encoder is not None:
+        return None, "steps of an encoder and a decoder are not told apart"
+    precision, reason = _precision(subject, config)
+    if precision is None:
+        return None, reason
+    element = cache_element_bytes(subject, config)
+    if element is None:
+        return None, "the form of the cache is not known"
+    stored = precision.model_copy(update={"bytes_per_cache_element": element})
+    return ServedModel(architecture, stored, subject.tensor_parallel), ""
+
+
+def _precision(subject: Subject, config: Mapping[str, object]) -> tuple[Precision | None, str]:
+    if states_quantisation(config):
+        name, remark = stored_precision(config)
+        return (PRECISIONS[name], "") if name and not remark else (None, remark or "the quantisation is not known")
+    if subject.quantization:
+        return None, f"how the engine stores weights as {subject.quantization} is not known"
+    name = stored_precision(config)[0] if subject.precision == "auto" else subject.precision
+    if name not in PRECISIONS:
+        return None, f"the precision {subject.precision} is not known"
+    return PRECISIONS[name], ""
+
+
+# The work --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PhaseUse:
+    """What the steps of one phase did in how long, and how long that takes at least at the ceilings.
+
+    `bytes` and `memory_s` are by how experts are counted, without `measured` where any step has more tokens than the
+    recorded ones.
+    """
+
+    phase: Phase
+    steps: int
+    tokens: float
+    """That went through the model, of prompts and decoded ones."""
+    time_s: float
+    flops: float
+    bytes: Mapping[Experts, float]
+    compute_s: float | None
+    """FLOPs over the peak of all devices; None where the peak in this precision is not known."""
+    memory_s: Mapping[Experts, float]
+    """Sum over the steps of bytes over the read rate of a working set of so many bytes; empty where none is known."""
+
+    @property
+    def experts(self) -> Experts:
+        """How the experts count that the phase is known by: as measured, else as expected."""
+        return "measured" if "measured" in self.bytes else "expected"
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """Both phases of one run, without one that has no steps."""
+
+    phases: tuple[PhaseUse, ...]
+
+
+def utilisation_of(
+    measurement: ServingMeasurement, model: ServedModel, roof: Roof | None, distinct: Distinct | None = None
+) -> Utilisation | None:
+    """What one run used; None where its steps cannot be told (see `engine_steps`).
+
+    Work is what cannot be avoided. FLOPs: prefill of every prompt, and every decoded token at its own context. Bytes of
+    a step: weights that are no experts once, distinct experts of all its tokens, keys, values and states that decoded
+    tokens read. What prompts read and write of the cache, activations, and prefilling in steps without a token are left
+    out. `distinct` are the measured experts.
+    """
+    longest = longest_context(measurement.requests)
+    steps = engine_steps(measurement, _costs(model, longest))
+    if steps is None:
+        return None
+    prompts = _prompt_flops(model.architecture, measurement.requests)
+    phases = []
+    for phase in PHASES:
+        chosen = steps.prefill if phase == "prefill" else ~steps.prefill
+        if chosen.any():
+            part = _Part(phase, steps, chosen)
+            phases.append(_phase_use(part, model, roof, distinct, prompts if phase == "prefill" else 0.0))
+    return Utilisation(tuple(phases))
+
+
+def together(uses: Sequence[Utilisation]) -> Utilisation:
+    """Several runs as one: every sum over the steps of all; what some cannot tell is left out."""
+    phases = []
+    for phase in PHASES:
+        parts = [part for use in uses for part in use.phases if part.phase == phase]
+        if parts:
+            computed = [part.compute_s for part in parts if part.compute_s is not None]
+            phases.append(PhaseUse(
+                phase, sum(part.steps for part in parts), sum(part.tokens for part in parts),
+                sum(part.time_s for part in parts), sum(part.flops for part in parts),
+                _summed([part.bytes for part in parts]), sum(computed) if len(computed) == len(parts) else None,
+                _summed([part.memory_s for part in parts]),
+            ))
+    return Utilisation(tuple(phases))
+
+
+def _summed(parts: Sequence[Mapping[Experts, float]]) -> dict[Experts, float]:
+    return {name: sum(part[name] for part in parts) for name in EXPERTS if all(name in part for part in parts)}
+
+
+class _Part:
+    """The steps of one phase."""
+
+    def __init__(self, phase: Phase, steps: EngineSteps, chosen: NDArray[np.bool_]) -> None:
+        self.phase: Phase = phase
+        self.time_s = float(steps.time_s[chosen].sum())
+        self.tokens: Column = steps.tokens[chosen]
+        self.decoded: Column = steps.decoded[chosen]
+        self.flops = float(steps.costs[chosen, 0].sum())
+        self.cache_bytes: Column = steps.costs[chosen, 1]
+
+
+def _phase_use(
+    part: _Part, model: ServedModel, roof: Roof | None, distinct: Distinct | None, prompt_flops: float
+) -> PhaseUse:
+    flops = part.flops + prompt_flops
+    by_experts = _step_bytes(part, model, distinct)
+    peak = roof.peaks.get(model.precision.compute) if roof else None
+    memory_s: dict[Experts, float] = {}
+    if roof is not None and roof.reads:
+        for name, read in by_experts.items():
+            each = read / model.devices
+            memory_s[name] = float((each / roof.bytes_per_s(each)).sum())
+    return PhaseUse(
+        phase=part.phase,
+        steps=len(part.tokens),
+        tokens=float(part.tokens.sum()),
+        time_s=part.time_s,
+        flops=flops,
+        bytes={name: float(read.sum()) for name, read in by_experts.items()},
+        compute_s=flops / (peak * model.devices) if peak else None,
+        memory_s=memory_s,
+    )
+
+
+def _step_bytes(part: _Part, model: ServedModel, distinct: Distinct | None) -> dict[Experts, Column]:
+    """The bytes of every step of a phase, by how experts are counted."""
+    element = model.precision.bytes_per_cache_element
+    states = 2 * part.decoded * state_bytes(model.architecture, element)
+    common = _other_weights(model, part.tokens) + part.cache_bytes + states
+    layers = expert_layers(model.architecture, model.precision)
+    found: dict[Experts, Column] = {}
+    for name in EXPERTS:
+        read: Column | None = common
+        for one in layers:
+            used = _distinct(name, one, part, distinct)
+            read = None if read is None or used is None else read + used * one.bytes_each
+        if read is not None:
+            found[name] = read
+    return found
+
+
+def _distinct(name: Experts, layers: ExpertLayers, part: _Part, measured: Distinct | None) -> Column | None:
+    """Distinct experts of a layer in each step, within what its tokens can use; None where that is not known."""
+    sizes, places = np.unique(part.tokens, return_inverse=True)
+    values = []
+    for tokens in sizes.tolist():
+        low, high = distinct_experts_bounds(layers.experts, layers.per_token, tokens)
+        value: float | None
+        if name == "measured":
+            value = measured(part.phase, tokens) if measured else None
+        elif name == "expected":
+            value = expected_distinct_experts(layers.experts, layers.per_token, tokens)
+        else:
+            value, high = (low, high) if name == "active" else (float(layers.experts), float(layers.experts))
+        if value is None:
+            return None
+        values.append(min(max(value, low), high))
+    found: Column = np.asarray(values)[places]
+    return found
+
+
+def _other_weights(model: ServedModel, tokens: Column) -> Column:
+    """Bytes of the weights that are no experts in a step of so many tokens: of tables one row a token at most."""
+    architecture, most = model.architecture, float(tokens.max())
+    corners = {1.0, most, float(architecture.vocab_size), float(architecture.decoder.positions)}
+    sizes = sorted(size for size in corners if 1 <= size <= most)
+    values = [
+        decode_bytes(architecture, size, 1, precision=model.precision, distinct_experts=0).non_expert_weights
+        for size in sizes
+    ]
+    found: Column = np.interp(tokens, sizes, values)
+    return found
+
+
+# Ratios ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RooflinePoint:
+    """One phase of a run under the roof of its devices, all together; bytes with the experts that it is known by."""
+
+    phase: Phase
+    intensity_flops_per_byte: float
+    achieved_flops_per_s: float
+    compute_s: float
+    """The least time for the FLOPs."""
+    memory_s: float
+    """The least time for the bytes."""
+    time_s: float
+
+    @property
+    def bound(self) -> Literal["compute", "memory"]:
+        """What takes longer at the ceilings."""
+        return "compute" if self.compute_s > self.memory_s else "memory"
+
+    @property
+    def share(self) -> float:
+        """Of the roof reached: the least time over the time it took."""
+        return max(self.compute_s, self.memory_s) / self.time_s
+
+
+def utilisation_values(use: Utilisation) -> dict[str, float]:
+    """The ratios of one run by the keys of `harness.metrics.METRICS`; each phase counts as long as it lasts.
+
+    What cannot be is left out: no run does more than the ceiling allows, so a ratio above 1 shows that the ceiling, or
+    the expectation of uniform routing, is wrong (see `ceilings_beaten`). Only the count of all experts, of which a step
+    need not read most, may exceed it.
+    """
+    values: dict[str, float | None] = {}
+    for one in use.phases:
+        values[f"{one.phase}_mfu"] = _ratio(one.compute_s, one.time_s)
+        values[f"{one.phase}_mbu"] = _ratio(one.memory_s.get(one.experts), one.time_s)
+        # of a dense model all are the same
+        several = one.memory_s if len(set(one.memory_s.values())) > 1 else {}
+        for name, least_s in several.items():
+            values[f"{one.phase}_mbu_{name}"] = _ratio(least_s, one.time_s, possible=name != "total")
+    together_s = sum(one.time_s for one in use.phases)
+    for key in ("mfu", "mbu"):
+        parts = [(values[f"{one.phase}_{key}"], one.time_s) for one in use.phases]
+        known = [ratio * time_s for ratio, time_s in parts if ratio is not None]
+        if len(known) == len(parts):
+            values[key] = _ratio(sum(known), together_s)
+    prefill_s = sum(one.time_s for one in use.phases if one.phase == "prefill")
+    values["prefill_time_share"] = _ratio(prefill_s, together_s)
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _ratio(least_s: float | None, time_s: float, *, possible: bool = True) -> float | None:
+    """The least time over the time; None where either is not known, or, where it has to be `possible`, above 1."""
+    if least_s is None or time_s <= 0 or (possible and least_s > time_s):
+        return None
+    return least_s / time_s
+
+
+def roofline_points(use: Utilisation) -> tuple[RooflinePoint, ...]:
+    """The phases whose place under the roof is known and possible."""
+    points = []
+    for one in use.phases:
+        memory_s, read = one.memory_s.get(one.experts), one.bytes[one.experts]
+        least_s = None if one.compute_s is None or memory_s is None else max(one.compute_s, memory_s)
+        if one.compute_s is None or memory_s is None or _ratio(least_s, one.time_s) is None:
+            continue
+        points.append(RooflinePoint(
+            one.phase, one.flops / read, one.flops / one.time_s, one.compute_s, memory_s, one.time_s,
+        ))
+    return tuple(points)
+
+
+def ceilings_beaten(use: Utilisation) -> list[str]:
+    """Where a run did what its ceilings do not allow, in words: they, or its timing, must be wrong.
+
+    Bytes count with measured experts, else with those that one token uses: what is certain.
+    """
+    found = []
+    for one in use.phases:
+        certain: Experts = "measured" if "measured" in one.memory_s else "active"
+        for what, least_s in (("multiplied", one.compute_s), ("read", one.memory_s.get(certain))):
+            if least_s is not None and least_s > one.time_s > 0:
+                times = least_s / one.time_s
+                found.append(f"above the ceiling: {one.phase} {what} {times:.3g} times as fast as the device could")
+    return found
+
+
+# Costs by context ------------------------------------------------------------------------------------------------
+
+
+def _costs(model: ServedModel, longest: int) -> Column:
+    """FLOPs and bytes read of the cache, of a decoded token that sees 0..`longest` tokens (none sees 0)."""
+    architecture, element = model.architecture, model.precision.bytes_per_cache_element
+    contexts = np.arange(longest + 1)
+    flops = _along(architecture, contexts, lambda context: flops_per_token(architecture, context=context).total)
+    read = _along(architecture, contexts, lambda context: kv_read_bytes(architecture, context, element))
+    return np.stack([flops, read], axis=1)
+
+
+def _prompt_flops(architecture: Architecture, requests: Sequence[RequestTiming]) -> float:
+    """FLOPs of the prefill of all prompts that led to a token; what a prefix cache answered is left out."""
+    made = [request for request in requests if request.tokens]
+    ends = np.asarray([prompt_of(request) for request in made])
+    starts = np.asarray([min(request.cached_tokens, prompt_of(request)) for request in made])
+    needed = _along(architecture, np.concatenate([ends, starts]), lambda n: prefill_flops(architecture, n).total)
+    return float(needed[: len(made)].sum() - needed[len(made) :].sum())
+
+
+def _along(architecture: Architecture, at: NDArray[np.int64], cost: Callable[[int], float]) -> Column:
+    """`cost` at many contexts, from a few of each stretch within which it is quadratic at most; 0 at context 0.
+
+    Newton's divided differences of the first, the middle and the last context of each stretch.
+    """
+    found = np.zeros(len(at))
+    for first, last in straight_stretches(architecture, max(1, int(at.max()))):
+        inside = (at >= first) & (at <= last)
+        if not inside.any():
+            continue
+        nodes = sorted({first, (first + last) // 2, last})
+        slopes = [float(cost(node)) for node in nodes]
+        for order in range(1, len(nodes)):
+            for place in range(len(nodes) - 1, order - 1, -1):
+                slopes[place] = (slopes[place] - slopes[place - 1]) / (nodes[place] - nodes[place - order])
+        value = np.zeros(int(inside.sum()))
+        for node, slope in zip(reversed(nodes), reversed(slopes), strict=True):
+            value = value * (at[inside] - node) + slope
+        found[inside] = value
+    return found

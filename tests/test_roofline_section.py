@@ -1,0 +1,221 @@
+"""The roofline of a model: which lines are drawn, where its points lie, and what is said to bind them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import builders
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.accelerators import AcceleratorSpec, DensePeaks, Source
+from harness.pages import Value
+from harness.record import Ceilings, ReadRate
+from harness.roofline_section import RooflineSection, roofline_section
+from harness.roofline_section.figure import roofline_figure
+from harness.roofline_section.roofs import Placed, roofs_of
+from harness.roofline_section.table import binding
+from harness.routing.tokens import Phase
+from harness.stats import Estimate, counted
+from harness.summarise import summarise
+from harness.summary import ModelSummary
+from harness.utilisation import RooflinePoint
+
+PEAK, BANDWIDTH = 4e11, 1e10
+CEILINGS = Ceilings(
+    reads=(ReadRate(working_set_bytes=2**20, bytes_per_s=4e10), ReadRate(working_set_bytes=2**28, bytes_per_s=1e10)),
+    matmul_flops_per_s={"float32": 9e10, "bfloat16": PEAK, "float16": 3.96e11}, duration_s=2.0,
+)
+DEVICE = AcceleratorSpec(
+    name="example", title="Example GPU", vendor="Example", memory_bytes=80 * 10**9, bandwidth_bytes_per_s=2e10,
+    dense_flops_per_s=DensePeaks(float32=2e11, bfloat16=8e11, float16=8e11, fp8=1.6e12), price_usd_per_hour=None,
+    sources=(Source(document="d", url="https://example.org/d", figures="all", source_quality="recalled"),),
+)
+
+
+def at(
+    phase: Phase, intensity: float, share: float, *, peak: float = PEAK, bandwidth: float = BANDWIDTH
+) -> RooflinePoint:
+    """A point of this intensity that reaches a share of its roof."""
+    flops = 1e12
+    compute_s, memory_s = flops / peak, flops / intensity / bandwidth
+    time_s = max(compute_s, memory_s) / share
+    return RooflinePoint(phase, intensity, flops / time_s, compute_s, memory_s, time_s)
+
+
+@cache
+def served(name: str) -> ModelSummary:
+    """A model of the small suite."""
+    return next(one for one in summarise(builders.with_paths(builders.small_suite_records())) if one.model == name)
+
+
+def model_with(points: list[tuple[RooflinePoint, ...]], *, name: str = "moe-8x2", **changes: Any) -> ModelSummary:
+    """A model served at 1, 4 and 16 concurrent requests, with these points and made-up ratios."""
+    found = served(name)
+    ratios = {
+        f"{phase}{key}": Estimate(0.2, 0.19, 0.21, 3, "t")
+        for phase in ("", "prefill_", "decode_") for key in ("mfu", "mbu")
+    }
+    ratios |= {f"decode_mbu_{kind}": Estimate(0.3, 0.29, 0.31, 3, "t") for kind in ("active", "expected", "total")}
+    points_now = tuple(
+        replace(one, roofline=roofline, estimates={**one.estimates, **ratios, "prefill_time_share": counted(0.25)})
+        for one, roofline in zip(found.points, points, strict=True)
+    )
+    return replace(found, points=points_now, **changes)
+
+
+def usual(**changes: Any) -> ModelSummary:
+    low, high = (at("prefill", 30.0, 0.2), at("decode", 2.0, 0.02)), (at("prefill", 60.0, 0.6), at("decode", 8.0, 0.05))
+    return model_with([low, high, ()], **{"ceilings": CEILINGS, **changes})
+
+
+def section_of(model: ModelSummary) -> RooflineSection:
+    found = roofline_section(model)
+    assert found is not None
+    return found
+
+
+def rows_of(model: ModelSummary) -> dict[tuple[str, str], dict[str, Value]]:
+    table = section_of(model).table
+    titles = [column.title for column in table.columns[2:]]
+    return {
+        (block.title, row.title): dict(zip(titles, row.cells, strict=True))
+        for block in table.blocks for row in block.rows
+    }
+
+
+class TestRoofs:
+    @given(
+        share=st.floats(0.001, 1.0), intensity=st.floats(0.05, 5000.0), peak=st.floats(1e9, 1e16),
+        bandwidth=st.floats(1e9, 1e13),
+    )
+    def test_the_lines_follow_from_the_points(
+        self, share: float, intensity: float, peak: float, bandwidth: float
+    ) -> None:
+        point = at("decode", intensity, share, peak=peak, bandwidth=bandwidth)
+        assert point.share == pytest.approx(share)
+        roofs = {one.kind: one.rate for one in roofs_of(model_with([(point,), (), ()]))}
+        assert roofs["memory"] == pytest.approx(bandwidth)
+        assert roofs["compute"] == pytest.approx(peak)
+        least = min(roofs["compute"], intensity * roofs["memory"])
+        assert point.achieved_flops_per_s == pytest.approx(share * least)
+
+    def test_other_precisions_are_there_but_not_used(self) -> None:
+        found = [(one.kind, one.name, one.source, one.used) for one in roofs_of(usual())]
+        assert found == [
+            ("memory", "memory", "measured", True), ("compute", "bfloat16, float16", "measured", True),
+            ("compute", "float32", "measured", False),
+        ]
+
+    def test_the_data_sheet_stands_beside_what_was_measured(self) -> None:
+        promised = [one for one in roofs_of(usual(device=DEVICE)) if one.source == "data sheet"]
+        assert [(one.kind, one.name, one.rate) for one in promised] == [
+            ("memory", "memory", 2e10), ("compute", "bfloat16, float16", 8e11),
+        ]
+
+    def test_without_a_measurement_the_data_sheet_is_the_roof(self) -> None:
+        point = at("decode", 2.0, 0.5, peak=8e11, bandwidth=2e10)
+        model = model_with([(point,), (), ()], device=DEVICE)
+        assert [(one.name, one.source) for one in roofs_of(model)] == [
+            ("memory", "data sheet"), ("bfloat16, float16", "data sheet"),
+        ]
+        section = section_of(model)
+        assert "The roof is the data sheet's of the device: 20.0 GB/s from memory and 800 GFLOP/s" in section.note
+        assert "data sheet" in section.figure.caption
+
+    def test_many_bandwidths_are_drawn_by_the_lowest_and_the_highest(self) -> None:
+        points = [
+            tuple(at("decode", 2.0, 0.1, bandwidth=BANDWIDTH * (1 + number)) for number in range(6)), (), (),
+        ]
+        memory = [one.rate for one in roofs_of(model_with(points)) if one.kind == "memory"]
+        assert memory == pytest.approx([BANDWIDTH, 6 * BANDWIDTH])
+
+    def test_all_devices_count_together(self) -> None:
+        model = usual(device=DEVICE)
+        several = replace(model, subject=model.subject.model_copy(update={"tensor_parallel": 2}))
+        rates = {(one.name, one.source): one.rate for one in roofs_of(several)}
+        assert rates["memory", "data sheet"] == 4e10
+        assert rates["float32", "measured"] == 1.8e11
+
+
+class TestPlot:
+    def test_prefill_is_open_and_decode_filled(self) -> None:
+        traces = {trace["name"]: trace for trace in section_of(usual()).figure.content["data"]}
+        assert traces["Prefill"]["marker"]["symbol"] == ["circle-open"] * 2
+        assert traces["Decode"]["marker"]["symbol"] == ["circle"] * 2
+        assert (traces["Decode"]["x"], traces["Decode"]["text"]) == ([2.0, 8.0], ["1", "4"])
+
+    def test_dense_models_have_squares(self) -> None:
+        model = model_with([(at("decode", 2.0, 0.1),), (), ()], name="dense-active")
+        assert section_of(model).figure.content["data"][-1]["marker"]["symbol"] == ["square"]
+
+    def test_a_memory_line_meets_the_highest_compute_line(self) -> None:
+        model = usual()
+        placed = [Placed(point, phase) for point in model.points for phase in point.roofline]
+        memory, compute, *_ = roofline_figure(model, placed, roofs_of(model)).content["data"]
+        assert memory["y"][1] == pytest.approx(PEAK, rel=1e-3)
+        assert compute["y"] == pytest.approx([PEAK, PEAK], rel=1e-3)
+        assert compute["x"][0] == pytest.approx(PEAK / BANDWIDTH, rel=1e-3)
+        assert memory["y"][0] == pytest.approx(memory["x"][0] * BANDWIDTH, rel=1e-3)
+
+    def test_everything_lies_within_the_axes(self) -> None:
+        content = section_of(usual(device=DEVICE)).figure.content
+        for axis in ("x", "y"):
+            low, high = (10**end for end in content["layout"][f"{axis}axis"]["range"])
+            assert all(low <= value <= high for trace in content["data"] for value in trace[axis])
+
+    def test_a_flagged_point_is_a_cross(self) -> None:
+        model = usual()
+        flagged = (replace(model.points[0], flags=("too fast",)), *model.points[1:])
+        traces = section_of(replace(model, points=flagged)).figure.content["data"]
+        assert traces[-1]["marker"]["symbol"] == ["x", "circle"]
+
+
+class TestTable:
+    def test_each_load_has_its_phases_and_both_together(self) -> None:
+        rows = rows_of(usual())
+        assert list(rows) == [
+            (load, phase) for load in ("1 concurrent request", "4 concurrent requests")
+            for phase in ("Prefill", "Decode", "Together")
+        ]
+        decode = rows["4 concurrent requests", "Decode"]
+        assert (decode["Time"].text, decode["Intensity"].text, decode["Of the roof"].text) == ("75.0", "8.00", "5.00")
+        assert decode["Achieved"].text == "4.00"
+        assert (decode["MBU, expected"].text, decode["MBU, expected"].margin) == ("30.0", "\u00b1 1.0")
+
+    def test_what_is_not_known_says_so(self) -> None:
+        cell = rows_of(usual())["4 concurrent requests", "Decode"]["MBU, measured"]
+        assert [mark.label for mark in cell.marks] == ["none"]
+
+    def test_a_dense_model_has_one_mbu(self) -> None:
+        model = model_with([(at("decode", 2.0, 0.1),), (), ()], name="dense-active")
+        assert [column.title for column in section_of(model).table.columns if "MBU" in column.title] == ["MBU"]
+
+    def test_nothing_without_points(self) -> None:
+        assert roofline_section(model_with([(), (), ()])) is None
+
+
+class TestBinding:
+    @pytest.mark.parametrize(("share", "text", "label"), [
+        (0.8, "memory", None), (0.5, "memory", None),
+        (0.25, "memory, the roof is 4.00\u00d7 higher", "in part"),
+        (0.025, "memory, the roof is 40.0\u00d7 higher", "held otherwise"),
+    ])
+    def test_the_further_from_the_roof_the_less_it_binds(self, share: float, text: str, label: str | None) -> None:
+        cell = binding(at("decode", 2.0, share))
+        assert (cell.text, [mark.label for mark in cell.marks]) == (text, [label] if label else [])
+
+    def test_a_point_right_of_the_ridge_is_bound_by_compute(self) -> None:
+        assert binding(at("prefill", 4000.0, 0.9)).text == "compute"
+
+    def test_the_note_names_only_the_phases_that_are_far_below(self) -> None:
+        note = section_of(usual()).note
+        assert note.startswith(
+            "At best, prefill comes to 60.0 % of the roof (4 concurrent requests; compute binds first) and decode "
+            "comes to 5.00 % of the roof (4 concurrent requests; memory binds first). Something else than the device's "
+            "limits holds decode at every load"
+        )
+        assert "10.0 GB/s from memory and 400 GFLOP/s in bfloat16, float16." in note
