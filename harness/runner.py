@@ -84,7 +84,10 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
     return tally
 
 
-def _run_job(job: Job, executor: Executor, run: Run, listen: Listener, keep: Callable[[Attachment | Record], None]) -> bool:
+Keep = Callable[[Attachment | Record], None]
+
+
+def _run_job(job: Job, executor: Executor, run: Run, listen: Listener, keep: Keep) -> bool:
     """Runs a job and keeps its records. Whether its model loaded."""
     loaded = False
     with closing(executor.run(job, run)) as events:  # an interrupt here ends the job's process too

@@ -261,6 +261,8 @@ class RoutingWork(Frozen):
     """Of the quality tasks; None takes all."""
     limit: PositiveInt | None = 200
     """At most this many items a task."""
+    engine: EngineArguments = {}
+    """Arguments of the engine over the model's, such as another `moe_backend` whose kernel tells its experts."""
 
 
 class Leaderboard(Frozen):

@@ -531,6 +531,20 @@ def test_memory_is_measured_after_the_load_of_serving(make: Make) -> None:
     assert kinds.index(MemoryScenario) > max(i for i, kind in enumerate(kinds) if kind is ServingScenario)
 
 
+class TestLatentAttention:
+    """Models whose positions the processor's own kernel would lose."""
+
+    def test_on_a_processor_torch_rotates(self, make: Make, house: Path) -> None:
+        (house / "models/deepseek-v2-lite.yaml").write_bytes((SHIPPED / "models/deepseek-v2-lite.yaml").read_bytes())
+        latent, other = model("latent", catalog="deepseek-v2-lite"), model()
+        environment = ENVIRONMENT.model_copy(update={"memory_bytes": 10**12})
+        subjects = {job.subject.model: job.subject.engine for job in make(environment, models=[latent, other]).jobs}
+        assert subjects["latent"]["compilation_config"] == {"custom_ops": ["all", "-rotary_embedding"]}
+        assert "compilation_config" not in subjects["moe"]
+        on_device = make(accelerated(), models=[latent])
+        assert "compilation_config" not in on_device.jobs[0].subject.engine
+
+
 class TestRouting:
     def routed(self, plan: Plan) -> list[RoutingScenario]:
         return [
@@ -554,7 +568,8 @@ class TestRouting:
 
     def test_a_model_of_unknown_structure_is_tried(self, make: Make) -> None:
         unknown = {"name": "hub", "hub": "somebody/something"}
-        assert [job.subject.model for job in make(models=[unknown], routing={}).jobs if job.kind == "routing"] == ["hub"]
+        jobs = make(models=[unknown], routing={}).jobs
+        assert [job.subject.model for job in jobs if job.kind == "routing"] == ["hub"]
 
     def test_a_workload_is_routed_at_its_highest_concurrency(self, make: Make) -> None:
         work = self.served(make(routing={"requests_per_slot": 3}))
@@ -582,6 +597,13 @@ class TestRouting:
         assert on_processor.jobs[-1].subject == on_processor.jobs[0].subject
         assert {tuple(one.engine) for one in self.routed(on_processor)} == {()}
 
+    def test_its_engine_can_have_arguments_of_its_own(self, make: Make) -> None:
+        job = make(routing={"engine": {"max_num_seqs": 32}}, models=[model()]).jobs[-1]
+        assert job.subject.engine["max_num_seqs"] == 32
+        assert [cell.subject.engine["max_num_seqs"] for cell in job.cells] == [256] * 3
+        with pytest.raises(InputError, match=r"routing\.engine\.max_num_seqz: vLLM has no argument"):
+            make(routing={"engine": {"max_num_seqz": 32}})
+
     def test_random_gates_tell_nothing(self, make: Make) -> None:
         plan = make(routing={}, models=[model(weights="dummy")])
         assert self.routed(plan) == []
@@ -593,7 +615,8 @@ class TestRouting:
         assert all(isinstance(one.cell.scenario, RoutingScenario) for one in plan.refusals)
 
     def test_a_task_that_is_not_scored_cannot_be_routed(self, make: Make) -> None:
-        with pytest.raises(InputError, match=r"routing\.tasks: 'sorts' is not among quality\.tasks; did you mean 'sort'"):
+        words = r"routing\.tasks: 'sorts' is not among quality\.tasks; did you mean 'sort'"
+        with pytest.raises(InputError, match=words):
             make(routing={"tasks": ["sorts"]})
 
 

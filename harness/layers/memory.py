@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.layers.draws import draws_for
 from harness.layers.shape import LayerShape
-from harness.layers.task import LayerTask, Variant
+from harness.layers.task import VARIANTS, LayerTask, Variant
 from harness.quantities import count_of, with_unit
 
 DENSE_SLICE = 32768
@@ -46,24 +46,27 @@ def check_memory(task: LayerTask, available_bytes: int, *, scale: float = 1.0) -
     needed = _needed(task)
     if needed <= USABLE * available_bytes:
         return
-    weights = sum(weight_bytes(task.shape, variant, task.element_bytes) for variant in ("sparse", "active", "total"))
+    weights = _weights(task)
     hint = "give smaller sizes, or fewer --tokens"
     for percent in range(95, 0, -5):
         smaller = task.model_copy(update={"shape": task.shape.scaled(percent / 100)})
         if _needed(smaller) <= USABLE * available_bytes:
             hint = f"--scale {scale * percent / 100:.2g} takes about {with_unit('bytes', _needed(smaller), 2)}"
             break
+    inputs = f"{with_unit('bytes', needed - weights)} for {count_of(max(task.tokens), 'token')}"
     raise InputError(
-        f"needs {with_unit('bytes', needed)} ({with_unit('bytes', weights)} of weights of the three layers, "
-        f"{with_unit('bytes', needed - weights)} for {count_of(max(task.tokens), 'token')}); {with_unit('bytes', available_bytes)} "
-        f"are free, of which {USABLE:.0%} may be used",
+        f"needs {with_unit('bytes', needed)} ({with_unit('bytes', weights)} of weights of the three layers, {inputs}); "
+        f"{with_unit('bytes', available_bytes)} are free, of which {USABLE:.0%} may be used",
         where="memory", hint=hint,
     )
 
 
+def _weights(task: LayerTask) -> int:
+    return sum(weight_bytes(task.shape, variant, task.element_bytes) for variant in VARIANTS)
+
+
 def _needed(task: LayerTask) -> int:
-    weights = sum(weight_bytes(task.shape, variant, task.element_bytes) for variant in ("sparse", "active", "total"))
-    return weights + activation_bytes(task)
+    return _weights(task) + activation_bytes(task)
 
 
 def copies_for(task: LayerTask, variant: Variant, cache_bytes: int, available_bytes: int) -> int:

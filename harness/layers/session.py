@@ -60,7 +60,8 @@ def _command(folder: Path) -> list[str]:
 def _environment(task: LayerTask, process: int, folder: Path, given: Mapping[str, str]) -> dict[str, str]:
     from harness.layers.benchmarks import PROCESS, TASK
 
-    kept = {key: value for key, value in given.items() if key not in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")}
+    # options and plugins of a pytest around this one, or its being a worker of many, would change what is measured
+    kept = {key: value for key, value in given.items() if not key.startswith("PYTEST_")}
     threads = {} if task.threads is None else {"OMP_NUM_THREADS": str(task.threads)}
     return {
         **kept, **threads, **_ALLOCATOR, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",

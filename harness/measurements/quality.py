@@ -68,7 +68,7 @@ def _measurement(
             "num_fewshot": scenario.num_fewshot,
             "limit": scenario.limit,
             "apply_chat_template": scenario.apply_chat_template,
-            "batch_size": "auto",
+            "batch_size": getattr(engine.language_model(), "batch_size", "auto"),
         },
     )
 

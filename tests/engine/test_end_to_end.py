@@ -16,8 +16,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from harness.plan import Job, Planner
-from harness.record import Completed, Failed, MemoryMeasurement, QualityMeasurement, Record, ServingMeasurement
-from harness.scenario import QualityScenario, ServingScenario
+from harness.record import (
+    Completed,
+    Failed,
+    MemoryMeasurement,
+    QualityMeasurement,
+    Record,
+    RoutingMeasurement,
+    ServingMeasurement,
+)
+from harness.routing.tokens import unpack
+from harness.scenario import QualityScenario, RoutingScenario, ServedTokens, ServingScenario
 from harness.store import Store
 from harness.suite import load_suite
 
@@ -36,6 +45,7 @@ engine: {{max_model_len: 256, kv_cache_memory_bytes: 67108864}}
 serving:
   - {{name: chat, prompt_tokens: 16, output_tokens: 24, concurrency: [1, 4], min_duration_s: 0, warmup_s: 0.5}}
 quality: {{tasks: [pocket_sort, pocket_facts_choice_a], limit: 60}}
+routing: {{tasks: [pocket_sort], limit: 20}}
 repeats: 2
 threads: 1
 """
@@ -87,8 +97,9 @@ def test_a_model_that_cannot_load_is_a_failed_row_and_the_rest_goes_on(finished:
     by_model: dict[str, Counter[str]] = {}
     for record in records_of(finished.results):
         by_model.setdefault(record.cell.subject.model, Counter())[record.outcome.status] += 1
-    # 2 repeats of 2 loads and the memory, 2 tasks once; the damaged model is tried once
-    assert by_model == {"moe-8x2": Counter(completed=8), "damaged": Counter(failed=5)}
+    # 2 repeats of 2 loads and the memory, 2 tasks once, the routing of 1 workload and 1 task; the damaged model is
+    # tried once
+    assert by_model == {"moe-8x2": Counter(completed=10), "damaged": Counter(failed=5)}
     reasons = {r.outcome.message for r in records_of(finished.results) if isinstance(r.outcome, Failed)}
     assert len(reasons) == 1
     assert "SafetensorError" in reasons.pop()
@@ -125,6 +136,26 @@ def _in_flight(serving: ServingMeasurement) -> list[int]:
     """How many requests are in flight just before each step ends."""
     lives = [(request.arrival_s, (serving.span_of(request) or (0.0, 0.0))[1]) for request in serving.requests]
     return [sum(arrival < moment <= last for arrival, last in lives) for moment in serving.steps_s]
+
+
+def test_every_token_is_routed(finished: Finished) -> None:
+    store = Store(finished.results)
+    found = {}
+    for _, record in store.read("small"):
+        scenario, outcome = record.cell.scenario, record.outcome
+        if isinstance(scenario, RoutingScenario) and isinstance(outcome, Completed):
+            assert isinstance(outcome.measurement, RoutingMeasurement)
+            found[scenario.work.name] = (scenario, outcome.measurement)
+    assert set(found) == {"chat", "pocket_sort"}
+    scenario, chat = found["chat"]
+    assert isinstance(scenario.work, ServedTokens)
+    assert (scenario.work.concurrency, scenario.work.requests) == (4, 8)
+    # the last token that a request makes is not read again
+    assert (chat.prefill_tokens, chat.decode_tokens) == (8 * 16, 8 * 23)
+    routing = unpack(store.attachment("small", chat.tokens_file))
+    assert [layer.top_k for layer in routing.layers] == [2, 2]
+    assert [routing.read(number).shape for number in (0, 1)] == [(8 * 39, 2)] * 2
+    assert {record.environment.ceilings is not None for record in records_of(finished.results)} == {True}
 
 
 def test_memory_is_what_the_checkpoint_and_the_settings_say(finished: Finished, repo_root: Path) -> None:
@@ -178,7 +209,7 @@ def test_a_second_run_measures_only_what_is_missing(finished: Finished) -> None:
     before = Counter(record.cell.subject.model for record in records_of(finished.results))
     done = moebench("run", str(finished.suite), "--results", str(finished.results), "--model", "moe-8x2")
     assert done.returncode == 0, done.stderr
-    assert "8 done before" in done.stderr
+    assert "10 done before" in done.stderr
     assert Counter(record.cell.subject.model for record in records_of(finished.results)) == before
 
 
@@ -193,13 +224,13 @@ def test_a_run_that_was_interrupted_goes_on(finished: Finished, tmp_path: Path, 
     _, output = process.communicate(timeout=60)
     assert process.returncode == (130 if how == signal.SIGINT else -9), output
     kept = {record.id for record in records_of(tmp_path)}
-    assert 0 < len(kept) < 8
+    assert 0 < len(kept) < 10
     _wait_until_no_job_is_left(tmp_path)
     done = moebench("run", str(finished.suite), "--results", str(tmp_path), "--model", "moe-8x2")
     assert done.returncode == 0, done.stderr
     after = records_of(tmp_path)
     assert kept < {record.id for record in after}
-    assert len({(record.cell.id, record.repeat) for record in after}) == len(after) == 8
+    assert len({(record.cell.id, record.repeat) for record in after}) == len(after) == 10
 
 
 def _wait_until_no_job_is_left(results: Path) -> None:
@@ -242,4 +273,6 @@ def test_the_page_shows_what_was_measured(finished: Finished, tmp_path: Path, pa
         if isinstance(scenario := record.cell.scenario, ServingScenario) and scenario.concurrency == 4
         and isinstance(record.outcome, Completed) and isinstance(record.outcome.measurement, ServingMeasurement)
     ]
+    assert row["distinct_experts_c1"] == 2 < row["distinct_experts_c4"] < 8
+    assert 0 < row["decode_mbu_active_c4"] <= row["decode_mbu_measured_c4"] <= row["decode_mbu_total_c4"] < 1
     assert row["output_tokens_per_s_c4"] == pytest.approx(sum(from_records) / 2)
