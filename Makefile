@@ -25,8 +25,9 @@ test: setup lint ## lint, types, import rules and every test
 	@$(PYTEST) --benchmark-disable -m "engine or browser"
 
 # What a change of ordinary code needs, in under a minute.
-test-fast: setup ## the tests without engine, browser, torch, simulations and fresh processes
+test-fast: setup ## the tests without engine, browser, torch, simulations and fresh processes, with fewer examples
 	@$(PYTEST) --benchmark-disable -n auto --maxprocesses 4 --dist loadfile -m "not engine and not browser and not torch and not slow" \
+		--hypothesis-profile fast \
 		--ignore-glob="*_torch.py" --ignore=tests/engine --ignore=tests/browser --ignore=tests/benchmarks
 
 lint: setup ## ruff, mypy --strict and the import rules

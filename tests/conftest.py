@@ -27,6 +27,7 @@ INSTALL_TIMEOUT_S = 420
 
 # a deadline would time the machine, which is shared
 hypothesis.settings.register_profile("moebench", deadline=None)
+hypothesis.settings.register_profile("fast", deadline=None, max_examples=10)
 hypothesis.settings.load_profile("moebench")
 
 

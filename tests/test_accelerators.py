@@ -218,6 +218,7 @@ class TestWrongFiles:
             Accelerators(tmp_path).names()
 
 
+@pytest.mark.slow
 def test_the_table_is_read_without_heavy_packages() -> None:
     code = (
         "import sys; from pathlib import Path; from harness.accelerators import Accelerators; "

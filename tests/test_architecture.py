@@ -66,6 +66,7 @@ def test_norms_without_scale_have_no_parameters() -> None:
     assert Norms(count=2, width=16, bias=True).parameters == 64
 
 
+@pytest.mark.slow
 def test_reading_models_needs_neither_torch_nor_numpy() -> None:
     program = (
         "import sys; import harness.catalog, harness.accounting;"

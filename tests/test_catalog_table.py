@@ -397,6 +397,7 @@ def test_a_broken_file_is_named_and_the_others_are_listed(tmp_path: Path, monkey
 HEAVY = "('torch', 'transformers', 'huggingface_hub', 'numpy', 'pandas', 'scipy', 'jinja2', 'plotly')"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["models"], ["describe", "mistralai/Mixtral-8x7B-v0.1"]])
 def test_neither_command_imports_a_heavy_package(arguments: list[str]) -> None:
     program = (

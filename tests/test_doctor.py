@@ -177,6 +177,7 @@ def test_rendering_and_json_say_the_same(diagnose: Diagnose) -> None:
     assert all(found["name"] in text for found in body["findings"])
 
 
+@pytest.mark.slow
 def test_this_machine_is_looked_at_quickly_and_without_heavy_imports() -> None:
     code = (
         "import sys; from harness.doctor import diagnose; report = diagnose(); "

@@ -28,6 +28,7 @@ def test_the_installed_engine_takes_what_the_plan_gives() -> None:
     assert "tensor_paralel_size" not in known
 
 
+@pytest.mark.slow
 def test_vllm_is_not_imported() -> None:
     program = (
         "import sys; from harness.engine_arguments import engine_argument_names; engine_argument_names(); "

@@ -219,6 +219,7 @@ class TestSoftware:
         versions = machine.installed_versions()
         assert versions == {"python": platform.python_version(), "vllm": "0.32.0", "moebench": "0.1.0"}
 
+    @pytest.mark.slow
     def test_commit_of_a_checkout(self, tmp_path: Path) -> None:
         assert machine.checkout_commit(tmp_path) is None
 
@@ -267,6 +268,7 @@ class TestEnvironment:
         assert on_device.accelerators[0] == Accelerator(name="NVIDIA H200", memory_bytes=141)
         assert machine.accelerator_name(on_device) == "NVIDIA H200"
 
+    @pytest.mark.slow
     def test_no_heavy_import(self) -> None:
         code = (
             "import json, sys; from harness.machine import detect_environment; detect_environment();"

@@ -34,6 +34,7 @@ class TestTable:
             if metric.key.endswith("tokens_per_s"):
                 assert metric.unit == "tokens per second"
 
+    @pytest.mark.slow
     def test_nothing_heavy_is_imported(self) -> None:
         heavy = "torch, vllm, transformers, ray, lm_eval, pandas, scipy, plotly, rich"
         code = (

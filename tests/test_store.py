@@ -127,6 +127,7 @@ def test_a_failed_write_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyP
     assert [path for path in store.root.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
 def test_two_writers_at_once(store: Store) -> None:
     """Two processes append 20 records each, of which 10 have the same names: each name is written once and whole."""
     search = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])

@@ -17,6 +17,7 @@ from harness.backends.vllm import VllmEngine, engine_arguments, prepare_environm
 from harness.errors import EngineError
 
 
+@pytest.mark.slow
 def test_importing_the_backend_imports_no_engine() -> None:
     code = (
         "import sys, harness.backends.vllm, harness.executors\n"

@@ -63,6 +63,7 @@ def test_five_seeds_over_two_worlds() -> None:
     assert recipe.run_of("moe-fine", 4, fact_world="a").world == "a"
 
 
+@pytest.mark.slow
 def test_importing_needs_no_torch() -> None:
     code = (
         "import sys; import harness.pocket.commands, harness.pocket.evaluate, harness.pocket.export, "
