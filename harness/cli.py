@@ -18,8 +18,8 @@ from harness.pocket import commands as pocket
 
 if TYPE_CHECKING:
     from harness.description import Description, Options
+    from harness.environment import Environment
     from harness.plan import Plan
-    from harness.record import Environment
     from harness.suite import Suite
 
 app = typer.Typer(

@@ -22,10 +22,11 @@ from typing import Any, Protocol
 from harness.backends.base import Backend
 from harness.backends.transformers import TransformersBackend
 from harness.backends.vllm import PRELOAD, VllmBackend
+from harness.environment import Ceilings
 from harness.machine import device_kind
 from harness.measurements.ceilings import measure_ceilings
 from harness.plan import Job
-from harness.record import Ceilings, Failed, Record
+from harness.record import Failed, Record
 from harness.worker import CellStarted, Event, Run, Scribe, run_job
 
 _PR_SET_PDEATHSIG = 1

@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 import psutil
 
+from harness.environment import Accelerator, Environment
 from harness.errors import InputError
-from harness.record import Accelerator, Environment
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DISTRIBUTIONS = {

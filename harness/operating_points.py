@@ -10,9 +10,10 @@ from functools import partial
 from harness.accelerators import AcceleratorSpec
 from harness.accounting import flops_per_token, prefill_flops
 from harness.architecture import Architecture
+from harness.environment import Ceilings
 from harness.places import Entry, Place, measurement_of, newest_of, over_repeats
 from harness.plausibility import roofline_flags, serving_flags
-from harness.record import Ceilings, ReportedMeasurement, ServingMeasurement
+from harness.record import ReportedMeasurement, ServingMeasurement
 from harness.roof import Roof
 from harness.routed_work import distinct_experts, routing_estimates, served_as
 from harness.scenario import ServingScenario

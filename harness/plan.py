@@ -12,10 +12,11 @@ from harness.architecture import Architecture, LatentAttention
 from harness.catalog import Catalog
 from harness.checkpoint import checkpoint_fingerprint
 from harness.engine_arguments import engine_argument_names
+from harness.environment import Environment
 from harness.errors import InputError, UnknownStructureError, nearest
 from harness.hf_config import architecture_from_config, read_config
 from harness.machine import accelerator_name
-from harness.record import Cell, Environment, Subject
+from harness.record import Cell, Subject
 from harness.refusals import Resolved, needed_bytes, refusal
 from harness.scenario import (
     MemoryScenario,

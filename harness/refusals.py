@@ -7,7 +7,8 @@ from typing import Any
 
 from harness.accounting import PRECISIONS, kv_bytes
 from harness.architecture import Architecture
-from harness.record import Environment, Subject
+from harness.environment import Environment
+from harness.record import Subject
 from harness.scenario import (
     MemoryScenario,
     QualityScenario,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.accelerators import AcceleratorSpec
-from harness.record import Ceilings, ReadRate
+from harness.environment import Ceilings, ReadRate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

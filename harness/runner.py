@@ -9,9 +9,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from harness.environment import Environment
 from harness.executors import Executor
 from harness.plan import Job, Plan
-from harness.record import Environment, Failed, Record, Refused
+from harness.record import Failed, Record, Refused
 from harness.repeats import enough
 from harness.store import Store
 from harness.worker import Attachment, CellStarted, Event, NotNeeded, Run, Scribe

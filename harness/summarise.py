@@ -17,18 +17,13 @@ from harness.accounting import (
     kv_bytes_per_token,
 )
 from harness.architecture import Architecture
+from harness.environment import Ceilings
 from harness.errors import MoebenchError, StoreError
 from harness.hf_config import architecture_from_config
 from harness.metrics import item_scores, memory_values
 from harness.operating_points import Reading, operating_points
 from harness.places import Entry, Place, measurement_of, newest_of, over_repeats, places_of
-from harness.record import (
-    Ceilings,
-    MemoryMeasurement,
-    QualityMeasurement,
-    Record,
-    Subject,
-)
+from harness.record import MemoryMeasurement, QualityMeasurement, Record, Subject
 from harness.roof import best_ceilings
 from harness.routed_work import routed_work, specialisation
 from harness.scenario import QualityScenario, RoutingScenario

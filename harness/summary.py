@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from harness.accelerators import AcceleratorSpec
 from harness.accounting import ParameterCount
 from harness.architecture import Architecture
-from harness.record import NOT_STATED, Ceilings, Environment, Origin, Subject
+from harness.environment import Ceilings, Environment
+from harness.record import NOT_STATED, Origin, Subject
 from harness.routing.summary import RoutingSummary, Specialisation
 from harness.scenario import (
     ClosedLoop,

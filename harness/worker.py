@@ -16,6 +16,7 @@ from typing import Any
 from harness.accounting import PRECISIONS, count_parameters, weight_bytes
 from harness.backends.base import Backend, Engine
 from harness.checkpoint import Weights, count_weights, drop_from_memory
+from harness.environment import Ceilings, Environment
 from harness.errors import EngineError, MoebenchError
 from harness.hf_config import architecture_from_config
 from harness.measurements.memory import MemoryProbe
@@ -24,18 +25,7 @@ from harness.measurements.routing import measure_routing
 from harness.measurements.serving import measure_serving
 from harness.measurements.sweep import Sweeps
 from harness.plan import Job
-from harness.record import (
-    Ceilings,
-    Cell,
-    Completed,
-    Environment,
-    Failed,
-    Measurement,
-    Record,
-    Refused,
-    ServingMeasurement,
-    Skipped,
-)
+from harness.record import Cell, Completed, Failed, Measurement, Record, Refused, ServingMeasurement, Skipped
 from harness.scenario import Lengths, MemoryScenario, QualityScenario, ServedTokens, ServingScenario, TraceLengths
 from harness.traces import Trace, read_trace
 

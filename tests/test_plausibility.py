@@ -16,6 +16,7 @@ from harness.accounting import PRECISIONS, decode_bytes, decode_roofline, flops_
 from harness.accounting.roofline import Limits
 from harness.architecture import Architecture
 from harness.catalog import Catalog
+from harness.environment import Ceilings, ReadRate
 from harness.hf_config import architecture_from_config
 from harness.plausibility import (
     BUSY_STEP_S,
@@ -26,15 +27,7 @@ from harness.plausibility import (
     roofline_flags,
     serving_flags,
 )
-from harness.record import (
-    Ceilings,
-    Completed,
-    DeviceSamples,
-    ReadRate,
-    Record,
-    ReportedMeasurement,
-    ServingMeasurement,
-)
+from harness.record import Completed, DeviceSamples, Record, ReportedMeasurement, ServingMeasurement
 from harness.roof import Roof
 from harness.scenario import ClosedLoop, Load, Offline, OpenLoop, Replay
 

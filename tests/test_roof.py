@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.accelerators import Accelerators
-from harness.record import Ceilings, ReadRate
+from harness.environment import Ceilings, ReadRate
 from harness.roof import Roof, best_ceilings
 
 SUITES = Path(__file__).resolve().parent.parent / "suites"

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.accelerators import AcceleratorSpec, DensePeaks, Source
+from harness.environment import Ceilings, ReadRate
 from harness.pages import Value
-from harness.record import Ceilings, ReadRate
 from harness.roofline_section import RooflineSection, roofline_section
 from harness.roofline_section.figure import roofline_figure
 from harness.roofline_section.roofs import Placed, roofs_of
 from harness.roofline_section.table import binding
 from harness.routing.tokens import Phase
+from harness.scenario import OpenLoop
 from harness.stats import Estimate, counted
 from harness.summarise import summarise
 from harness.summary import ModelSummary
@@ -166,6 +167,16 @@ class TestPlot:
         for axis in ("x", "y"):
             low, high = (10**end for end in content["layout"][f"{axis}axis"]["range"])
             assert all(low <= value <= high for trace in content["data"] for value in trace[axis])
+
+    def test_an_open_loop_is_not_joined_to_the_closed_ones(self) -> None:
+        model = usual()
+        rated = replace(model.points[1], key=builders.point(load=OpenLoop(requests_per_s=2.5)))
+        mixed = replace(model, points=(model.points[0], rated))
+        traces = [one for one in section_of(mixed).figure.content["data"] if one["name"] in ("Prefill", "Decode")]
+        assert [(one["name"], one["mode"], one["showlegend"], one["text"]) for one in traces] == [
+            (name, mode, listed, [text]) for name in ("Prefill", "Decode")
+            for mode, listed, text in (("lines+markers+text", True, "1"), ("markers+text", False, "2.5/s"))
+        ]
 
     def test_a_flagged_point_is_a_cross(self) -> None:
         model = usual()

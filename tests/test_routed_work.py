@@ -20,7 +20,8 @@ from builders import (
 from routings import drawn_ids
 
 from harness.accounting import expected_distinct_experts
-from harness.record import Ceilings, Cell, Completed, ReadRate, Record, RoutedLayer, RoutingMeasurement
+from harness.environment import Ceilings, ReadRate
+from harness.record import Cell, Completed, Record, RoutedLayer, RoutingMeasurement
 from harness.routed_work import distinct_experts, loads_of, served_as
 from harness.routing.tokens import Routing, StackTokens, fingerprint_of, pack
 from harness.scenario import RoutingScenario, ServedTokens, TaskTokens

@@ -10,9 +10,10 @@ import pytest
 from builders import ENVIRONMENT, closed_loop, failed_record
 from engines import toy_job
 
+from harness.environment import Ceilings, ReadRate
 from harness.errors import StoreError
 from harness.plan import Job, Plan, Refusal
-from harness.record import Ceilings, Cell, Completed, Failed, ReadRate, Record, Refused, Skipped
+from harness.record import Cell, Completed, Failed, Record, Refused, Skipped
 from harness.runner import Tally, new_run, run_plan
 from harness.scenario import ServingScenario
 from harness.store import Store

@@ -17,8 +17,9 @@ from harness.accounting import PRECISIONS, decode_bytes, flops_per_token, kv_rea
 from harness.architecture import Architecture
 from harness.catalog import Catalog
 from harness.engine_steps import engine_steps, longest_context
+from harness.environment import ReadRate
 from harness.hf_config import architecture_from_config
-from harness.record import Completed, ReadRate, ServingMeasurement, WarmUp, read_record
+from harness.record import Completed, ServingMeasurement, WarmUp, read_record
 from harness.roof import Roof
 from harness.utilisation import (
     Distinct,

@@ -14,11 +14,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from harness.environment import Environment
 from harness.errors import InputError
 from harness.imports.document import Document, Node, finite, read_lines, shown
 from harness.imports.result import Foreign, Found, Given, stated_environment
 from harness.measurements.quality import samples_of, scores_of
-from harness.record import NOT_STATED, Completed, Environment, QualityMeasurement, Sample
+from harness.record import NOT_STATED, Completed, QualityMeasurement, Sample
 from harness.scenario import QualityScenario
 
 _ARGUMENTS = ("model", "model_args", "model_sha", "model_revision", "batch_size", "gen_kwargs", "fewshot_seed")

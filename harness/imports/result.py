@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from harness.record import NOT_STATED, Completed, Environment, Failed
+from harness.environment import Environment
+from harness.record import NOT_STATED, Completed, Failed
 from harness.scenario import FixedLength, Load, QualityScenario, RandomLengths, ServingScenario
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from harness.environment import Environment
 from harness.errors import InputError
 from harness.layers.crossings import comparison_of
 from harness.layers.memory import check_memory
@@ -15,7 +16,6 @@ from harness.layers.session import run_session
 from harness.layers.task import LayerTask, Timing
 from harness.machine import available_memory_bytes, detect_environment, list_accelerators, version_of
 from harness.quantities import with_unit
-from harness.record import Environment
 
 
 class Asked(NamedTuple):

@@ -7,8 +7,8 @@ from statistics import median
 from typing import Literal, get_args
 
 from harness.accounting import expected_distinct_experts
+from harness.environment import Environment
 from harness.layers.task import VARIANTS, LayerTask, Timing, Variant
-from harness.record import Environment
 from harness.schema import Frozen
 from harness.stats import Contrast, ratio_of_means
 

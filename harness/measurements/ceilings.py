@@ -15,8 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from harness.backends.vllm import ask_for_amx
+from harness.environment import Ceilings, ReadRate
 from harness.machine import available_memory_bytes
-from harness.record import Ceilings, ReadRate
 
 if TYPE_CHECKING:
     from torch import Tensor

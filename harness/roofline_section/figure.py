@@ -28,8 +28,11 @@ def roofline_figure(model: ModelSummary, placed: Sequence[Placed], roofs: Sequen
         for phase, words in PHASES:
             some = [one for one in placed if one.point.key.workload == workload and one.phase.phase == phase]
             name = f"{plotly_text(title, 24)}, {words.lower()}" if len(titles) > 1 else words
-            if some:
-                traces.append(_points_trace(model, some, name))
+            closed = [one for one in some if one.point.key.kind == "closed"]
+            other = [one for one in some if one.point.key.kind != "closed"]
+            for joined, group in ((True, closed), (False, other)):
+                if group:
+                    traces.append(_points_trace(model, group, name, joined=joined, listed=joined or not closed))
     ends = [value for trace in traces for value in trace["y"]]
     layout = {
         "xaxis": _decades(span, "Intensity (FLOPs/byte)"),
@@ -44,7 +47,7 @@ def roofline_figure(model: ModelSummary, placed: Sequence[Placed], roofs: Sequen
         lines += "; dotted, what its data sheet promises"
     caption = (
         f"Arithmetic of every operating point over its memory traffic. {lines}. Prefill is open and decode filled; "
-        "the labels are concurrent requests."
+        "the labels are concurrent requests, or a rate of arrivals."
     )
     return Figure("figure-roofline", caption, {"data": traces, "layout": layout})
 
@@ -108,14 +111,17 @@ def _prefixed(tick: float) -> str:
     return f"{tick:g}"
 
 
-def _points_trace(model: ModelSummary, placed: Sequence[Placed], name: str) -> dict[str, Any]:
-    """The points of one workload and phase, by load, joined by a thin line."""
+def _points_trace(
+    model: ModelSummary, placed: Sequence[Placed], name: str, *, joined: bool, listed: bool
+) -> dict[str, Any]:
+    """The points of one workload and phase, by load; those of closed loops are joined by a thin line."""
     kind = kind_of(model)
     colour = f"@{kind}" if kind != "unknown" else "@muted"
     decode = placed[0].phase.phase == "decode"
     symbols = ["x" if one.point.flags else SYMBOLS[kind] + ("" if decode else "-open") for one in placed]
     return {
-        "type": "scatter", "mode": "lines+markers+text", "name": name, "cliponaxis": False,
+        "type": "scatter", "mode": "lines+markers+text" if joined else "markers+text", "name": name,
+        "showlegend": listed, "cliponaxis": False,
         "x": _digits(one.phase.intensity_flops_per_byte for one in placed),
         "y": _digits(one.phase.achieved_flops_per_s for one in placed),
         "line": {"color": colour, "width": 0.8}, "textfont": {"color": "@muted", "size": 11},
@@ -131,7 +137,9 @@ def _points_trace(model: ModelSummary, placed: Sequence[Placed], name: str) -> d
 
 
 def _label(point: OperatingPoint) -> str:
-    return "" if point.concurrency is None else str(point.concurrency)
+    if point.concurrency is not None:
+        return str(point.concurrency)
+    return f"{point.key.level:g}/s" if point.key.kind == "open" else point.key.kind
 
 
 def _digits(values: Iterable[float]) -> list[float]:

@@ -14,7 +14,7 @@ import routed
 import sites
 
 import harness.site
-from harness.record import Ceilings, ReadRate
+from harness.environment import Ceilings, ReadRate
 from harness.scenario import RoutingScenario, ServedTokens
 from harness.stats import Estimate
 from harness.summarise import summarise
