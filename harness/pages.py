@@ -213,10 +213,11 @@ def _certainly_better(a: Estimate, b: Estimate, sign: float) -> bool:
 
 
 def gap_mark(gap: Gap) -> Mark:
-    """What a cell without a measurement shows: failed, refused, or not needed because a sweep had seen enough."""
+    """What a cell without a measurement shows: failed, refused, or not needed, as where a sweep had seen enough."""
     if gap.status == "skipped":
         words = gap.reason.removeprefix(f"{PAST_SATURATION}: ")
-        return Mark("skipped", PAST_SATURATION, plain(f"Not measured: {words}.", REASON_LIMIT))
+        label = PAST_SATURATION if words != gap.reason else "not needed"
+        return Mark("skipped", label, plain(f"Not measured: {words}.", REASON_LIMIT))
     detail = gap.reason if gap.status == "refused" else f"{gap.error}: {gap.reason}"
     return Mark(gap.status, gap.status, plain(detail, REASON_LIMIT))
 

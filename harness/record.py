@@ -310,7 +310,10 @@ class Refused(Frozen):
 
 
 class Skipped(Frozen):
-    """The cell was not needed: an adaptive sweep had seen enough. It counts as done, for all repeats."""
+    """The cell was not needed: an adaptive sweep had seen enough, or a model has no experts whose tokens could be told.
+
+    It counts as done, for all repeats.
+    """
 
     status: Literal["skipped"] = "skipped"
     reason: str

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness.accounting import PRECISIONS, count_parameters, weight_bytes
-from harness.backends.base import Backend, Engine
+from harness.backends.base import NO_ROUTER, Backend, Engine
 from harness.checkpoint import Weights, count_weights, drop_from_memory
 from harness.environment import Ceilings, Environment
 from harness.errors import EngineError, MoebenchError
@@ -99,7 +99,7 @@ def run_job(job: Job, run: Run, backend: Backend) -> Iterator[Event]:
                 measurement, attachment = _measure(cell, engine, probe, job)
                 probe.sample(measurement.devices if isinstance(measurement, ServingMeasurement) else ())
             except Exception as error:  # noqa: BLE001 - as above
-                yield scribe.record(cell, _failed(error, "internal"))
+                yield scribe.record(cell, _without_experts(error, scribe.config) or _failed(error, "internal"))
             else:
                 sweeps.add(cell.scenario, measurement)
                 record = scribe.record(cell, Completed(measurement=measurement))
@@ -159,6 +159,16 @@ def _weights(job: Job) -> Weights:
         return Weights(count_parameters(architecture).total, round(size))
     # the engine has fetched what a hub has: this finds the folder in the cache and asks no network
     return count_weights(_checkpoint(job))
+
+
+def _without_experts(error: Exception, config: dict[str, Any]) -> Skipped | None:
+    """Nothing to route is no failure, unless the model is known to route: a plan does not know every structure."""
+    if not isinstance(error, EngineError) or error.kind != NO_ROUTER:
+        return None
+    with suppress(MoebenchError):
+        if architecture_from_config(config, "config").is_moe:
+            return None
+    return Skipped(reason=error.what)
 
 
 def _failed(error: Exception, kind: str) -> Failed:

@@ -324,3 +324,15 @@ class TestRouting:
         monkeypatch.setattr(ToyEngine, "start_routing", refuse)
         routed, served = records(toy_job([self.scenario(), 10]))
         assert failure(routed).error == "routing" and served.outcome.status == "completed"
+
+    @pytest.mark.parametrize(("name", "status"), [("moe-8x2", "failed"), ("dense-total", "skipped"), ("", "skipped")])
+    def test_nothing_to_route_is_no_failure_unless_the_model_is_known_to_route(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, status: str
+    ) -> None:
+        def refuse(_: ToyEngine) -> None:
+            raise EngineError("no layer routes", kind="no-router")
+
+        monkeypatch.setattr(ToyEngine, "start_routing", refuse)
+        (record,) = records(toy_job([self.scenario()], kind="routing", config=CONFIGS.get(name, {})))
+        assert record.outcome.status == status
+        assert "no layer routes" in record.outcome.model_dump_json()

@@ -41,6 +41,10 @@ class EngineMemory(NamedTuple):
     graph_bytes: int | None = None
 
 
+NO_ROUTER = "no-router"
+"""The kind of the error of a model in which nothing routes: a plan cannot know that of every model."""
+
+
 class CapturedRouting(NamedTuple):
     """The experts of every token since capturing began."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.backends import vllm_routing
-from harness.backends.base import CapturedRouting
+from harness.backends.base import NO_ROUTER, CapturedRouting
 from harness.backends.token_texts import token_texts
 from harness.backends.vllm_returned import ReturnedRouting
 from harness.backends.vllm_routing import Captured
@@ -121,10 +121,8 @@ def _layers(llm: Any, arguments: Mapping[str, Any]) -> list[tuple[RoutedLayer, b
         raise _refused("the engine runs captured or compiled graphs", _EAGER)
     layers: list[tuple[RoutedLayer, bool]] = llm.collective_rpc(vllm_routing.layers_of)[0]
     if not layers:
-        raise _refused(
-            "no router was found in the model",
-            "only layers that go through vLLM's own mixture-of-experts layer can be captured",
-        )
+        what = "no layer of the model goes through vLLM's own mixture-of-experts layer"
+        raise EngineError(what, kind=NO_ROUTER, where="routing")
     silent = [layer.index for layer, told in layers if not told]
     if silent and not returned:
         raise _refused(f"the kernel of layer {silent[0]} chooses the experts itself and tells nobody", _MODULAR)

@@ -443,7 +443,7 @@ class TestCapture:
     def test_a_model_without_routers(self) -> None:
         engine = Engine(CALLS, ENDS)
         engine.runner.model.modules = []
-        with pytest.raises(EngineError, match="no router was found"):
+        with pytest.raises(EngineError, match="no layer of the model goes through"):
             RoutingCapture(engine, {}, {})
 
 
