@@ -28,11 +28,6 @@ class Ceilings(Frozen):
     """Dense matrix products by the precision of the factors, a key of `harness.accelerators.DensePeaks`."""
     duration_s: float
 
-    def bytes_per_s(self, working_set_bytes: float) -> float:
-        """The read rate of a working set: of the largest one measured that is no larger, else of the smallest."""
-        fitting = [one for one in self.reads if one.working_set_bytes <= working_set_bytes]
-        return (fitting[-1] if fitting else self.reads[0]).bytes_per_s
-
 
 class Environment(Frozen):
     """Where and with what a record was taken. Outside the cell's id: an upgrade shows as a change, not a new cell."""

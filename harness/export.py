@@ -2,8 +2,11 @@
 
 Columns: what names the model (`model`, `kind`, `group`, `revision`, ...); counts; memory; serving, one column a metric
 and operating point, `flags` for why its timings should not be trusted and `origin` for the tool that measured it where
-that was another; `notes`; scores. Every estimate has `_low` and `_high`, the ends of its 95 % interval, empty where
-there is none, but for counts, which have no spread. Missing values are empty, never zero.
+that was another; routing, in the columns of the operating points of the workload that was routed: `distinct_experts`
+beside `expected_distinct_experts`, `expert_load_max_over_mean`, `expert_load_variation`, `expert_load_gini`,
+`expert_load_entropy` and `dead_experts`; `notes`; scores. Every estimate has `_low` and `_high`, the ends of its 95 %
+interval, empty where there is none, but for counts, which have no spread; those of routing differ between the trainings
+of a group, and have ends where there is a group. Missing values are empty, never zero.
 """
 
 from __future__ import annotations
@@ -47,7 +50,8 @@ def export_rows(summaries: Sequence[ModelSummary]) -> list[Row]:
     """
     points = suffixes(sorted({point.key for summary in summaries for point in summary.points}))
     tasks = list(dict.fromkeys(task for summary in summaries for task in summary.scores))
-    rows = [{**_identity(one), **_values(one, points, tasks)} for one in summaries]
+    grouped = any(summary.members for summary in summaries)
+    rows = [{**_identity(one), **_values(one, points, tasks, grouped=grouped)} for one in summaries]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     kept = [column for column in columns if column in _IDENTITY or any(row.get(column) is not None for row in rows)]
     return [{column: row.get(column) for column in _with_ends(kept, columns)} for row in rows]
@@ -79,10 +83,12 @@ def _identity(summary: ModelSummary) -> Row:
 
 def _notes(summary: ModelSummary) -> list[str]:
     """What to know of a model, and of its operating points."""
-    return [*summary.notes, *(note for point in summary.points for note in point.notes)]
+    unread = (f"the routing of {work.name} is not shown: {work.reason}" for work in summary.unread)
+    return [*summary.notes, *unread, *(note for point in summary.points for note in point.notes)]
 
 
-def _values(summary: ModelSummary, points: Mapping[PointKey, str], tasks: Sequence[str]) -> Row:
+def _values(summary: ModelSummary, points: Mapping[PointKey, str], tasks: Sequence[str], *, grouped: bool) -> Row:
+    """The estimates of one row; `grouped` says whether some row is over trainings."""
     row: Row = {}
     for metric in METRICS.values():
         if metric.scenario in ("architecture", "memory"):
@@ -94,7 +100,8 @@ def _values(summary: ModelSummary, points: Mapping[PointKey, str], tasks: Sequen
         for metric in METRICS.values():
             if metric.scenario in ("serving", "routing"):
                 estimate = summary.estimate(metric.key, key)
-                _put(row, metric.key + suffix, estimate, spread=metric.key not in COUNTED)
+                varies = grouped if metric.scenario == "routing" else metric.key not in COUNTED
+                _put(row, metric.key + suffix, estimate, spread=varies)
     _put(row, "mean_score", summary.mean_score)
     for task in tasks:
         _put(row, f"score_{_word(task)}", summary.estimate(f"score:{task}"))

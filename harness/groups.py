@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness.metrics import COUNTED
+from harness.metrics import COUNTED, METRICS
 from harness.stats import Estimate, mean_estimate
 from harness.summary import ModelSummary, OperatingPoint, TaskScore
 
@@ -16,7 +16,8 @@ def group_summaries(summaries: Sequence[ModelSummary]) -> tuple[ModelSummary, ..
     The value of a group is the mean of its members' values, its interval the t interval over them: it says what
     another training of the recipe would give on the same items, not what other items would. Members that lack a value
     are left out of it, and `Estimate.n` says how many are in. The summary's `members` are the models; its gaps are
-    all of theirs. Where their parameter counts differ nothing is counted.
+    all of theirs. Where their parameter counts differ nothing is counted. Which experts are busy differs from training
+    to training: a group has no routing of its own, only the estimates of its points.
     """
     groups: dict[str, list[ModelSummary]] = {}
     for summary in summaries:
@@ -48,6 +49,11 @@ def _group(name: str, members: list[ModelSummary]) -> ModelSummary:
         notes=tuple(dict.fromkeys(f"{member.model}: {note}" for member in members for note in member.notes)),
         records=tuple(dict.fromkeys(path for member in members for path in member.records)),
         members=tuple(members),
+        routing={},
+        unread=(),
+        specialisation=None,
+        ceilings=newest.ceilings if all(member.ceilings == newest.ceilings for member in members) else None,
+        device=newest.device if all(member.device == newest.device for member in members) else None,
     )
 
 
@@ -70,7 +76,9 @@ def _each_metric(mappings: Sequence[Mapping[str, Estimate]]) -> dict[str, Estima
     """The group's estimate of every metric that any member has; one mapping a member."""
     merged = {}
     for key in dict.fromkeys(key for mapping in mappings for key in mapping):
-        estimate = _over_trainings(key, [mapping.get(key) for mapping in mappings])
+        metric = METRICS[key]
+        found = [mapping.get(key) for mapping in mappings]
+        estimate = _over_trainings(key, found, lowest=metric.least, highest=metric.most)
         if estimate is not None:
             merged[key] = estimate
     return merged

@@ -28,6 +28,9 @@ class Metric(Frozen):
     formula: str
     """In words, for the method page and the column's description."""
     scenario: Kind
+    least: float = 0.0
+    most: float | None = None
+    """The limits of what it can be, at which intervals are cut; None where there is no upper one."""
 
 
 def _latency(key: str, title: str, formula: str) -> list[Metric]:
@@ -43,9 +46,20 @@ def _latency(key: str, title: str, formula: str) -> list[Metric]:
 
 def _metrics(kind: Kind, rows: list[tuple[str, str, str, Better, str]]) -> list[Metric]:
     return [
-        Metric(key=key, title=title, unit=unit, better=better, formula=formula, scenario=kind)
+        Metric(
+            key=key, title=title, unit=unit, better=better, formula=formula, scenario=kind,
+            least=_LEAST.get(key, 0.0), most=1.0 if key in _SHARES else None,
+        )
         for key, title, unit, better, formula in rows
     ]
+
+
+_LEAST = {"expert_load_max_over_mean": 1.0}
+_SHARES = frozenset({
+    "goodput_share", "harness_overhead", "submit_share", "prefill_time_share", "expert_load_gini",
+    "expert_load_entropy", "score", "mean_score",
+})
+"""Metrics that 1 is the most of."""
 
 
 _MBU_EXPERTS: tuple[tuple[str, str, Better, str], ...] = (
@@ -159,14 +173,15 @@ _QUALITY = _metrics("quality", [
 _ROUTING = _metrics("routing", [
     ("distinct_experts", "Distinct experts/step", "experts", "none",
      ("experts of a layer that a decode step of as many tokens as requests are in flight uses, mean over layers and "
-     "recorded steps: each use of weights that the step has to read")),
+      "recorded steps; the step has to read the weights of each")),
     ("expected_distinct_experts", "Expected distinct experts/step", "experts", "none",
      "the same under uniform routing: N (1 - (1 - k/N)^T)"),
     ("expert_load_max_over_mean", "Busiest expert", "1", "lower",
      "tokens of the busiest expert of a layer over the mean expert's, mean over layers, decoding"),
     ("expert_load_variation", "Expert load variation", "1", "lower",
      "coefficient of variation of the experts' tokens, mean over layers, decoding"),
-    ("expert_load_gini", "Expert load Gini", "1", "lower", "Gini coefficient of the experts' tokens, mean over layers"),
+    ("expert_load_gini", "Expert load Gini", "1", "lower",
+     "Gini coefficient of the experts' tokens, mean over layers, decoding"),
     ("expert_load_entropy", "Expert load entropy", "1", "higher",
      "entropy of the experts' shares of tokens over that of equal shares, mean over layers, decoding"),
     ("dead_experts", "Dead experts", "experts", "lower", "experts that no decoded token chose, sum over layers"),

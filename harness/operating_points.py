@@ -26,7 +26,6 @@ from harness.utilisation import (
     ceilings_beaten,
     roofline_points,
     served_model,
-    together,
     utilisation_of,
     utilisation_values,
 )
@@ -77,36 +76,41 @@ def _point(entries: tuple[Entry, ...], scenario: ServingScenario, reading: Readi
         estimates |= routing_estimates(work, key)
     timed = [one for one in found if isinstance(one, ServingMeasurement)]
     uses, why_none = _uses(entries, reading, work)
-    estimates |= over_repeats([entry for entry, _ in uses], [utilisation_values(use) for _, use in uses])
+    estimates |= over_repeats([entry for entry, _ in uses], utilisation_values([use for _, use in uses]))
     flags = [flag for one in found for flag in serving_flags(scenario, one)]
     limit = reading.roof(subject.accelerator, promised_first=True)
     if architecture is not None and limit is not None:
         flags += [flag for entry in entries for flag in roofline_flags(entry.record, architecture, limit)]
-    # no flag: the ceiling was measured too low, as the moment of a busy machine, or the run is flagged already
-    beaten = dict.fromkeys(words for _, use in uses for words in ceilings_beaten(use))
+    # no flag: the ceiling was measured too low, as what some seconds of a busy machine saw at best
+    beaten = ceilings_beaten([use for _, use in uses])
     requests = min((len(one.requests) for one in timed), default=scenario.requests)
     origins = dict.fromkeys(entry.record.origin for entry in entries if entry.record.origin is not None)
     return OperatingPoint(
-        key, requests, estimates, tuple(dict.fromkeys(flags)), (*_point_notes(timed, price), *why_none, *beaten),
-        tuple(origins), scenario, roofline_points(together([use for _, use in uses])),
+        key, requests, estimates, tuple(dict.fromkeys(flags)), (*_point_notes(timed, price), *why_none, *beaten.values()),
+        tuple(origins), scenario, roofline_points([use for _, use in uses]), beaten,
     )
 
 
 def _uses(
     entries: Sequence[Entry], reading: Reading, work: RoutedWork | None
 ) -> tuple[list[tuple[Entry, Utilisation]], list[str]]:
-    """How much of the device each repeat used, without those of which that cannot be told, and why none can be."""
+    """How much of the device each repeat used, without those of which that cannot be told, and what cannot be told."""
     subject = entries[0].record.cell.subject
     roof = reading.roof(subject.accelerator, promised_first=False)
     model, reason = served_model(subject, newest_of(entries).record.config, reading.architecture)
     if model is None or roof is None:
         return [], [f"no utilisation: {reason or 'the ceilings of the device were not measured'}"]
     distinct = partial(distinct_experts, work) if work is not None else None
-    found = [
-        (entry, utilisation_of(one, model, roof, distinct))
-        for entry in entries if isinstance(one := measurement_of(entry), ServingMeasurement)
-    ]
-    return [(entry, use) for entry, use in found if use is not None], []
+    timed = [(entry, one) for entry in entries if isinstance(one := measurement_of(entry), ServingMeasurement)]
+    found = [(entry, use) for entry, one in timed if (use := utilisation_of(one, model, roof, distinct)) is not None]
+    if not found:
+        made = any(request.tokens for _, one in timed for request in one.requests)
+        why = "the record does not tell when requests were started" if made or not timed else "no request made a token"
+        return [], [f"no utilisation: {why}"]
+    compute = model.precision.compute
+    lacking = [f"products in {compute}"] if compute not in roof.peaks else []
+    lacking += [] if roof.reads else ["reads"]
+    return found, [f"no utilisation: the device's rate of {what} is not known" for what in lacking]
 
 
 def _arithmetic(architecture: Architecture, key: PointKey) -> dict[str, Estimate]:

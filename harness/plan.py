@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +45,8 @@ CPU_LATENT_DEFAULTS: dict[str, Any] = {"compilation_config": {"custom_ops": ["al
 model without positions. torch's operations rotate all."""
 CUDA_DEFAULTS: dict[str, Any] = {"enforce_eager": False, "gpu_memory_utilization": 0.9}
 _DEFAULT_CONTEXT = 4096
+_USUAL_CONCURRENCY = 16
+"""At which a workload without closed loops is routed."""
 
 
 class Job(Frozen):
@@ -139,7 +141,8 @@ class Planner:
         for item in resolved:
             cells = []
             for cell in self._cells(item, tasks, workloads):
-                reason = refusal(item, cell.scenario, self.environment)
+                routed = isinstance(cell.scenario, RoutingScenario)
+                reason = refusal(self._as_routed(item) if routed else item, cell.scenario, self.environment)
                 if reason is None:
                     cells.append(cell)
                 else:
@@ -163,9 +166,8 @@ class Planner:
         for item, cells in allowed:
             routed = tuple(cell for cell in cells if isinstance(cell.scenario, RoutingScenario))
             if routed:
-                job = self._job(item, routed, 0, workloads)
-                subject = item.subject.model_copy(update={"engine": {**item.subject.engine, **self._routing_engine()}})
-                jobs.append(job.model_copy(update={"kind": "routing", "subject": subject}))
+                job = self._job(self._as_routed(item), routed, 0, workloads)
+                jobs.append(job.model_copy(update={"kind": "routing"}))
         return jobs
 
     def _job(self, item: Resolved, cells: tuple[Cell, ...], repeat: int, workloads: list[Workload]) -> Job:
@@ -211,7 +213,7 @@ class Planner:
         most = int(item.subject.engine["max_num_seqs"])
         works: list[ServedTokens | TaskTokens] = []
         for workload in workloads:
-            slots = wanted.concurrency or workload.highest_concurrency(most)
+            slots = wanted.concurrency or self._most_in_flight(item, workload, most)
             works.append(ServedTokens(
                 name=workload.serving.name, lengths=workload.lengths, concurrency=slots,
                 requests=slots * wanted.requests_per_slot,
@@ -220,12 +222,25 @@ class Planner:
             quality = self._quality(item.model, task, tasks)
             limits = [limit for limit in (quality.limit, wanted.limit) if limit is not None]
             works.append(TaskTokens(quality=quality.model_copy(update={"limit": min(limits, default=None)})))
-        return [RoutingScenario(work=work, engine=self._routing_engine()) for work in works]
+        return [RoutingScenario(work=work, engine=self._routing_engine(item)) for work in works]
 
-    def _routing_engine(self) -> dict[str, Any]:
+    def _most_in_flight(self, item: Resolved, workload: Workload, most: int) -> int:
+        """The highest concurrency of a workload that this machine serves; a usual one where it has no closed loops."""
+        closed = [one for one in workload.scenarios(most) if one.concurrency is not None]
+        held = [one for one in closed if refusal(item, one, self.environment) is None] or closed
+        return max((one.concurrency or 0 for one in held), default=min(_USUAL_CONCURRENCY, most))
+
+    def _routing_engine(self, item: Resolved) -> dict[str, Any]:
         """What the engine is told besides: captured graphs would pass the hook by."""
-        eager = {"enforce_eager": True} if self.environment.accelerators else {}
-        return eager | (self.suite.routing.engine if self.suite.routing is not None else {})
+        own = dict(self.suite.routing.engine) if self.suite.routing is not None else {}
+        engine = {**item.subject.engine, **own}
+        told = item.subject.backend != "vllm" or engine.get("enable_return_routed_experts")
+        return own if told or engine.get("enforce_eager") else {**own, "enforce_eager": True}
+
+    def _as_routed(self, item: Resolved) -> Resolved:
+        """The model as its routing job loads it."""
+        engine = {**item.subject.engine, **self._routing_engine(item)}
+        return replace(item, subject=item.subject.model_copy(update={"engine": engine}))
 
     def _tasks(self) -> dict[str, LocalTask | None]:
         """Every task that the suite runs, None for those that lm-eval ships. Raises InputError for an unknown one."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.plan import Job, Plan
 from harness.record import Cell
-from harness.scenario import QualityScenario, RoutingScenario, ServingScenario, load_words
+from harness.scenario import QualityScenario, RoutingScenario, ServingScenario, load_words, scenario_words
 from harness.suite import Repeats
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def plan_table(plan: Plan) -> Iterator[Table | str]:
     from rich.table import Table
 
     jobs = Table(title=f"{plan.suite}: {len(plan.jobs)} jobs", title_justify="left")
-    for heading in ("model", "source", "device", "needs", "jobs", "cells", "loads", "tasks"):
+    for heading in ("model", "source", "device", "needs", "jobs", "cells", "loads", "tasks", "routed"):
         jobs.add_column(heading)
     by_model = sorted(plan.jobs, key=lambda job: job.subject.model)
     for model, group in groupby(by_model, key=lambda job: job.subject.model):
@@ -33,7 +33,7 @@ def plan_table(plan: Plan) -> Iterator[Table | str]:
         jobs.add_row(
             escape(model), escape(subject.source), escape(count + subject.accelerator), _needs(runs[0]),
             _jobs(plan, runs), str(len(scenarios)),
-            escape(_loads(runs)), str(len(set(tasks))),
+            escape(_loads(runs)), str(len(set(tasks))), str(sum(isinstance(s, RoutingScenario) for s in scenarios)),
         )
     yield jobs
     if plan.refusals:
@@ -50,8 +50,10 @@ def plan_table(plan: Plan) -> Iterator[Table | str]:
 
 def _jobs(plan: Plan, runs: list[Job]) -> str:
     """How many jobs a model has; a range where that depends on how narrow the intervals become."""
-    least = plan.repeats.at_least if isinstance(plan.repeats, Repeats) else len(runs)
-    return f"{least} to {len(runs)}" if least < len(runs) else str(len(runs))
+    timed = sum(job.kind == "timed" for job in runs)
+    least = plan.repeats.at_least if isinstance(plan.repeats, Repeats) else timed
+    most = len(runs)
+    return f"{most - timed + least} to {most}" if least < timed else str(most)
 
 
 def _loads(runs: list[Job]) -> str:
@@ -70,9 +72,4 @@ def _needs(job: Job) -> str:
 
 def cell_text(cell: Cell) -> str:
     """A cell in a few words: `chat, concurrency 8`."""
-    scenario = cell.scenario
-    if isinstance(scenario, ServingScenario):
-        return f"{scenario.name}, {load_words(scenario.load)}"
-    if isinstance(scenario, RoutingScenario):
-        return scenario.words
-    return scenario.task if isinstance(scenario, QualityScenario) else scenario.kind
+    return scenario_words(cell.scenario)

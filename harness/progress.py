@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.plan import Job, Plan
 from harness.plan_table import cell_text
 from harness.record import Failed, Record, Skipped
-from harness.worker import CellStarted, Event, NotNeeded
+from harness.worker import CellStarted, Event, MeasuringCeilings, NotNeeded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,6 +85,8 @@ class ProgressDisplay:
                 self._finish_step()
             self._step = step_text(event)
             self._since = time.monotonic()
+        elif isinstance(event, MeasuringCeilings):
+            self._ceilings(failed=event.failed)
         elif isinstance(event, NotNeeded):
             self._total -= len(event.cells)
             gone = [_LOADING] if len(event.cells) == len(job.cells) else []
@@ -98,6 +100,12 @@ class ProgressDisplay:
             self._task, completed=self._done, total=self._total, left=remaining,
             description=f"{_plain(job.subject.model)} [{job.repeat + 1}] {_plain(self._step)}",
         )
+
+    def _ceilings(self, *, failed: bool) -> None:
+        self._step = "measuring what the device does at most"
+        if failed:
+            why = "what the device does at most could not be measured: there will be no MFU and MBU (logs/ceilings.log)"
+            self._console.print(why, soft_wrap=True, highlight=False)
 
     def _record(self, job: Job, record: Record) -> None:
         self._done += 1

@@ -42,7 +42,7 @@ class Roof:
         return cls(device.title, peaks, reads, measured=False)
 
     def bytes_per_s(self, working_sets_bytes: Column) -> Column:
-        """The read rate of each working set, as `Ceilings.bytes_per_s` says."""
+        """The read rate of each working set: of the largest one measured that is no larger, else of the smallest."""
         sizes = [one.working_set_bytes for one in self.reads]
         rates = np.asarray([one.bytes_per_s for one in self.reads])
         fitting = np.searchsorted(sizes, working_sets_bytes, side="right") - 1

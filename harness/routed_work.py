@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from harness.accounting import PRECISIONS, expected_distinct_experts
@@ -12,8 +11,8 @@ from harness.errors import StoreError
 from harness.record import Completed, Record, RoutingMeasurement
 from harness.routing.distinct import distinct_at
 from harness.routing.specialisation import specialisation_of
-from harness.routing.summary import LayerLoad, RoutingSummary, Specialisation, summarise_routing
-from harness.routing.tokens import Phase, unpack
+from harness.routing.summary import Specialisation, summarise_routing
+from harness.routing.tokens import Phase, Routing, fingerprint_of_file, unpack
 from harness.scenario import RoutingScenario, ServedTokens
 from harness.stats import Estimate, counted
 from harness.store import attachment_beside
@@ -26,7 +25,8 @@ _USUAL_BYTES = 2.0
 def routed_work(path: Path, record: Record, architecture: Architecture | None) -> RoutedWork:
     """What one measured record says, its expert ids read from the file beside it.
 
-    Raises StoreError where that file is missing, damaged or another one than the record says.
+    Raises StoreError where that file is missing, damaged or another one than the record says; its `where` is the file
+    below `results/`.
     """
     scenario, outcome = record.cell.scenario, record.outcome
     assert isinstance(scenario, RoutingScenario)
@@ -34,19 +34,47 @@ def routed_work(path: Path, record: Record, architecture: Architecture | None) -
     measurement = outcome.measurement
     assert isinstance(measurement, RoutingMeasurement)
     file = attachment_beside(path, measurement.tokens_file)
-    routing = unpack(file)
-    if routing.count("prefill") != measurement.prefill_tokens or routing.count("decode") != measurement.decode_tokens:
-        raise StoreError("does not hold the tokens that the record counts", where=str(file))
     precision = PRECISIONS.get(record.cell.subject.precision)
     element = precision.bytes_per_cache_element if precision else _USUAL_BYTES
     hidden = architecture.hidden_size if architecture is not None else 0
+    try:
+        summary = summarise_routing(_read(file, measurement), hidden * element)
+    except StoreError as error:
+        hint = f"remove the record {_below_results(path)}, so that it is measured again"
+        raise StoreError(error.what, where=_below_results(file), hint=hint) from error
+    except MemoryError as error:
+        what = "counting what it holds takes more memory than there is"
+        raise StoreError(what, where=_below_results(file), hint="read it on a machine with more memory") from error
     note = ""
     if measurement.recomputed_tokens:
         note = f"{measurement.recomputed_tokens} tokens that the engine worked on again are left out"
     return RoutedWork(
-        name=scenario.work.name, source=scenario.work.source, summary=summarise_routing(routing, hidden * element),
+        name=scenario.work.name, source=scenario.work.source, summary=summary,
         tokens_method=measurement.method, records=(path,), note=note, work=scenario.work,
     )
+
+
+def _read(file: Path, measurement: RoutingMeasurement) -> Routing:
+    """What the file holds, which has to be what the record says. Raises StoreError, which says what is wrong with it."""
+    try:
+        found = fingerprint_of_file(file)
+    except FileNotFoundError as error:
+        raise StoreError("the file is missing") from error
+    except OSError as error:
+        raise StoreError(f"the file cannot be read: {error.strerror}") from error
+    if found != measurement.tokens_file:
+        raise StoreError("the file is damaged: its SHA-256 is another one than the record has")
+    routing = unpack(file)
+    if routing.layers != measurement.layers:
+        raise StoreError("the file does not hold the layers that the record names")
+    if (routing.count("prefill"), routing.count("decode")) != (measurement.prefill_tokens, measurement.decode_tokens):
+        raise StoreError("the file does not hold the tokens that the record counts")
+    return routing
+
+
+def _below_results(file: Path) -> str:
+    """A file of the store as suite/folder/file: where `results/` lies is the machine's own business."""
+    return "/".join(file.parts[-3:])
 
 
 def specialisation(works: Sequence[RoutedWork]) -> Specialisation | None:
@@ -54,21 +82,8 @@ def specialisation(works: Sequence[RoutedWork]) -> Specialisation | None:
     tasks = [work for work in works if work.source == "task"]
     layers = tasks[0].summary.layers if tasks else ()
     alike = [work for work in tasks if work.summary.layers == layers]
-    loads = {work.name: [layer.load for layer in loads_of(work.summary)] for work in alike}
+    loads = {work.name: list(work.loads.values()) for work in alike}
     return specialisation_of(loads, layers)
-
-
-def loads_of(summary: RoutingSummary) -> list[LayerLoad]:
-    """Every layer's load over both phases."""
-    found: dict[tuple[str, int], LayerLoad] = {}
-    for phase in summary.phases.values():
-        for one in phase.layers:
-            key = (one.layer.stack, one.layer.index)
-            before = found.get(key)
-            found[key] = one if before is None else replace(
-                one, tokens=before.tokens + one.tokens, load=before.load + one.load
-            )
-    return [found[layer.stack, layer.index] for layer in summary.layers if (layer.stack, layer.index) in found]
 
 
 def served_as(works: Sequence[RoutedWork], key: PointKey) -> RoutedWork | None:

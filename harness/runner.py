@@ -15,7 +15,7 @@ from harness.plan import Job, Plan
 from harness.record import Failed, Record, Refused
 from harness.repeats import enough
 from harness.store import Store
-from harness.worker import Attachment, CellStarted, Event, NotNeeded, Run, Scribe
+from harness.worker import Attachment, CellStarted, Event, MeasuringCeilings, NotNeeded, Run, Scribe
 
 Listener = Callable[[Job, Event], None]
 
@@ -70,18 +70,18 @@ def run_plan(plan: Plan, store: Store, executor: Executor, run: Run, listen: Lis
         done.add(event)
         tally.add(event)
 
-    unloadable: set[str] = set()
+    unloadable: set[tuple[str, str]] = set()
     if remaining.jobs:
-        run = run.with_ceilings(executor.ceilings(remaining.jobs[0]))
+        run = _with_ceilings(run, executor, remaining.jobs[0], listen)
     for planned in remaining.jobs:
         job = planned.without(done)
-        if job.subject.model in unloadable or enough(job, plan, done):
+        if (job.subject.model, job.kind) in unloadable or enough(job, plan, done):
             job = job.model_copy(update={"cells": ()})
         if len(job.cells) < len(planned.cells):
             listen(planned, NotNeeded(tuple(cell for cell in planned.cells if cell not in job.cells)))
         if job.cells and not _run_job(job, executor, run, listen, keep):
             # its other repeats would fail the same way; the failed row stands for them
-            unloadable.add(job.subject.model)
+            unloadable.add((job.subject.model, job.kind))
     return tally
 
 
@@ -99,6 +99,15 @@ def _run_job(job: Job, executor: Executor, run: Run, listen: Listener, keep: Kee
                 loaded |= event.cell is not None
             listen(job, event)
     return loaded
+
+
+def _with_ceilings(run: Run, executor: Executor, job: Job, listen: Listener) -> Run:
+    """The run with what the device does at most, measured where its first job will run."""
+    listen(job, MeasuringCeilings())
+    found = executor.ceilings(job)
+    if found is None:
+        listen(job, MeasuringCeilings(failed=True))
+    return run.with_ceilings(found)
 
 
 def _known_refusals(store: Store, suite: str) -> set[tuple[str, str]]:

@@ -305,3 +305,12 @@ def load_words(load: ClosedLoop | OpenLoop | Replay | Offline) -> str:
     if isinstance(load, Replay):
         return "replayed" if load.speed == 1 else f"replayed {load.speed:g} times as fast"
     return "offline"
+
+
+def scenario_words(scenario: Scenario) -> str:
+    """What a cell measures, in a few words: `chat, concurrency 8`, a task, `memory`, `routing, chat`."""
+    if isinstance(scenario, ServingScenario):
+        return f"{scenario.name}, {load_words(scenario.load)}"
+    if isinstance(scenario, RoutingScenario):
+        return scenario.words
+    return scenario.task if isinstance(scenario, QualityScenario) else scenario.kind

@@ -38,7 +38,7 @@ from harness.pair_page import PairPage, pair_page
 from harness.plausibility import BUSY_STEP_S, ENGINE_STEP_S, MARGIN, SLOWEST
 from harness.quantities import capitalised, count_of, listed, plain
 from harness.record import Origin, Record
-from harness.scenario import QualityScenario, RoutingScenario, ServingScenario, load_words
+from harness.scenario import ServingScenario, scenario_words
 from harness.store import Store
 from harness.suite import Suite
 from harness.suite_view import SuiteView, all_tasks, leading_point, subjects_of
@@ -178,16 +178,10 @@ def _read(store: Store, name: str, definition: Suite | None, suites_dir: Path | 
 
 def _fact(record: Record) -> RecordFact:
     scenario = record.cell.scenario
-    if isinstance(scenario, ServingScenario):
-        what = f"{scenario.name}, {load_words(scenario.load)}"
-    else:
-        routed = scenario.words if isinstance(scenario, RoutingScenario) else "memory"
-        what = scenario.task if isinstance(scenario, QualityScenario) else routed
     started = f"{record.started_at:%Y-%m-%d %H:%M:%S}"
     serving = scenario if isinstance(scenario, ServingScenario) else None
-    return RecordFact(
-        plain(what, 200), record.repeat, started, record.outcome.status, _origin(record.origin), serving
-    )
+    what, origin = plain(scenario_words(scenario), 200), _origin(record.origin)
+    return RecordFact(what, record.repeat, started, record.outcome.status, origin, serving)
 
 
 def _origin(origin: Origin | None) -> str:

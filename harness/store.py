@@ -1,4 +1,4 @@
-"""`results/`: one file a record, appended and never rewritten.
+"""`results/`: one file a record, appended and never rewritten; only a damaged attachment is put right.
 
 Layout: `results/<suite>/<first 16 digits of the cell's id>/<start time>-r<repeat>-<record id>.json`, and
 `results/<suite>/attachments/<first 32 digits of the SHA-256>.zip` for what is too large for a record.
@@ -7,7 +7,7 @@ Layout: `results/<suite>/<first 16 digits of the cell's id>/<start time>-r<repea
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,13 +69,15 @@ class Store:
     def attach(self, suite: str, fingerprint: str, content: bytes) -> Path:
         """Writes what a record names by its `sha256:...`, and returns its file; before the record, as safely.
 
-        Raises StoreError where the folder cannot be written.
+        A file of that name with other content is damaged, since the name is the content's, and is replaced. Raises StoreError where the folder cannot be written.
         """
         path = self.attachment(suite, fingerprint)
         try:
-            _write(path, content)
-        except FileExistsError:
-            pass  # the same content, by its name
+            try:
+                _write(path, content)
+            except FileExistsError:
+                if path.read_bytes() != content:
+                    _write(path, content, os.replace)
         except OSError as error:
             raise StoreError(f"cannot write what a record refers to: {error.strerror}", where=str(path)) from error
         return path
@@ -127,8 +129,11 @@ def attachment_beside(record: Path, fingerprint: str) -> Path:
     return Store(record.parent.parent.parent).attachment(record.parent.parent.name, fingerprint)
 
 
-def _write(path: Path, content: bytes) -> None:
-    """A new file, whole or not at all; after this returns, a power cut does not lose it. Raises OSError."""
+def _write(path: Path, content: bytes, publish: Callable[[Path, Path], None] = os.link) -> None:
+    """A file, whole or not at all; after this returns, a power cut does not lose it. Raises OSError.
+
+    `publish` gives the written file its name: `os.link` refuses a name that is taken, `os.replace` takes it.
+    """
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,8 +141,8 @@ def _write(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, path)
-        temporary.unlink()
+        publish(temporary, path)
+        temporary.unlink(missing_ok=True)
         _sync_folder(path.parent)
     except OSError:
         _discard(temporary)

@@ -313,8 +313,11 @@ class Suite(Frozen):
             if model.group in names and model.group != model.name:
                 raise ValueError(f"models: the group {model.group!r} of {model.name!r} is the name of another model")
         if not self.serving and self.quality is None:
-            raise ValueError("nothing to measure: give serving, quality or both")
-        for task in (self.routing.tasks if self.routing is not None else None) or ():
+            raise ValueError("nothing to measure: give serving, quality or both; routing captures what these do")
+        routed = (self.routing.tasks if self.routing is not None else None) or ()
+        for task in routed:
+            if routed.count(task) > 1:
+                raise ValueError(f"routing.tasks: the name {task!r} is given twice")
             if task not in tasks:
                 raise ValueError(f"routing.tasks: {task!r} is not among quality.tasks; {nearest(task, tasks)}")
         return self

@@ -189,9 +189,10 @@ def estimate_of(summary: ModelSummary, key: str, point: PointKey | None) -> Esti
     return found
 
 
-_NOTED = {"joules_per_output_token": "no energy: ", "usd_per_million_output_tokens": "no cost: ",
-          "decode_mbu": "no utilisation: "}
-NOTED = tuple(_NOTED.values())
+_NOTED = {"joules_per_output_token": "no energy: ", "usd_per_million_output_tokens": "no cost: "}
+NO_UTILISATION = "no utilisation: "
+"""How those notes of a point begin that the section on the roofline tells."""
+NOTED = (*_NOTED.values(), NO_UTILISATION)
 """How those notes of a point begin that say why it lacks a metric."""
 _UNKNOWN = {
     "steady_output_tokens_per_s": (

@@ -29,7 +29,14 @@ from harness.routed_work import routed_work, specialisation
 from harness.scenario import QualityScenario, RoutingScenario
 from harness.schema import canonical_json
 from harness.stats import Estimate, counted, item_estimate, mean_of_estimates, reported_estimate
-from harness.summary import ModelSummary, OtherSubject, RoutedWork, TaskScore, cache_element_bytes
+from harness.summary import (
+    ModelSummary,
+    OtherSubject,
+    RoutedWork,
+    TaskScore,
+    UnreadWork,
+    cache_element_bytes,
+)
 from harness.terms import Terms
 
 _SAME_SCORE = 1e-6
@@ -92,7 +99,7 @@ def _model(
     mean_score, no_mean_score = _mean_score(scores, tasks)
     memory = _memory(places)
     ceilings, device = reach.get(_device_of(subject)), terms.device(subject)
-    works, unread = _routing(places, architecture)
+    works, unread = _routing(places, architecture, tasks)
     reading = Reading(terms, architecture, memory.get("kv_cache_tokens"), works, ceilings, device)
     used = [entry for place in places.values() for entry in place.measured]
     others = [_other(group, subject) for group in subjects.values() if group is not chosen]
@@ -115,9 +122,10 @@ def _model(
         no_mean_score=no_mean_score,
         gaps=gaps,
         others=tuple(sorted(others, key=lambda other: other.newest, reverse=True)),
-        notes=(*_notes(used, places, parameters), *unread),
+        notes=_notes(used, places, parameters),
         records=tuple(dict.fromkeys([*(entry.path for entry in used), *(gap.source for gap in gaps)])),
         routing=_named(works),
+        unread=unread,
         specialisation=specialisation(works),
         ceilings=ceilings,
         device=device,
@@ -189,9 +197,10 @@ def _memory(places: Mapping[Hashable, Place]) -> dict[str, Estimate]:
 
 
 def _routing(
-    places: Mapping[Hashable, Place], architecture: Architecture | None
-) -> tuple[tuple[RoutedWork, ...], list[str]]:
-    """The newest routing of every workload and task, workloads first, and why others could not be read."""
+    places: Mapping[Hashable, Place], architecture: Architecture | None, tasks: Sequence[str]
+) -> tuple[tuple[RoutedWork, ...], tuple[UnreadWork, ...]]:
+    """The newest routing of every workload and task, workloads first, tasks in their order; and what cannot be read."""
+    order = {task: place for place, task in enumerate(tasks)}
     works, unread = [], []
     for place in places.values():
         newest = newest_of(place.measured) if place.measured else None
@@ -200,8 +209,10 @@ def _routing(
         try:
             works.append(routed_work(newest.path, newest.record, architecture))
         except StoreError as error:
-            unread.append(f"the routing of {newest.record.cell.scenario.work.name} is not shown: {error}")
-    return tuple(sorted(works, key=lambda work: work.source)), unread
+            reason = f"{error.what} ({error.where}); {error.hint}"
+            unread.append(UnreadWork(newest.record.cell.scenario.work.name, reason))
+    works.sort(key=lambda work: (work.source, order.get(work.name, len(order)) if work.source == "task" else 0))
+    return tuple(works), tuple(unread)
 
 
 def _named(works: Sequence[RoutedWork]) -> dict[str, RoutedWork]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
 
 from harness.accelerators import AcceleratorSpec
 from harness.accounting import ParameterCount
 from harness.architecture import Architecture
 from harness.environment import Ceilings, Environment
-from harness.record import NOT_STATED, Origin, Subject
+from harness.record import NOT_STATED, Origin, RoutedLayer, Subject
 from harness.routing.summary import RoutingSummary, Specialisation
 from harness.scenario import (
     ClosedLoop,
@@ -29,6 +32,8 @@ from harness.scenario import (
 from harness.stats import Estimate
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from harness.utilisation import RooflinePoint
 
 LoadKind = Literal["closed", "offline", "open", "replay"]
@@ -100,6 +105,8 @@ class OperatingPoint:
     """Of the repeats; None for a group whose members differ."""
     roofline: tuple[RooflinePoint, ...] = ()
     """One a phase, against the ceilings of the device; empty where these or the engine's steps are not known."""
+    beaten: Mapping[str, str] = field(default_factory=dict)
+    """The phases in which a repeat did more than the ceilings allow, which `roofline` lacks, and how much, in words."""
 
     @property
     def concurrency(self) -> int | None:
@@ -166,6 +173,24 @@ class RoutedWork:
     work: ServedTokens | TaskTokens | None = None
     """As it was asked."""
 
+    @cached_property
+    def loads(self) -> Mapping[RoutedLayer, NDArray[np.int64]]:
+        """Tokens by expert of every layer that has any, prefill and decode taken together, in the order of layers."""
+        found: dict[RoutedLayer, list[NDArray[np.int64]]] = {layer: [] for layer in self.summary.layers}
+        for phase in self.summary.phases.values():
+            for one in phase.layers:
+                found[one.layer].append(one.load)
+        return {layer: np.sum(loads, axis=0) for layer, loads in found.items() if loads}
+
+
+@dataclass(frozen=True)
+class UnreadWork:
+    """A measured workload or task whose expert ids cannot be read: their file is missing, damaged or another one."""
+
+    name: str
+    reason: str
+    """What is wrong, with the file below `results/` and the next step."""
+
 
 @dataclass(frozen=True)
 class OtherSubject:
@@ -210,11 +235,14 @@ class ModelSummary:
     """Every record file behind this summary, failures included."""
     members: tuple[ModelSummary, ...] = ()
     routing: Mapping[str, RoutedWork] = field(default_factory=dict)
-    """By the name of the workload or task; empty for dense models and groups."""
+    """By the name of the workload or task: workloads, then tasks in the suite's order; empty for dense models and groups."""
+    unread: tuple[UnreadWork, ...] = ()
+    """What was measured and is not in `routing`."""
     specialisation: Specialisation | None = None
-    """How routing differs between those; None with fewer than two."""
+    """How routing differs between tasks; None with fewer than two, and for groups."""
     ceilings: Ceilings | None = None
-    """The fastest that was seen on this kind of device: what `OperatingPoint.roofline` is held against."""
+    """The fastest that was seen on this kind of device: what `OperatingPoint.roofline` is held against. Of a group: where
+    all members have the same."""
     device: AcceleratorSpec | None = None
     """What the vendor promises of it; None where that is not known, as of a processor."""
 

@@ -7,7 +7,7 @@ for the sparsity-aware MBU, of which there is one for every way to count the exp
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -45,7 +45,8 @@ EXPERTS: tuple[Experts, ...] = ("active", "expected", "measured", "total")
 routing expects; as recorded routing says; all N."""
 
 Distinct = Callable[[Phase, float], float | None]
-"""The distinct experts of a layer in a step of so many tokens, as measured; None beyond what was measured."""
+"""The distinct experts of a layer in a step of so many tokens, as measured, in the mean over all layers; None beyond
+what was measured."""
 
 
 # The model -------------------------------------------------------------------------------------------------------
@@ -150,26 +151,6 @@ def utilisation_of(
     return Utilisation(tuple(phases))
 
 
-def together(uses: Sequence[Utilisation]) -> Utilisation:
-    """Several runs as one: every sum over the steps of all; what some cannot tell is left out."""
-    phases = []
-    for phase in PHASES:
-        parts = [part for use in uses for part in use.phases if part.phase == phase]
-        if parts:
-            computed = [part.compute_s for part in parts if part.compute_s is not None]
-            phases.append(PhaseUse(
-                phase, sum(part.steps for part in parts), sum(part.tokens for part in parts),
-                sum(part.time_s for part in parts), sum(part.flops for part in parts),
-                _summed([part.bytes for part in parts]), sum(computed) if len(computed) == len(parts) else None,
-                _summed([part.memory_s for part in parts]),
-            ))
-    return Utilisation(tuple(phases))
-
-
-def _summed(parts: Sequence[Mapping[Experts, float]]) -> dict[Experts, float]:
-    return {name: sum(part[name] for part in parts) for name in EXPERTS if all(name in part for part in parts)}
-
-
 class _Part:
     """The steps of one phase."""
 
@@ -223,7 +204,11 @@ def _step_bytes(part: _Part, model: ServedModel, distinct: Distinct | None) -> d
 
 
 def _distinct(name: Experts, layers: ExpertLayers, part: _Part, measured: Distinct | None) -> Column | None:
-    """Distinct experts of a layer in each step, within what its tokens can use; None where that is not known."""
+    """Distinct experts of a layer in each step, within what its tokens can use; None where that is not known.
+
+    What was measured is the mean over all layers that route. Each kind of layer (see `ExpertLayers`) is given that
+    mean, within its own bounds: where kinds differ in experts or top-k, their sum is nearer than each of them.
+    """
     sizes, places = np.unique(part.tokens, return_inverse=True)
     values = []
     for tokens in sizes.tolist():
@@ -260,88 +245,130 @@ def _other_weights(model: ServedModel, tokens: Column) -> Column:
 
 @dataclass(frozen=True)
 class RooflinePoint:
-    """One phase of a run under the roof of its devices, all together; bytes with the experts that it is known by."""
+    """One phase of a load under the roof of its devices, all together: means over repeats, as the estimates are.
+
+    Bytes count with the experts that the phase is known by.
+    """
 
     phase: Phase
     intensity_flops_per_byte: float
     achieved_flops_per_s: float
-    compute_s: float
-    """The least time for the FLOPs."""
-    memory_s: float
-    """The least time for the bytes."""
-    time_s: float
+    mfu: float
+    """The least time for the FLOPs over the time that they took."""
+    mbu: float
+    """The least time for the bytes over the same."""
 
     @property
     def bound(self) -> Literal["compute", "memory"]:
         """What takes longer at the ceilings."""
-        return "compute" if self.compute_s > self.memory_s else "memory"
+        return "compute" if self.mfu > self.mbu else "memory"
 
     @property
     def share(self) -> float:
-        """Of the roof reached: the least time over the time it took."""
-        return max(self.compute_s, self.memory_s) / self.time_s
+        """Of the roof reached."""
+        return max(self.mfu, self.mbu)
 
 
-def utilisation_values(use: Utilisation) -> dict[str, float]:
-    """The ratios of one run by the keys of `harness.metrics.METRICS`; each phase counts as long as it lasts.
+def utilisation_values(uses: Sequence[Utilisation]) -> list[dict[str, float]]:
+    """The ratios of each repeat by the keys of `harness.metrics.METRICS`; each phase counts as long as it lasts.
 
-    What cannot be is left out: no run does more than the ceiling allows, so a ratio above 1 shows that the ceiling, or
-    the expectation of uniform routing, is wrong (see `ceilings_beaten`). Only the count of all experts, of which a step
-    need not read most, may exceed it.
+    No run does more than its ceilings allow: a ratio above 1 says that the ceiling was measured too low, or that fewer
+    experts were read than uniform routing expects (see `ceilings_beaten`). It is left out of all repeats, since the
+    mean of the others would be of the slower ones only. Only the count of all experts, of which a step need not read
+    most, may exceed 1.
     """
-    values: dict[str, float | None] = {}
-    for one in use.phases:
-        values[f"{one.phase}_mfu"] = _ratio(one.compute_s, one.time_s)
-        values[f"{one.phase}_mbu"] = _ratio(one.memory_s.get(one.experts), one.time_s)
+    every = [_ratios(use) for use in _counted_alike(uses)]
+    beaten = {
+        key for ratios in every for key, ratio in ratios.items() if ratio > 1 and not key.endswith("_mbu_total")
+    }
+    beaten |= {key.partition("_")[2] for key in beaten}
+    return [{key: ratio for key, ratio in ratios.items() if key not in beaten} for ratios in every]
+
+
+def _counted_alike(uses: Sequence[Utilisation]) -> list[Utilisation]:
+    """The repeats with only those counts of experts in a phase that all of them have."""
+    common = {
+        phase: set.intersection(*map(set, counts)) for phase in PHASES
+        if (counts := [one.bytes for use in uses for one in use.phases if one.phase == phase])
+    }
+
+    def kept(values: Mapping[Experts, float], phase: Phase) -> dict[Experts, float]:
+        return {name: value for name, value in values.items() if name in common[phase]}
+
+    return [
+        Utilisation(tuple(
+            replace(one, bytes=kept(one.bytes, one.phase), memory_s=kept(one.memory_s, one.phase)) for one in use.phases
+        ))
+        for use in uses
+    ]
+
+
+def _ratios(use: Utilisation) -> dict[str, float]:
+    """Every ratio of one run that is known, possible or not."""
+    found: dict[str, float] = {}
+    timed = [one for one in use.phases if one.time_s > 0]
+    together_s = sum(one.time_s for one in timed)
+    least = {"mfu": [one.compute_s for one in timed], "mbu": [one.memory_s.get(one.experts) for one in timed]}
+    for key, seconds in least.items():
+        known = [(one, least_s) for one, least_s in zip(timed, seconds, strict=True) if least_s is not None]
+        found |= {f"{one.phase}_{key}": least_s / one.time_s for one, least_s in known}
+        if known and len(known) == len(use.phases):
+            found[key] = sum(least_s for _, least_s in known) / together_s
+    for one in timed:
         # of a dense model all are the same
         several = one.memory_s if len(set(one.memory_s.values())) > 1 else {}
-        for name, least_s in several.items():
-            values[f"{one.phase}_mbu_{name}"] = _ratio(least_s, one.time_s, possible=name != "total")
-    together_s = sum(one.time_s for one in use.phases)
-    for key in ("mfu", "mbu"):
-        parts = [(values[f"{one.phase}_{key}"], one.time_s) for one in use.phases]
-        known = [ratio * time_s for ratio, time_s in parts if ratio is not None]
-        if len(known) == len(parts):
-            values[key] = _ratio(sum(known), together_s)
-    prefill_s = sum(one.time_s for one in use.phases if one.phase == "prefill")
-    values["prefill_time_share"] = _ratio(prefill_s, together_s)
-    return {key: value for key, value in values.items() if value is not None}
+        found |= {f"{one.phase}_mbu_{name}": least_s / one.time_s for name, least_s in several.items()}
+    if timed:
+        found["prefill_time_share"] = sum(one.time_s for one in timed if one.phase == "prefill") / together_s
+    return found
 
 
-def _ratio(least_s: float | None, time_s: float, *, possible: bool = True) -> float | None:
-    """The least time over the time; None where either is not known, or, where it has to be `possible`, above 1."""
-    if least_s is None or time_s <= 0 or (possible and least_s > time_s):
-        return None
-    return least_s / time_s
-
-
-def roofline_points(use: Utilisation) -> tuple[RooflinePoint, ...]:
-    """The phases whose place under the roof is known and possible."""
-    points = []
-    for one in use.phases:
-        memory_s, read = one.memory_s.get(one.experts), one.bytes[one.experts]
-        least_s = None if one.compute_s is None or memory_s is None else max(one.compute_s, memory_s)
-        if one.compute_s is None or memory_s is None or _ratio(least_s, one.time_s) is None:
-            continue
-        points.append(RooflinePoint(
-            one.phase, one.flops / read, one.flops / one.time_s, one.compute_s, memory_s, one.time_s,
-        ))
+def roofline_points(uses: Sequence[Utilisation]) -> tuple[RooflinePoint, ...]:
+    """The phases whose place under the roof is known and possible in every repeat, each repeat with the same weight."""
+    values, points = utilisation_values(uses), []
+    for phase in PHASES:
+        keys = (f"{phase}_mfu", f"{phase}_mbu")
+        parts = [
+            (one, [ratios.get(key) for key in keys])
+            for use, ratios in zip(_counted_alike(uses), values, strict=True)
+            for one in use.phases if one.phase == phase and one.time_s > 0
+        ]
+        known = [(one, mfu, mbu) for one, (mfu, mbu) in parts if mfu is not None and mbu is not None]
+        if known and len(known) == len(parts):
+            achieved, read, mfu, mbu = np.mean([
+                (one.flops / one.time_s, one.bytes[one.experts] / one.time_s, mfu, mbu) for one, mfu, mbu in known
+            ], axis=0).tolist()
+            points.append(RooflinePoint(phase, achieved / read, achieved, mfu, mbu))
     return tuple(points)
 
 
-def ceilings_beaten(use: Utilisation) -> list[str]:
-    """Where a run did what its ceilings do not allow, in words: they, or its timing, must be wrong.
+def ceilings_beaten(uses: Sequence[Utilisation]) -> dict[str, str]:
+    """The phases in which any repeat did more than its ceilings allow, with how much more, in words.
 
-    Bytes count with measured experts, else with those that one token uses: what is certain.
+    What only uniform routing expects to be read proves no ceiling wrong, and is told apart.
     """
-    found = []
-    for one in use.phases:
-        certain: Experts = "measured" if "measured" in one.memory_s else "active"
-        for what, least_s in (("multiplied", one.compute_s), ("read", one.memory_s.get(certain))):
-            if least_s is not None and least_s > one.time_s > 0:
-                times = least_s / one.time_s
-                found.append(f"above the ceiling: {one.phase} {what} {times:.3g} times as fast as the device could")
+    found: dict[str, str] = {}
+    alike = _counted_alike(uses)
+    for phase in PHASES:
+        parts = [one for use in alike for one in use.phases if one.phase == phase and one.time_s > 0]
+        words = [_beaten(f"{phase} multiplied", [(one.compute_s or 0.0) / one.time_s for one in parts])]
+        read = [one.memory_s.get(one.experts, 0.0) / one.time_s for one in parts]
+        certain = [one.memory_s.get("active", 0.0) / one.time_s for one in parts]
+        if any(one.experts == "expected" for one in parts) and max(certain) <= 1:
+            words.append(_beaten(f"{phase}, if it read the experts that uniform routing expects, read", read))
+        else:
+            words.append(_beaten(f"{phase} read", read))
+        if any(words):
+            found[phase] = f"above the ceiling: {'; '.join(filter(None, words))}"
     return found
+
+
+def _beaten(what: str, ratios: Sequence[float]) -> str:
+    above = [ratio for ratio in ratios if ratio > 1]
+    if not above:
+        return ""
+    where = f" in {len(above)} of {len(ratios)} repeats" if len(ratios) > 1 else ""
+    return f"{what} {max(above):.3g} times as fast as the ceiling{where}"
 
 
 # Costs by context ------------------------------------------------------------------------------------------------

@@ -51,6 +51,13 @@ class CellStarted:
 
 
 @dataclass(frozen=True)
+class MeasuringCeilings:
+    """What the device does at most is about to be measured, or could not be."""
+
+    failed: bool = False
+
+
+@dataclass(frozen=True)
 class NotNeeded:
     """Cells that were planned and will not be measured: a sweep ended, intervals are narrow, a model cannot load."""
 
@@ -65,7 +72,7 @@ class Attachment:
     content: bytes
 
 
-Event = CellStarted | NotNeeded | Attachment | Record
+Event = MeasuringCeilings | CellStarted | NotNeeded | Attachment | Record
 
 
 def run_job(job: Job, run: Run, backend: Backend) -> Iterator[Event]:
@@ -138,7 +145,7 @@ def _cold_start(job: Job) -> bool | None:
     try:
         if job.subject.weights == "dummy":
             return None
-        return drop_from_memory(_checkpoint(job)) if job.repeat == 0 else False
+        return drop_from_memory(_checkpoint(job)) if job.repeat == 0 and job.kind == "timed" else False
     except OSError:  # a file that cannot be opened; what is missing is for the engine to report
         return None
 

@@ -11,8 +11,6 @@ from harness.scenario import ClosedLoop, Lengths, Load, Offline, OpenLoop, Rando
 from harness.suite import Serving, Suite, length_of
 from harness.traces import Trace, read_trace
 
-_USUAL_CONCURRENCY = 16
-
 
 @dataclass(frozen=True)
 class Workload:
@@ -51,10 +49,6 @@ class Workload:
             most = min(self.serving.up_to or max_num_seqs, max_num_seqs)
             return [2**power for power in range(most.bit_length())]
         return sorted(given or ())
-
-    def highest_concurrency(self, max_num_seqs: int) -> int:
-        """Of the closed loops; a usual one where there are none."""
-        return max(self._concurrencies(max_num_seqs), default=min(_USUAL_CONCURRENCY, max_num_seqs))
 
     def longest_place(self, suite_file: Path) -> str:
         """What makes the longest request: the line of the trace, or the key of the suite."""

@@ -581,6 +581,12 @@ class TestRouting:
         auto = make(routing={}, serving=serving(concurrency="auto", up_to=32))
         assert self.served(auto).concurrency == 32
 
+    def test_of_a_cache_that_holds_fewer_it_is_what_the_cache_holds(self, make: Make) -> None:
+        plan = make(routing={}, serving=serving(concurrency=[1, 8, 64]), engine={"kv_cache_memory_bytes": 2**18})
+        served = {cell.scenario.concurrency for job in plan.jobs for cell in job.cells
+                  if isinstance(cell.scenario, ServingScenario)}
+        assert self.served(plan).concurrency == max(one for one in served if one) == 8
+
     def test_tasks_have_at_most_so_many_items(self, make: Make) -> None:
         plan = make(routing={"tasks": ["sort"], "limit": 50})
         (task,) = [one.work for one in self.routed(plan) if one.work.source == "task"]
@@ -597,6 +603,11 @@ class TestRouting:
         on_processor = make(routing={}, models=[model()])
         assert on_processor.jobs[-1].subject == on_processor.jobs[0].subject
         assert {tuple(one.engine) for one in self.routed(on_processor)} == {()}
+        compiled = make(routing={}, models=[model(engine={"enforce_eager": False})]).jobs
+        assert [job.subject.engine["enforce_eager"] for job in compiled] == [False, False, True]
+        returned = {"engine": {"enable_return_routed_experts": True}}
+        own = make(accelerated(), routing=returned, models=[model()]).jobs[-1].subject
+        assert own.engine["enable_return_routed_experts"] and not own.engine["enforce_eager"]
 
     def test_its_engine_can_have_arguments_of_its_own(self, make: Make) -> None:
         job = make(routing={"engine": {"max_num_seqs": 32}}, models=[model()]).jobs[-1]
@@ -613,12 +624,16 @@ class TestRouting:
     def test_a_load_too_large_for_the_cache_is_refused(self, make: Make) -> None:
         plan = make(routing={"concurrency": 512}, models=[model()])
         assert "concurrency 512 exceeds the engine's max_num_seqs of 256" in reasons(plan)
+        few = make(routing={"engine": {"max_num_seqs": 4}}, models=[model()])
+        assert reasons(few) == {"concurrency 8 exceeds the engine's max_num_seqs of 4"}
         assert all(isinstance(one.cell.scenario, RoutingScenario) for one in plan.refusals)
 
     def test_a_task_that_is_not_scored_cannot_be_routed(self, make: Make) -> None:
         words = r"routing\.tasks: 'sorts' is not among quality\.tasks; did you mean 'sort'"
         with pytest.raises(InputError, match=words):
             make(routing={"tasks": ["sorts"]})
+        with pytest.raises(InputError, match=r"routing\.tasks: the name 'sort' is given twice"):
+            make(routing={"tasks": ["sort", "sort"]})
 
 
 class TestTransformers:

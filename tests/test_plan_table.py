@@ -51,8 +51,8 @@ def test_one_row_a_model_over_all_repeats() -> None:
     plan = Plan(suite="small", jobs=jobs, refusals=())
     assert printed(plan).startswith("small: 4 jobs")
     assert rows(plan) == [
-        ["dense", "path:pocket/dense", "2 x Example GPU", "unknown", "2", "4", "2, 16", "0"],
-        ["moe", "path:pocket/moe", "Example CPU", "unknown", "2", "7", "2, 16", "2"],
+        ["dense", "path:pocket/dense", "2 x Example GPU", "unknown", "2", "4", "2, 16", "0", "0"],
+        ["moe", "path:pocket/moe", "Example CPU", "unknown", "2", "7", "2, 16", "2", "0"],
     ]
 
 

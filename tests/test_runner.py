@@ -18,7 +18,7 @@ from harness.runner import Tally, new_run, run_plan
 from harness.scenario import ServingScenario
 from harness.store import Store
 from harness.suite import Repeats
-from harness.worker import Attachment, CellStarted, Event, NotNeeded, Run, Scribe
+from harness.worker import Attachment, CellStarted, Event, MeasuringCeilings, NotNeeded, Run, Scribe
 
 RUN = Run("run-1", "small", ENVIRONMENT)
 CEILINGS = Ceilings(
@@ -130,8 +130,8 @@ def test_everything_is_run_in_order_and_stored_as_it_comes(store: Store) -> None
     tally = run_plan(plan(), store, executor, RUN, lambda _, event: counts.append(len(store.files("small"))))
     both = [10, 20]
     assert executor.ran == [("moe", 0, both), ("dense", 0, both), ("moe", 1, both), ("dense", 1, both)]
-    # a load, then for each cell its start and its record: when a record is heard, it is on the disk
-    assert counts[:6] == [0, 0, 1, 1, 2, 2] and counts[-1] == 8
+    # the ceilings, a load, then for each cell its start and its record: when a record is heard, it is on the disk
+    assert counts[:7] == [0, 0, 0, 1, 1, 2, 2] and counts[-1] == 8
     assert tally.outcomes == {"completed": 8} and tally.skipped == 0 and tally.failures == []
 
 
@@ -206,7 +206,7 @@ def test_a_model_that_loaded_is_tried_again_though_its_cells_failed(
 def test_an_interrupt_keeps_what_was_stored_and_the_second_run_completes(store: Store, at: int) -> None:
     first, second = Played(), Played()
     with pytest.raises(KeyboardInterrupt) as held:
-        run_plan(plan(), store, first, RUN, Interrupts(at))
+        run_plan(plan(), store, first, RUN, Interrupts(at + 1))  # after that of the ceilings
     # although the traceback still holds the runner's frame, the job has been told to end
     assert first.closed == len(first.ran) and held.tb is not None
     kept = len(stored(store))
@@ -325,3 +325,19 @@ def test_the_devices_ceilings_are_in_every_record_and_measured_only_where_someth
     assert again.asked_for_ceilings == 0
     run_plan(plan(repeats=3), store, again, RUN, silent)
     assert again.asked_for_ceilings == 1
+
+
+def test_ceilings_that_could_not_be_measured_are_told(store: Store) -> None:
+    heard: list[Event] = []
+    run_plan(plan(), store, Attaching(), RUN, lambda _, event: heard.append(event))
+    assert heard[:2] == [MeasuringCeilings(), MeasuringCeilings(failed=True)]
+    assert {record.environment.ceilings for record in stored(store)} == {None}
+
+
+def test_the_routing_of_a_model_that_did_not_load_is_tried_for_itself(store: Store) -> None:
+    timed = toy_job([10, 20], model="moe")
+    routing = toy_job([30], model="moe", kind="routing")
+    executor = Played({"moe": "load"})
+    run_plan(Plan(suite="small", jobs=(timed, routing), refusals=()), store, executor, RUN, silent)
+    assert [prompts for _, _, prompts in executor.ran] == [[10, 20], [30]]
+    assert len(stored(store)) == 3

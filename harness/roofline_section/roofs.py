@@ -40,11 +40,11 @@ class Placed(NamedTuple):
 def roofs_of(model: ModelSummary) -> tuple[RoofLine, ...]:
     """The ceilings against which the points are held, the others that were measured, and those of the data sheet.
 
-    The first follow from the points: FLOPs over the least time for them, bytes over the least time for these.
+    The first follow from the points: what was achieved over its share of the peak, and of the bandwidth.
     """
     phases = [phase for point in model.points for phase in point.roofline]
-    peaks = _apart(_flops(one) / one.compute_s for one in phases if one.compute_s > 0)
-    rates = _apart(_bytes(one) / one.memory_s for one in phases if one.memory_s > 0)
+    peaks = _apart(peak_of(one) for one in phases if one.mfu > 0)
+    rates = _apart(_bandwidth_of(one) for one in phases if one.mbu > 0)
     if len(rates) > _MOST_MEMORY_LINES:
         rates = [rates[0], rates[-1]]
     sheet, named = _promised_peaks(model), _measured_peaks(model)
@@ -101,14 +101,13 @@ def _names_of(named: Mapping[str, float], rate: float) -> str:
     return ", ".join(plain(name, 20) for name, other in named.items() if _alike(other, rate))
 
 
-def _flops(point: RooflinePoint) -> float:
-    flops: float = point.achieved_flops_per_s * point.time_s
-    return flops
+def peak_of(point: RooflinePoint) -> float:
+    """The FLOP/s of all devices that a point is held against."""
+    return point.achieved_flops_per_s / point.mfu
 
 
-def _bytes(point: RooflinePoint) -> float:
-    read: float = _flops(point) / point.intensity_flops_per_byte
-    return read
+def _bandwidth_of(point: RooflinePoint) -> float:
+    return point.achieved_flops_per_s / point.intensity_flops_per_byte / point.mbu
 
 
 def flops_text(rate: float) -> str:

@@ -5,32 +5,56 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.pages import BlockTable, Figure
-from harness.quantities import listed, significant
+from harness.pages import BlockTable, Figure, Mark
+from harness.quantities import capitalised, listed, plain, significant
 from harness.roofline_section.figure import roofline_figure
 from harness.roofline_section.roofs import FAR_BELOW, PHASES, Placed, RoofLine, roof_words, roofs_of
 from harness.roofline_section.table import roofline_table
-from harness.suite_view import load_text
+from harness.suite_view import NO_UTILISATION, load_text
 from harness.summary import ModelSummary
 
 
 @dataclass(frozen=True)
 class RooflineSection:
-    """The plot and the table below it."""
+    """The plot and the table below it, as far as anything can be shown, and why the rest cannot."""
 
     note: str
-    figure: Figure
-    table: BlockTable
+    figure: Figure | None
+    """None where no load has a place under the ceilings."""
+    table: BlockTable | None
+    """None where none beat them either."""
+    missing: Mark | None
+    """Why the use of the device is not known, of some loads or of all."""
 
 
 def roofline_section(model: ModelSummary) -> RooflineSection | None:
-    """The section of a model whose points could be held against ceilings; None without any."""
+    """The section of a model that was served; None of others."""
     placed = [Placed(point, phase) for point in model.points for phase in point.roofline]
-    if not placed:
+    missing = _missing(model)
+    shown = [point for point in model.points if point.roofline or point.beaten]
+    if not shown and missing is None:
         return None
-    roofs = roofs_of(model)
-    figure, table = roofline_figure(model, placed, roofs), roofline_table(model, placed)
-    return RooflineSection(_note(model, placed, roofs), figure, table)
+    roofs = roofs_of(model) if placed else ()
+    return RooflineSection(
+        note=_note(model, placed, roofs) if placed else "",
+        figure=roofline_figure(model, placed, roofs) if placed else None,
+        table=roofline_table(model, shown) if shown else None,
+        missing=missing,
+    )
+
+
+def _missing(model: ModelSummary) -> Mark | None:
+    """What the points say of why their use of the device is not known; loads are named where others are known."""
+    reasons: dict[str, list[str]] = {}
+    for point in model.points:
+        for note in point.notes:
+            if note.startswith(NO_UTILISATION):
+                reasons.setdefault(note.removeprefix(NO_UTILISATION), []).append(load_text(point.key))
+    if not reasons:
+        return None
+    several = any(len(loads) < len(model.points) for loads in reasons.values())
+    told = [f"{why} ({listed(dict.fromkeys(loads))})" if several else why for why, loads in reasons.items()]
+    return Mark("missing", "not known", capitalised(plain("; ".join(told), 600)) + ".")
 
 
 def _note(model: ModelSummary, placed: Sequence[Placed], roofs: Sequence[RoofLine]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.pages import Block, BlockTable, Column, Mark, TableRow, Value, flag_marks, shown
 from harness.quantities import Scale, capitalised, scale_of, significant
-from harness.roofline_section.roofs import FAR_BELOW, PHASES, Placed
+from harness.roofline_section.roofs import FAR_BELOW, PHASES, peak_of
+from harness.stats import Estimate
 from harness.suite_view import load_text, workload_titles
 from harness.summary import ModelSummary, OperatingPoint
 
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
 _PERCENT = Scale("%", 0.01)
 _NEAR_ROOF = 0.5
 _NONE = Value("\u2013")
+_ABOVE = "above the ceiling"
+_TOO_LOW = "the ceiling was measured too low (it is what some seconds saw at best), and the figure is left out"
 _UNKNOWN = Mark(
     "plain", "none",
-    "Not known, such as where no recorded routing has so many tokens in a step; or more than the device can do, which "
-    "shows that experts were counted wrongly.",
+    f"Not known, such as where no recorded routing has so many tokens in a step; or above the ceiling: {_TOO_LOW}.",
 )
 _VARIANTS = ("active", "expected", "measured", "total")
 _VARIANT_HELP = {
@@ -31,14 +34,13 @@ _VARIANT_HELP = {
 }
 
 
-def roofline_table(model: ModelSummary, placed: Sequence[Placed]) -> BlockTable:
+def roofline_table(model: ModelSummary, points: Sequence[OperatingPoint]) -> BlockTable:
     """One block a load, one row a phase and one for both together."""
-    scale = scale_of("FLOPs", [one.phase.achieved_flops_per_s for one in placed])
+    scale = scale_of("FLOPs", [one.achieved_flops_per_s for point in points for one in point.roofline])
     variants = [one for one in _VARIANTS if model.is_moe or one == "total"]
-    points = {one.point.key: one.point for one in placed}
-    titles = workload_titles(points)
+    titles = workload_titles(point.key for point in points)
     return BlockTable(_columns(scale, variants), tuple(
-        Block(_title(point, titles), tuple(_rows(point, scale, variants))) for point in points.values()
+        Block(_title(point, titles), tuple(_rows(point, scale, variants))) for point in points
     ))
 
 
@@ -62,27 +64,48 @@ def _rows(point: OperatingPoint, scale: Scale, variants: Sequence[str]) -> Itera
     several = len(variants) > 1
     known = {one.phase: one for one in point.roofline}
     share = point.estimates.get("prefill_time_share")
-    for phase, words in PHASES:
-        if phase not in known:
-            continue
-        one = known[phase]
+    phases = [(phase, words) for phase, words in PHASES if phase in known or phase in point.beaten]
+    for phase, words in phases:
         time = _NONE
         if share is not None:
             part = share.value if phase == "prefill" else 1 - share.value
             time = Value(significant(100 * part))
         kinds = [_estimate(point, f"{phase}_mbu_{name}") for name in variants] if several else []
-        marks = flag_marks(point.flags) if one is point.roofline[0] else ()
+        placed = _placed(point, known[phase], scale) if phase in known else _beaten(point.beaten[phase])
+        if phase == phases[0][0]:
+            placed = (placed[0], replace(placed[1], marks=flag_marks(point.flags)), *placed[2:])
         yield TableRow(words, (
-            time, Value(significant(one.intensity_flops_per_byte)),
-            Value(significant(one.achieved_flops_per_s / scale.divisor), marks=marks),
-            Value(significant(100 * one.share)), binding(one),
-            _estimate(point, f"{phase}_mfu"), _estimate(point, f"{phase}_mbu"), *kinds,
+            time, *placed, _estimate(point, f"{phase}_mfu"), _estimate(point, f"{phase}_mbu"), *kinds,
         ))
-    if len(known) > 1:
+    if len(phases) > 1:
         gap = [_NONE] * len(variants) if several else []
         yield TableRow("Together", (
             Value("100"), _NONE, _NONE, _NONE, _NONE, _estimate(point, "mfu"), _estimate(point, "mbu"), *gap,
         ))
+
+
+def _placed(point: OperatingPoint, one: RooflinePoint, scale: Scale) -> tuple[Value, ...]:
+    """Intensity, what was achieved, the share of the roof and what binds; the estimates are those of MFU and MBU."""
+    achieved, share = Value(significant(one.achieved_flops_per_s / scale.divisor)), Value(significant(100 * one.share))
+    mfu = point.estimates.get(f"{one.phase}_mfu")
+    if mfu is not None:
+        achieved = shown(_times(mfu, peak_of(one)), scale)
+    binds = point.estimates.get(f"{one.phase}_{'mfu' if one.bound == 'compute' else 'mbu'}")
+    if binds is not None:
+        share = shown(binds, _PERCENT)
+    return Value(significant(one.intensity_flops_per_byte)), achieved, share, binding(one)
+
+
+def _beaten(words: str) -> tuple[Value, ...]:
+    """The same of a phase in which a repeat did more than the ceilings allow."""
+    why = Mark("note", _ABOVE, f"{capitalised(words.removeprefix(f'{_ABOVE}: '))}: {_TOO_LOW}.")
+    return _NONE, _NONE, Value(marks=(why,)), _NONE
+
+
+def _times(estimate: Estimate, factor: float) -> Estimate:
+    """An estimate in another unit."""
+    low, high = (None if end is None else end * factor for end in (estimate.low, estimate.high))
+    return replace(estimate, value=estimate.value * factor, low=low, high=high)
 
 
 def binding(point: RooflinePoint) -> Value:

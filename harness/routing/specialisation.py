@@ -19,7 +19,8 @@ class Specialisation:
 
     names: tuple[str, ...]
     divergence: NDArray[np.float64]
-    """Jensen-Shannon divergence of the load's shares, in bits, names x names, mean over layers: 0 alike, 1 disjoint."""
+    """Jensen-Shannon divergence of the load's shares, prefill and decode taken together, in bits, names x names, mean over
+    layers: 0 alike, 1 disjoint."""
     information: tuple[float, ...]
     """By layer, mutual information of expert and work, in bits, every piece of work with the same weight."""
     layers: tuple[RoutedLayer, ...]
@@ -28,11 +29,14 @@ class Specialisation:
 def specialisation_of(
     loads: Mapping[str, Sequence[NDArray[np.int64]]], layers: Sequence[RoutedLayer]
 ) -> Specialisation | None:
-    """From each piece of work's tokens by expert, one load a layer; None where fewer than two had any tokens.
+    """From each piece of work's tokens by expert, one load a layer (of both phases, as `RoutedWork.loads`); None where fewer
+    than two had any tokens.
 
-    Work that had no tokens in a layer is left out. Few tokens look specialised: with n assignments each, W pieces of
-    work that route alike still have about (N - 1)(W - 1) / (2 ln 2 W n) bits of information. Source: Lin 1991, IEEE
-    Trans. Information Theory 37:145, section V; Miller 1955 for what chance adds.
+    Work that had no tokens in a layer is left out. Few tokens look specialised: with n assignments each, of k of the N
+    experts a token, W pieces of work that route alike still have about (N - k)(W - 1) / (2 ln 2 W n) bits of
+    information: a token's experts differ, so that loads vary less than those of n independent assignments, which have
+    N - 1 (the same for k = 1). Source: Lin 1991, IEEE Trans. Information Theory 37:145, section V; Miller 1955 for what
+    chance adds.
     """
     kept = {name: one for name, one in loads.items() if one and all(load.any() for load in one)}
     if len(kept) < 2:

@@ -10,6 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -31,9 +34,13 @@ _ARRAYS: dict[str, type[np.generic]] = {
 }
 _COMPRESSION = 1
 """Expert ids hardly shrink: more effort takes ten times as long for some percent."""
+_MOST_EXPERTS = 1 << 16
+"""Of a layer: what an id's largest type can tell."""
 _DAMAGED = (OSError, KeyError, ValueError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError,
-            zipfile.BadZipFile, zlib.error)
-"""What zipfile, zlib, numpy, json and pydantic raise at content that is not theirs."""
+            OverflowError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+            struct.error)
+"""What zipfile, its decompressors, numpy, json and pydantic raise at content that is not theirs; numpy reads an array's
+head as Python before the zip's checksum is looked at."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,8 @@ class StackTokens:
     step: NDArray[np.int32]
     """Which call of the model, rising: tokens of one step were in one batch."""
     decode: NDArray[np.bool_]
-    """Whether the model had made the token, or else it was in the prompt."""
+    """Whether the token is behind the prompt: the model made it, or an encoder-decoder's decoder was given it, as where a
+    continuation is scored. A continuation that a decoder alone scores is read with its prompt and counts as prompt."""
     request: NDArray[np.int32]
     position: NDArray[np.int32]
     """Place in the request's sequence, from 0."""
@@ -138,6 +146,12 @@ def fingerprint_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
+def fingerprint_of_file(file: Path) -> str:
+    """`fingerprint_of` what a file holds, which is never in memory as a whole. Raises OSError."""
+    with file.open("rb") as opened:
+        return f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}"
+
+
 def unpack(source: Path | bytes) -> Routing:
     """What a file holds; each layer's ids are read when they are asked for.
 
@@ -147,12 +161,12 @@ def unpack(source: Path | bytes) -> Routing:
     where = str(source) if isinstance(source, Path) else "routing"
     try:
         with _opened(source) as archive:
-            layers = tuple(RoutedLayer.model_validate(one) for one in json.loads(archive.read("layers.json")))
+            layers = tuple(_layer(one) for one in json.loads(archive.read("layers.json")))
             texts = {int(key): str(text) for key, text in json.loads(archive.read("texts.json")).items()}
             used = dict.fromkeys(layer.stack for layer in layers)
             stacks: dict[str, StackTokens] = {stack: _stack(archive, stack) for stack in used}
     except _DAMAGED as error:
-        raise StoreError(f"not a file of routed tokens: {error}", where=where) from error
+        raise StoreError(f"not a file of routed tokens: {_told(error)}", where=where) from error
 
     def read(number: int) -> Ids:
         layer = layers[number]
@@ -160,7 +174,7 @@ def unpack(source: Path | bytes) -> Routing:
             with _opened(source) as archive:
                 ids = _array(archive, f"{layer.stack}/{layer.index}")
         except _DAMAGED as error:
-            problem = f"{layer.stack} layer {layer.index}: {error}"
+            problem = f"{layer.stack} layer {layer.index}: {_told(error)}"
         else:
             problem = problem_of(layer, ids, len(stacks[layer.stack]))
             if not problem:
@@ -168,6 +182,18 @@ def unpack(source: Path | bytes) -> Routing:
         raise StoreError(f"cannot read the routing: {problem}", where=where)
 
     return Routing(layers, stacks, read, texts)
+
+
+def _told(error: Exception) -> str:
+    """What is wrong in words, without the path that an OSError adds."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _layer(content: object) -> RoutedLayer:
+    layer = RoutedLayer.model_validate(content)
+    if layer.experts > _MOST_EXPERTS:
+        raise ValueError(f"{layer.stack} layer {layer.index} has {layer.experts} experts, more than {_MOST_EXPERTS}")
+    return layer
 
 
 def _opened(source: Path | bytes) -> zipfile.ZipFile:
