@@ -100,8 +100,10 @@ def _values(summary: ModelSummary, points: Mapping[PointKey, str], tasks: Sequen
         for metric in METRICS.values():
             if metric.scenario in ("serving", "routing"):
                 estimate = summary.estimate(metric.key, key)
-                varies = grouped if metric.scenario == "routing" else metric.key not in COUNTED
-                _put(row, metric.key + suffix, estimate, spread=varies)
+                if metric.scenario == "routing":
+                    _put_counted(row, metric.key + suffix, estimate, grouped=grouped)
+                else:
+                    _put(row, metric.key + suffix, estimate, spread=metric.key not in COUNTED)
     _put(row, "mean_score", summary.mean_score)
     for task in tasks:
         _put(row, f"score_{_word(task)}", summary.estimate(f"score:{task}"))
@@ -113,6 +115,15 @@ def _put(row: Row, column: str, estimate: Estimate | None, *, spread: bool = Tru
     if spread:
         row[f"{column}_low"] = estimate.low if estimate else None
         row[f"{column}_high"] = estimate.high if estimate else None
+
+
+def _put_counted(row: Row, column: str, estimate: Estimate | None, *, grouped: bool) -> None:
+    """What is counted in one recording: of a model it has no ends, of a group those over its trainings."""
+    spread = estimate if estimate and estimate.basis != "counted" else None
+    row[column] = estimate.value if estimate else None
+    if grouped:
+        row[f"{column}_low"] = spread.low if spread else None
+        row[f"{column}_high"] = spread.high if spread else None
 
 
 def _origin(origin: Origin) -> str:

@@ -125,7 +125,8 @@ class ModelPage(Page):
     def has_figures(self) -> bool:
         """Whether the page draws anything."""
         routed = self.experts is not None and self.experts.measured is not None
-        return routed or (self.roofline is not None and self.roofline.figure is not None) or any(load.figures for load in self.loads)
+        roofline = self.roofline is not None and self.roofline.figure is not None
+        return routed or roofline or any(load.figures for load in self.loads)
 
 
 def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSummary] = ()) -> ModelPage:

@@ -82,11 +82,12 @@ def _point(entries: tuple[Entry, ...], scenario: ServingScenario, reading: Readi
     if architecture is not None and limit is not None:
         flags += [flag for entry in entries for flag in roofline_flags(entry.record, architecture, limit)]
     # no flag: the ceiling was measured too low, as what some seconds of a busy machine saw at best
-    beaten = ceilings_beaten([use for _, use in uses])
+    beaten = ceilings_beaten([use for _, use in uses], measured=reading.ceilings is not None)
     requests = min((len(one.requests) for one in timed), default=scenario.requests)
     origins = dict.fromkeys(entry.record.origin for entry in entries if entry.record.origin is not None)
     return OperatingPoint(
-        key, requests, estimates, tuple(dict.fromkeys(flags)), (*_point_notes(timed, price), *why_none, *beaten.values()),
+        key, requests, estimates, tuple(dict.fromkeys(flags)),
+        (*_point_notes(timed, price), *why_none, *beaten.values()),
         tuple(origins), scenario, roofline_points([use for _, use in uses]), beaten,
     )
 
@@ -105,7 +106,8 @@ def _uses(
     found = [(entry, use) for entry, one in timed if (use := utilisation_of(one, model, roof, distinct)) is not None]
     if not found:
         made = any(request.tokens for _, one in timed for request in one.requests)
-        why = "the record does not tell when requests were started" if made or not timed else "no request made a token"
+        untold = made or not timed
+        why = "the record does not tell when requests were started" if untold else "no request made a token"
         return [], [f"no utilisation: {why}"]
     compute = model.precision.compute
     lacking = [f"products in {compute}"] if compute not in roof.peaks else []

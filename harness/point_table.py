@@ -220,7 +220,8 @@ class _Section:
 
 def note_marks(point: OperatingPoint) -> tuple[Mark, ...]:
     """What to know of a point beside its numbers; why columns are empty stands under the table, and why nothing
-    is known of the device's use in the section on the roofline."""
+    is known of the device's use in the section on the roofline.
+    """
     notes = [note for note in point.notes if not note.startswith(NOTED)]
     return (Mark("plain", "note", capitalised(plain("; ".join(notes), 400)) + "."),) if notes else ()
 

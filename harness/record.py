@@ -268,7 +268,7 @@ class RoutingMeasurement(Frozen):
     prefill_tokens: int
     """Tokens of prompts (of an encoder) that went through the layers of a stack; padding and cache hits did not."""
     decode_tokens: int
-    """Tokens that the model made and read again, or whose continuation was given to an encoder-decoder's decoder."""
+    """Tokens that the model made and read again; of an encoder-decoder all that went through its decoder."""
     passes: int
     """How often the model was called."""
     recomputed_tokens: int = 0

@@ -55,7 +55,7 @@ def routed_work(path: Path, record: Record, architecture: Architecture | None) -
 
 
 def _read(file: Path, measurement: RoutingMeasurement) -> Routing:
-    """What the file holds, which has to be what the record says. Raises StoreError, which says what is wrong with it."""
+    """What the file holds, which has to be what the record says. Raises StoreError that says what is wrong with it."""
     try:
         found = fingerprint_of_file(file)
     except FileNotFoundError as error:

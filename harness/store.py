@@ -69,15 +69,13 @@ class Store:
     def attach(self, suite: str, fingerprint: str, content: bytes) -> Path:
         """Writes what a record names by its `sha256:...`, and returns its file; before the record, as safely.
 
-        A file of that name with other content is damaged, since the name is the content's, and is replaced. Raises StoreError where the folder cannot be written.
+        A file of that name with other content is damaged, since the name is the content's, and is replaced.
+        Raises StoreError where the folder cannot be written.
         """
         path = self.attachment(suite, fingerprint)
         try:
-            try:
-                _write(path, content)
-            except FileExistsError:
-                if path.read_bytes() != content:
-                    _write(path, content, os.replace)
+            if not (path.is_file() and path.read_bytes() == content):
+                _write(path, content, os.replace)
         except OSError as error:
             raise StoreError(f"cannot write what a record refers to: {error.strerror}", where=str(path)) from error
         return path

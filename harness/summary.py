@@ -175,7 +175,7 @@ class RoutedWork:
 
     @cached_property
     def loads(self) -> Mapping[RoutedLayer, NDArray[np.int64]]:
-        """Tokens by expert of every layer that has any, prefill and decode taken together, in the order of layers."""
+        """Tokens by expert of every layer that has any, prefill and decode taken together."""
         found: dict[RoutedLayer, list[NDArray[np.int64]]] = {layer: [] for layer in self.summary.layers}
         for phase in self.summary.phases.values():
             for one in phase.layers:
@@ -235,14 +235,14 @@ class ModelSummary:
     """Every record file behind this summary, failures included."""
     members: tuple[ModelSummary, ...] = ()
     routing: Mapping[str, RoutedWork] = field(default_factory=dict)
-    """By the name of the workload or task: workloads, then tasks in the suite's order; empty for dense models and groups."""
+    """By name: workloads, then tasks in the suite's order; empty for dense models and groups."""
     unread: tuple[UnreadWork, ...] = ()
     """What was measured and is not in `routing`."""
     specialisation: Specialisation | None = None
     """How routing differs between tasks; None with fewer than two, and for groups."""
     ceilings: Ceilings | None = None
-    """The fastest that was seen on this kind of device: what `OperatingPoint.roofline` is held against. Of a group: where
-    all members have the same."""
+    """The fastest that was seen on this kind of device: what `OperatingPoint.roofline` is held against. Of a group
+    where its members have the same."""
     device: AcceleratorSpec | None = None
     """What the vendor promises of it; None where that is not known, as of a processor."""
 

@@ -58,7 +58,7 @@ class FakeNvml(ModuleType):
             "nvmlDeviceGetName": lambda device: device.name,
             "nvmlDeviceIsMigDeviceHandle": lambda device: device.is_slice,
             "nvmlDeviceGetMemoryInfo": lambda device: None if device.used is None else SimpleNamespace(
-                total=device.total, used=device.used,
+                total=device.total, used=device.used, free=device.total - device.used,
             ),
             "nvmlDeviceGetTotalEnergyConsumption": lambda device: device.energy_mj,
             "nvmlDeviceGetPowerUsage": lambda device: device.power_mw,

@@ -20,17 +20,20 @@ from hypothesis import strategies as st
 
 from harness.experts_section import ExpertsSection, experts_section
 from harness.experts_section.build import Measured
+from harness.experts_section.figures import information_figure
 from harness.experts_section.heat_map import heat_map, packed
+from harness.experts_section.matrix import extremes, matrix_of
 from harness.experts_section.tables import capacity_table, distinct_table, parallel_table
 from harness.experts_section.tokens import token_text, tokens_of
 from harness.experts_section.words import telling_point
-from harness.experts_section.works import chance_dead, chance_divergence, chance_variation, parts_of
+from harness.experts_section.works import by_name, chance_dead, chance_divergence, chance_variation, parts_of
 from harness.pages import BlockTable, RecordIndex, Value
 from harness.record import RoutedLayer
 from harness.routing.summary import DistinctPoint, Favourite, PhaseRouting, RoutingSummary, Specialisation
+from harness.routing.tokens import Phase
 from harness.scenario import RoutingScenario, ServedTokens
 from harness.summarise import summarise
-from harness.summary import ModelSummary, RoutedWork
+from harness.summary import ModelSummary, RoutedWork, UnreadWork
 
 SCENARIO = RoutingScenario(
     work=ServedTokens(name="chat", lengths=builders.fixed_lengths(), concurrency=8, requests=16)
@@ -101,6 +104,24 @@ class TestStates:
         assert [(one.what, one.mark.state, one.mark.reason) for one in found.states] == [
             ("Routing, chat", status, reason)
         ]
+
+    def test_a_file_that_cannot_be_read_is_told(self) -> None:
+        lost = UnreadWork("chat", "the file is missing (small/attachments/ab.zip); remove the record small/c/r.json")
+        found = section_of(unread=(lost,))
+        assert found.measured is None and found.missing is None
+        (state,) = found.states
+        assert (state.what, state.mark.state, state.mark.label) == ("Routing, chat", "failed", "not readable")
+        assert state.mark.reason == f"Measured, but {lost.reason}."
+        both = section_of(routed.work("code"), unread=(lost,))
+        assert both.measured is not None and both.states == found.states
+
+    def test_a_failure_after_a_measurement_that_cannot_be_read_leaves_nothing(self) -> None:
+        gaps = tuple(replace(gap, measured_before=True) for gap in model("failing").gaps)
+        found = section_of(gaps=gaps, unread=(UnreadWork("chat", "the file is missing"),))
+        assert [state.mark.label for state in found.states] == ["failed", "not readable"]
+
+    def test_a_model_of_unknown_structure_has_a_section_of_what_cannot_be_read(self) -> None:
+        assert section_of(architecture=None, unread=(UnreadWork("chat", "the file is missing"),)).states
 
     def test_a_failure_after_a_measurement_leaves_it_standing(self) -> None:
         gaps = tuple(replace(gap, measured_before=True) for gap in model("failing").gaps)
@@ -355,6 +376,34 @@ class TestSpecialisation:
             assert (found.information is None, bool(found.information_words)) == (layers == 2, layers == 2)
             if found.information:
                 assert [trace["name"] for trace in found.information.content["data"]] == ["measured", "by chance"]
+
+    def test_loads_of_a_work_are_added_up_once(self) -> None:
+        class Phases(dict[Phase, PhaseRouting]):
+            read = 0
+
+            def values(self) -> Any:
+                self.read += 1
+                return super().values()
+
+        shape = routed.Shape(5)
+        works = [routed.work(name, "task", shape, seed=seed) for seed, name in enumerate("abcdef")]
+        found, phases = routed.specialisation_of(works), [Phases(work.summary.phases) for work in works]
+        watched = [
+            replace(work, summary=replace(work.summary, phases=one)) for work, one in zip(works, phases, strict=True)
+        ]
+        named = by_name(watched)
+        matrix_of(found, named), extremes(found, named), information_figure(found, named)
+        assert {one.read for one in phases} == {1}
+
+    def test_both_phases_are_taken_together_and_the_page_says_so(self) -> None:
+        for layers in (2, 4):
+            works = [routed.work(name, "task", routed.Shape(layers), seed=seed) for seed, name in enumerate("ab")]
+            found = measured_of(*works, specialisation=routed.specialisation_of(works))
+            told = found.information.caption if found.information else found.information_words
+            assert "prefill and decode taken together" in told
+            for work in works:
+                total = [sum(phase.layers[one].load for phase in work.summary.phases.values()) for one in range(layers)]
+                assert all(map(np.array_equal, work.loads.values(), total))
 
     def test_names_that_have_no_work_have_no_chance(self) -> None:
         layer = RoutedLayer(index=0, experts=4, top_k=2)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 import sites
 from builders import quality_record, serving_record, serving_scenario, small_suite_records, subject, with_paths
 
+from harness import export
 from harness.export import Row, export_rows, headline, suffixes, to_csv, to_json, to_markdown, unit_of
 from harness.groups import group_summaries
-from harness.metrics import METRICS
+from harness.metrics import METRICS, of_scenario
 from harness.record import Record
 from harness.scenario import ClosedLoop, FixedLength, Load, Offline, OpenLoop, RandomLengths, Replay, UniformLength
+from harness.stats import counted
 from harness.summarise import summarise
-from harness.summary import PointKey
+from harness.summary import PointKey, UnreadWork
 
 
 def rows_of(*records: Record) -> list[Row]:
@@ -60,6 +63,32 @@ class TestRows:
         records = [quality_record(model=name, group="g") for name in ("a", "b")]
         (row,) = export_rows(group_summaries(summarise(with_paths(records))))
         assert (row["model"], row["group"], row["members"]) == ("g", "g", "a b")
+
+    def test_what_is_counted_of_routing_has_ends_over_the_trainings_of_a_group(self) -> None:
+        single = summarise(with_paths([serving_record(model=name, group="g") for name in "abc"]))
+        members = [
+            replace(one, points=tuple(
+                replace(at, estimates={"expert_load_gini": counted(gini), "dead_experts": counted(2.0)})
+                for at in one.points
+            ))
+            for one, gini in zip(single, (0.1, 0.2, 0.3), strict=True)
+        ]
+        assert "expert_load_gini_c8_low" not in export_rows(members)[0]
+        group, first, *_ = export_rows([*group_summaries(members), *members])
+        low, value, high = (group[f"expert_load_gini_c8{end}"] for end in ("_low", "", "_high"))
+        assert (low, value, high) == (0.0, pytest.approx(0.2), pytest.approx(0.2 + 4.302653 * 0.1 / 3**0.5))
+        assert (first["expert_load_gini_c8"], first["expert_load_gini_c8_low"]) == (0.1, None)
+        assert (group["dead_experts_c8"], group["dead_experts_c8_low"]) == (2.0, None)
+        names = list(group)
+        assert names[names.index("expert_load_gini_c8") + 1] == "expert_load_gini_c8_low"
+
+    def test_every_metric_of_routing_is_told_of(self) -> None:
+        assert all(f"`{metric.key}`" in (export.__doc__ or "") for metric in of_scenario("routing"))
+
+    def test_routing_that_cannot_be_read_is_a_note(self) -> None:
+        (one,) = summarise(with_paths([serving_record()]))
+        (row,) = export_rows([replace(one, unread=(UnreadWork("chat", "the file is missing"),))])
+        assert "the routing of chat is not shown: the file is missing" in row["notes"].split("; ")
 
     def test_nothing_gives_nothing(self) -> None:
         assert export_rows([]) == []

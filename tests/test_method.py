@@ -8,7 +8,7 @@ import builders
 import pytest
 import sites
 
-from harness import plausibility, repeats
+from harness import plan, plausibility, repeats, utilisation
 from harness.measurements import serving, sweep
 
 
@@ -37,3 +37,13 @@ def test_adaptive_sweeps_and_repeats(text: str) -> None:
 def test_the_rules_of_plausibility(text: str) -> None:
     assert f"more than {plausibility.SLOWEST:g} times that time" in text
     assert f"{1000 * plausibility.ENGINE_STEP_S:g} ms for every engine step" in text
+    assert f"({1000 * plausibility.BUSY_STEP_S:g} ms on devices that are not listed, such as processors" in text
+
+
+def test_the_concurrency_of_routing(text: str) -> None:
+    assert f"<code>routing.concurrency</code>, else at its highest, or at {plan._USUAL_CONCURRENCY} " in text
+
+
+def test_a_ceiling_that_was_beaten(text: str) -> None:
+    assert utilisation.TOO_LOW in text
+    assert "it is flagged, and the figure left out" not in text

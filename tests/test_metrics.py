@@ -34,6 +34,17 @@ class TestTable:
             if metric.key.endswith("tokens_per_s"):
                 assert metric.unit == "tokens per second"
 
+    def test_limits_hold_for_shares(self) -> None:
+        limits = {metric.key: (metric.least, metric.most) for metric in METRICS.values()}
+        assert limits["expert_load_gini"] == limits["expert_load_entropy"] == limits["score"] == (0.0, 1.0)
+        assert limits["expert_load_max_over_mean"] == (1.0, None)
+        assert limits["expert_load_variation"] == limits["decode_mbu_total"] == (0.0, None)
+        assert all(metric.unit == "1" for metric in METRICS.values() if metric.most is not None)
+
+    def test_of_which_phase_routing_is_told(self) -> None:
+        told = [metric for metric in of_scenario("routing") if metric.key != "expected_distinct_experts"]
+        assert all("decod" in metric.formula for metric in told)
+
     @pytest.mark.slow
     def test_nothing_heavy_is_imported(self) -> None:
         heavy = "torch, vllm, transformers, ray, lm_eval, pandas, scipy, plotly, rich"

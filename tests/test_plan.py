@@ -645,6 +645,10 @@ class TestTransformers:
         assert reasons(plan) == {"the transformers backend serves nothing: it measures scores and routing"}
         assert {job.subject.backend for job in plan.jobs} == {"transformers"}
 
+    def test_random_weights_are_never_asked_of_it(self, make: Make) -> None:
+        plan = make(routing={}, models=[model(backend="transformers", weights="dummy")])
+        assert plan.jobs == () or not any(job.cells for job in plan.jobs)
+
     def test_encoder_decoder_models_are_sent_there(self, make: Make, house: Path) -> None:
         (house / "models/switch-base-8.yaml").write_bytes((SHIPPED / "models/switch-base-8.yaml").read_bytes())
         reason = "vLLM runs no encoder-decoder models; `backend: transformers` measures scores and routing"

@@ -41,10 +41,19 @@ def test_the_sheet_promises_one_rate_for_every_working_set() -> None:
 
 
 @given(some_ceilings, st.lists(st.floats(0, 60) | st.integers(0, 41).map(float), min_size=1))
-def test_many_working_sets_have_the_rates_that_each_has(ceilings: Ceilings, sizes: list[float]) -> None:
+def test_a_working_set_has_the_rate_of_the_largest_that_is_no_larger(ceilings: Ceilings, sizes: list[float]) -> None:
     roof = Roof.of_ceilings("here", ceilings)
-    assert roof.bytes_per_s(np.asarray(sizes)).tolist() == [ceilings.bytes_per_s(size) for size in sizes]
+    first, *_ = ceilings.reads
+    for size, rate in zip(sizes, roof.bytes_per_s(np.asarray(sizes)).tolist(), strict=True):
+        fitting = [one for one in ceilings.reads if one.working_set_bytes <= size]
+        nearest = max(fitting, key=lambda one: one.working_set_bytes, default=first)
+        assert rate == nearest.bytes_per_s
     assert roof.measured
+
+
+def test_working_sets_between_below_and_beyond_those_that_were_measured() -> None:
+    roof = Roof.of_ceilings("here", ceilings_of({2: 90.0, 4: 20.0}))
+    assert roof.bytes_per_s(np.asarray([1.0, 2.0, 3.9, 4.0, 100.0])).tolist() == [90.0, 90.0, 90.0, 20.0, 20.0]
 
 
 def test_the_fastest_of_each_counts() -> None:
@@ -74,8 +83,9 @@ def test_no_measurement_was_faster_than_the_best(seen: list[Ceilings], size: int
     rates = [one.bytes_per_s for one in best.reads]
     assert rates == sorted(rates, reverse=True)
     for one in seen:
-        for read in one.reads:
-            assert best.bytes_per_s(read.working_set_bytes) >= read.bytes_per_s
+        sizes = np.asarray([float(read.working_set_bytes) for read in one.reads])
+        reached = Roof.of_ceilings("here", best).bytes_per_s(sizes)
+        assert (reached >= np.asarray([read.bytes_per_s for read in one.reads])).all()
         for name, peak in one.matmul_flops_per_s.items():
             assert best.matmul_flops_per_s[name] >= peak
     assert best_ceilings([best, *seen]) == best.model_copy(update={"duration_s": 2 * best.duration_s})

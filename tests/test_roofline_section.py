@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import builders
 import pytest
+import sites
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.accelerators import AcceleratorSpec, DensePeaks, Source
 from harness.environment import Ceilings, ReadRate
-from harness.pages import Value
+from harness.pages import BlockTable, Figure, Value
+from harness.point_table import note_marks
 from harness.roofline_section import RooflineSection, roofline_section
 from harness.roofline_section.figure import roofline_figure
 from harness.roofline_section.roofs import Placed, roofs_of
@@ -41,10 +44,8 @@ def at(
     phase: Phase, intensity: float, share: float, *, peak: float = PEAK, bandwidth: float = BANDWIDTH
 ) -> RooflinePoint:
     """A point of this intensity that reaches a share of its roof."""
-    flops = 1e12
-    compute_s, memory_s = flops / peak, flops / intensity / bandwidth
-    time_s = max(compute_s, memory_s) / share
-    return RooflinePoint(phase, intensity, flops / time_s, compute_s, memory_s, time_s)
+    achieved = share * min(peak, intensity * bandwidth)
+    return RooflinePoint(phase, intensity, achieved, achieved / peak, achieved / intensity / bandwidth)
 
 
 @cache
@@ -54,18 +55,24 @@ def served(name: str) -> ModelSummary:
 
 
 def model_with(points: list[tuple[RooflinePoint, ...]], *, name: str = "moe-8x2", **changes: Any) -> ModelSummary:
-    """A model served at 1, 4 and 16 concurrent requests, with these points and made-up ratios."""
+    """A model served at 1, 4 and 16 concurrent requests, with these points, their ratios, and made-up others."""
     found = served(name)
-    ratios = {
-        f"{phase}{key}": Estimate(0.2, 0.19, 0.21, 3, "t")
-        for phase in ("", "prefill_", "decode_") for key in ("mfu", "mbu")
-    }
+    ratios = {key: Estimate(0.2, 0.19, 0.21, 3, "t") for key in ("mfu", "mbu")}
     ratios |= {f"decode_mbu_{kind}": Estimate(0.3, 0.29, 0.31, 3, "t") for kind in ("active", "expected", "total")}
     points_now = tuple(
-        replace(one, roofline=roofline, estimates={**one.estimates, **ratios, "prefill_time_share": counted(0.25)})
+        replace(one, roofline=roofline, notes=(), estimates={
+            **one.estimates, **ratios, **_ratios_of(roofline), "prefill_time_share": counted(0.25),
+        })
         for one, roofline in zip(found.points, points, strict=True)
     )
     return replace(found, points=points_now, **changes)
+
+
+def _ratios_of(roofline: tuple[RooflinePoint, ...]) -> dict[str, Estimate]:
+    return {
+        f"{one.phase}_{key}": Estimate(value, 0.9 * value, 1.1 * value, 3, "t")
+        for one in roofline for key, value in (("mfu", one.mfu), ("mbu", one.mbu))
+    }
 
 
 def usual(**changes: Any) -> ModelSummary:
@@ -79,8 +86,20 @@ def section_of(model: ModelSummary) -> RooflineSection:
     return found
 
 
-def rows_of(model: ModelSummary) -> dict[tuple[str, str], dict[str, Value]]:
+def drawing_of(model: ModelSummary) -> Figure:
+    figure = section_of(model).figure
+    assert figure is not None
+    return figure
+
+
+def table_of(model: ModelSummary) -> BlockTable:
     table = section_of(model).table
+    assert table is not None
+    return table
+
+
+def rows_of(model: ModelSummary) -> dict[tuple[str, str], dict[str, Value]]:
+    table = table_of(model)
     titles = [column.title for column in table.columns[2:]]
     return {
         (block.title, row.title): dict(zip(titles, row.cells, strict=True))
@@ -125,7 +144,7 @@ class TestRoofs:
         ]
         section = section_of(model)
         assert "The roof is the data sheet's of the device: 20.0 GB/s from memory and 800 GFLOP/s" in section.note
-        assert "data sheet" in section.figure.caption
+        assert "data sheet" in drawing_of(model).caption
 
     def test_many_bandwidths_are_drawn_by_the_lowest_and_the_highest(self) -> None:
         points = [
@@ -144,14 +163,14 @@ class TestRoofs:
 
 class TestPlot:
     def test_prefill_is_open_and_decode_filled(self) -> None:
-        traces = {trace["name"]: trace for trace in section_of(usual()).figure.content["data"]}
+        traces = {trace["name"]: trace for trace in drawing_of(usual()).content["data"]}
         assert traces["Prefill"]["marker"]["symbol"] == ["circle-open"] * 2
         assert traces["Decode"]["marker"]["symbol"] == ["circle"] * 2
         assert (traces["Decode"]["x"], traces["Decode"]["text"]) == ([2.0, 8.0], ["1", "4"])
 
     def test_dense_models_have_squares(self) -> None:
         model = model_with([(at("decode", 2.0, 0.1),), (), ()], name="dense-active")
-        assert section_of(model).figure.content["data"][-1]["marker"]["symbol"] == ["square"]
+        assert drawing_of(model).content["data"][-1]["marker"]["symbol"] == ["square"]
 
     def test_a_memory_line_meets_the_highest_compute_line(self) -> None:
         model = usual()
@@ -163,7 +182,7 @@ class TestPlot:
         assert memory["y"][0] == pytest.approx(memory["x"][0] * BANDWIDTH, rel=1e-3)
 
     def test_everything_lies_within_the_axes(self) -> None:
-        content = section_of(usual(device=DEVICE)).figure.content
+        content = drawing_of(usual(device=DEVICE)).content
         for axis in ("x", "y"):
             low, high = (10**end for end in content["layout"][f"{axis}axis"]["range"])
             assert all(low <= value <= high for trace in content["data"] for value in trace[axis])
@@ -172,7 +191,7 @@ class TestPlot:
         model = usual()
         rated = replace(model.points[1], key=builders.point(load=OpenLoop(requests_per_s=2.5)))
         mixed = replace(model, points=(model.points[0], rated))
-        traces = [one for one in section_of(mixed).figure.content["data"] if one["name"] in ("Prefill", "Decode")]
+        traces = [one for one in drawing_of(mixed).content["data"] if one["name"] in ("Prefill", "Decode")]
         assert [(one["name"], one["mode"], one["showlegend"], one["text"]) for one in traces] == [
             (name, mode, listed, [text]) for name in ("Prefill", "Decode")
             for mode, listed, text in (("lines+markers+text", True, "1"), ("markers+text", False, "2.5/s"))
@@ -181,7 +200,7 @@ class TestPlot:
     def test_a_flagged_point_is_a_cross(self) -> None:
         model = usual()
         flagged = (replace(model.points[0], flags=("too fast",)), *model.points[1:])
-        traces = section_of(replace(model, points=flagged)).figure.content["data"]
+        traces = drawing_of(replace(model, points=flagged)).content["data"]
         assert traces[-1]["marker"]["symbol"] == ["x", "circle"]
 
 
@@ -203,10 +222,65 @@ class TestTable:
 
     def test_a_dense_model_has_one_mbu(self) -> None:
         model = model_with([(at("decode", 2.0, 0.1),), (), ()], name="dense-active")
-        assert [column.title for column in section_of(model).table.columns if "MBU" in column.title] == ["MBU"]
+        assert [column.title for column in table_of(model).columns if "MBU" in column.title] == ["MBU"]
+
+    def test_a_row_does_not_contradict_itself(self) -> None:
+        for phase, what in (("Prefill", "MFU"), ("Decode", "MBU")):
+            row = rows_of(usual())["4 concurrent requests", phase]
+            assert (row["Of the roof"].text, row["Of the roof"].margin) == (row[what].text, row[what].margin)
+            assert row["Of the roof"].margin and row["Achieved"].margin
 
     def test_nothing_without_points(self) -> None:
-        assert roofline_section(model_with([(), (), ()])) is None
+        assert roofline_section(replace(model_with([(), (), ()]), points=())) is None
+
+
+class TestUnknown:
+    def test_the_reason_stands_where_the_plot_would(self) -> None:
+        model = model_with([(), (), ()])
+        note = "no utilisation: the form of the cache is not known"
+        points = tuple(replace(one, notes=(note,)) for one in model.points)
+        section = section_of(replace(model, points=points))
+        assert (section.figure, section.table, section.note) == (None, None, "")
+        assert section.missing is not None
+        assert (section.missing.label, section.missing.reason) == ("not known", "The form of the cache is not known.")
+        assert all(note_marks(one) == () for one in points)
+
+    def test_loads_are_named_where_others_are_known(self) -> None:
+        model = usual()
+        last = replace(model.points[2], notes=("no cost: free", "no utilisation: no request made a token"))
+        section = section_of(replace(model, points=(*model.points[:2], last)))
+        assert section.figure is not None and section.missing is not None
+        assert section.missing.reason == "No request made a token (16 concurrent requests)."
+        assert section_of(model).missing is None
+
+    def test_the_page_says_so(self, tmp_path: Path) -> None:
+        store = sites.store_of(tmp_path / "results", builders.small_suite_records(repeats=1, items=20))
+        page = sites.render(store, tmp_path / "site").parent / "models" / "small" / "moe-8x2.html"
+        text = page.read_text(encoding="utf-8")
+        section = text[text.index('id="roofline"'):]
+        assert "The ceilings of the device were not measured." in section[: section.index("</section>")]
+        assert "no utilisation" not in text
+
+
+class TestAboveTheCeiling:
+    WORDS = "above the ceiling: decode read 1.25 times as fast as the device could; why"
+
+    def beaten(self, *kept: RooflinePoint) -> ModelSummary:
+        model = model_with([kept, (), ()], ceilings=CEILINGS)
+        return replace(model, points=(replace(model.points[0], beaten={"decode": self.WORDS}), *model.points[1:]))
+
+    def test_it_has_a_row_with_the_reason(self) -> None:
+        rows = rows_of(self.beaten(at("prefill", 30.0, 0.2)))
+        assert [phase for _, phase in rows] == ["Prefill", "Decode", "Together"]
+        row = rows["1 concurrent request", "Decode"]
+        assert [(mark.label, mark.reason) for mark in row["Of the roof"].marks] == [
+            ("above the ceiling", "Decode read 1.25 times as fast as the device could; why."),
+        ]
+        assert (row["Of the roof"].text, row["Intensity"].text, row["MBU"].text) == ("", "\u2013", "")
+
+    def test_alone_it_is_a_table_without_a_plot(self) -> None:
+        section = section_of(self.beaten())
+        assert section.figure is None and section.table is not None and section.missing is None
 
 
 class TestBinding:

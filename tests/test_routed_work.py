@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+import re
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +20,16 @@ from builders import (
     serving_record,
     subject,
 )
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from routings import drawn_ids
 
 from harness.accounting import expected_distinct_experts
 from harness.environment import Ceilings, ReadRate
+from harness.errors import StoreError
+from harness.export import export_rows
 from harness.record import Cell, Completed, Record, RoutedLayer, RoutingMeasurement
-from harness.routed_work import distinct_experts, loads_of, served_as
+from harness.routed_work import distinct_experts, routed_work, served_as
 from harness.routing.tokens import Routing, StackTokens, fingerprint_of, pack
 from harness.scenario import RoutingScenario, ServedTokens, TaskTokens
 from harness.store import Store
@@ -48,6 +55,16 @@ def served(name: str = "chat") -> ServedTokens:
 
 
 Stored = Callable[..., ModelSummary]
+Spoil = Callable[[bytes], bytes | None]
+"""What lies beside the record in place of its file; None for nothing."""
+
+
+def whole(content: bytes) -> bytes:
+    return content
+
+
+def missing(_: bytes) -> None:
+    return None
 
 
 @pytest.fixture
@@ -56,8 +73,8 @@ def stored(tmp_path: Path) -> Stored:
     store = Store(tmp_path)
 
     def keep(
-        *works: tuple[ServedTokens | TaskTokens, Routing], attach: bool = True, counts: int = 0,
-        ceilings: Ceilings | None = None,
+        *works: tuple[ServedTokens | TaskTokens, Routing], spoil: Spoil = whole, counts: int = 0,
+        ceilings: Ceilings | None = None, layers: tuple[RoutedLayer, ...] = LAYERS, tasks: Sequence[str] | None = None,
     ) -> ModelSummary:
         environment = ENVIRONMENT.model_copy(update={"ceilings": ceilings})
         for concurrency in (1, 4, 8):
@@ -65,10 +82,14 @@ def stored(tmp_path: Path) -> Stored:
             store.append(record.model_copy(update={"environment": environment, "config": CONFIGS["moe-8x2"]}))
         for number, (work, captured) in enumerate(works):
             content = pack(captured)
-            if attach:
-                store.attach(SUITE, fingerprint_of(content), content)
-            store.append(routing_record(work, captured, content, number, counts))
-        (summary,) = summarise(store.read(SUITE))
+            kept = spoil(content)
+            if kept is not None:
+                store.attach(SUITE, fingerprint_of(content), kept)
+            record = routing_record(work, captured, content, number, counts)
+            assert isinstance(record.outcome, Completed)
+            told = record.outcome.measurement.model_copy(update={"layers": layers})
+            store.append(record.model_copy(update={"outcome": Completed(measurement=told)}))
+        (summary,) = summarise(store.read(SUITE), tasks=tasks)
         return summary
 
     return keep
@@ -102,9 +123,8 @@ def test_a_workload_is_summarised_with_its_notes_and_its_record(stored: Stored) 
 
 def test_loads_of_both_phases_add_up_to_every_token(stored: Stored) -> None:
     work = stored((served(), routing())).routing["chat"]
-    loads = loads_of(work.summary)
-    assert [one.layer for one in loads] == list(LAYERS)
-    assert {int(one.load.sum()) for one in loads} == {2 * (PROMPTS + BATCH * STEPS)}
+    assert list(work.loads) == list(LAYERS)
+    assert {int(load.sum()) for load in work.loads.values()} == {2 * (PROMPTS + BATCH * STEPS)}
 
 
 def test_points_of_the_workload_know_their_distinct_experts(stored: Stored) -> None:
@@ -145,17 +165,83 @@ def test_a_task_named_like_a_workload_keeps_a_place_of_its_own(stored: Stored) -
     assert {work.source for work in summary.routing.values()} == {"serving", "task"}
 
 
-def test_without_its_file_the_work_is_left_out_and_named(stored: Stored) -> None:
-    summary = stored((served(), routing()), attach=False)
-    assert summary.routing == {}
-    (note,) = [note for note in summary.notes if "routing" in note]
-    assert note.startswith("the routing of chat is not shown: ")
+def test_tasks_come_in_the_order_of_the_suite(stored: Stored) -> None:
+    works = [(TaskTokens(quality=quality_scenario(name)), routing(seed=seed)) for seed, name in enumerate("abcd")]
+    summary = stored(*works, (served("z"), routing(seed=9)), tasks=("c", "a", "d"))
+    assert list(summary.routing) == ["z", "c", "a", "d", "b"]
+    assert summary.specialisation is not None and summary.specialisation.names == ("c", "a", "d", "b")
 
 
-def test_a_file_with_other_tokens_than_the_record_counts_is_left_out(stored: Stored) -> None:
-    summary = stored((served(), routing()), counts=1)
-    assert summary.routing == {}
-    assert any("does not hold the tokens that the record counts" in note for note in summary.notes)
+class TestUnread:
+    """What was measured and whose ids cannot be read."""
+
+    def reason(self, summary: ModelSummary) -> str:
+        assert summary.routing == {}
+        (work,) = summary.unread
+        assert work.name == "chat"
+        return work.reason
+
+    def test_without_its_file_the_work_is_named_with_the_next_step(self, stored: Stored, tmp_path: Path) -> None:
+        summary = stored((served(), routing()), spoil=missing)
+        reason = self.reason(summary)
+        assert re.fullmatch(
+            rf"the file is missing \({SUITE}/attachments/[0-9a-f]{{32}}\.zip\); remove the record "
+            rf"{SUITE}/[0-9a-f]{{16}}/"
+            r"\S+\.json, so that it is measured again", reason,
+        )
+        (row,) = export_rows([summary])
+        assert reason in row["notes"]
+        assert str(tmp_path) not in repr(row)
+
+    @given(st.data())
+    @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    def test_a_damaged_byte_is_noticed_wherever_it_is(self, tmp_path: Path, data: st.DataObject) -> None:
+        captured, store = routing(), Store(tmp_path)
+        content = pack(captured)
+        place, mask = data.draw(st.integers(0, len(content) - 1)), data.draw(st.integers(1, 255))
+        file = store.attach(SUITE, fingerprint_of(content), content)
+        file.write_bytes(content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :])
+        record = routing_record(served(), captured, content)
+        with pytest.raises(StoreError, match="the file is damaged"):
+            routed_work(store.path_of(record), record, None)
+
+    def test_a_damaged_head_of_an_array_ends_nothing(self, stored: Stored) -> None:
+        at = re.compile(rb"NUMPY.*?\(", re.DOTALL)
+
+        def headless(content: bytes) -> bytes:
+            buffer = io.BytesIO()
+            with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(buffer, "w") as new:
+                for name in old.namelist():
+                    new.writestr(name, at.sub(lambda found: found[0][:-1] + b"'", old.read(name)))
+            return buffer.getvalue()
+
+        assert self.reason(stored((served(), routing()), spoil=headless)).startswith("the file is damaged")
+
+    def test_another_file_with_as_many_tokens_is_noticed(self, stored: Stored) -> None:
+        assert "damaged" in self.reason(stored((served(), routing()), spoil=lambda _: pack(routing(seed=1))))
+
+    def test_other_layers_than_the_records_are_noticed(self, stored: Stored) -> None:
+        others = tuple(layer.model_copy(update={"index": layer.index + 1}) for layer in LAYERS)
+        assert "does not hold the layers that the record names" in self.reason(
+            stored((served(), routing()), layers=others)
+        )
+
+    def test_other_tokens_than_the_record_counts_are_noticed(self, stored: Stored) -> None:
+        reason = self.reason(stored((served(), routing()), counts=1))
+        assert "does not hold the tokens that the record counts" in reason
+
+    def test_what_does_not_fit_into_memory_is_named(self, stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*_: object) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr("harness.routed_work.summarise_routing", full)
+        assert "more memory than there is" in self.reason(stored((served(), routing())))
+
+    def test_a_folder_in_the_files_place_is_named(self, stored: Stored, tmp_path: Path) -> None:
+        def folder(content: bytes) -> None:
+            Store(tmp_path).attachment(SUITE, fingerprint_of(content)).mkdir(parents=True)
+
+        assert self.reason(stored((served(), routing()), spoil=folder)).startswith("the file cannot be read: ")
 
 
 class TestUtilisation:

@@ -158,6 +158,17 @@ class TestAttachments:
         assert store.attach(SUITE, self.NAME, b"ids") == store.attach(SUITE, self.NAME, b"ids")
         assert [path.name for path in (store.root / SUITE / "attachments").iterdir()] == [f"{'ab' * 16}.zip"]
 
+    @pytest.mark.parametrize("damaged", [b"", b"idz", b"ids and more"])
+    def test_a_damaged_file_is_put_right(self, store: Store, damaged: bytes) -> None:
+        path = store.attach(SUITE, self.NAME, b"ids")
+        path.write_bytes(damaged)
+        assert store.attach(SUITE, self.NAME, b"ids").read_bytes() == b"ids"
+        assert list(path.parent.iterdir()) == [path]
+
+    def test_what_is_whole_is_not_written_again(self, store: Store) -> None:
+        before = store.attach(SUITE, self.NAME, b"ids").stat()
+        assert store.attach(SUITE, self.NAME, b"ids").stat() == before
+
     def test_a_folder_that_cannot_be_written_is_named(self, store: Store) -> None:
         store.root.parent.mkdir(exist_ok=True)
         store.root.write_text("a file where the folder should be", encoding="utf-8")

@@ -22,15 +22,14 @@ from harness.hf_config import architecture_from_config
 from harness.record import Completed, ServingMeasurement, WarmUp, read_record
 from harness.roof import Roof
 from harness.utilisation import (
+    TOO_LOW,
     Distinct,
     PhaseUse,
-    RooflinePoint,
     ServedModel,
     Utilisation,
     ceilings_beaten,
     roofline_points,
     served_model,
-    together,
     utilisation_of,
     utilisation_values,
 )
@@ -96,7 +95,7 @@ class TestByHand:
         prefill, decode = phase(use, "prefill"), phase(use, "decode")
         assert (prefill.steps, prefill.time_s, prefill.tokens) == (2, 2.0, 100 + 41)
         assert (decode.steps, decode.time_s, decode.tokens) == (3, 3.0, 1 + 2 + 1)
-        assert utilisation_values(use)["prefill_time_share"] == pytest.approx(0.4)
+        assert utilisation_values([use])[0]["prefill_time_share"] == pytest.approx(0.4)
 
     @pytest.mark.parametrize("name", NAMES)
     def test_flops_are_those_of_every_prompt_and_every_decoded_token(self, name: str) -> None:
@@ -131,7 +130,7 @@ class TestByHand:
 
     def test_the_ratios_are_the_least_time_over_the_time(self) -> None:
         use = use_of(roof=roof_of(1e13, (1, 1e13)), devices=2)
-        decode, values = phase(use, "decode"), utilisation_values(use)
+        decode, values = phase(use, "decode"), utilisation_values([use])[0]
         assert values["decode_mfu"] == pytest.approx(decode.flops / (3.0 * 1e13 * 2))
         assert values["decode_mbu"] == pytest.approx(decode.bytes["expected"] / (3.0 * 1e13 * 2))
         assert values["mbu"] == pytest.approx(0.4 * values["prefill_mbu"] + 0.6 * values["decode_mbu"])
@@ -175,7 +174,7 @@ class TestByHand:
         use = use_of(distinct=lambda _phase, tokens: 9.0 if tokens <= 2 else None)
         assert phase(use, "decode").experts == "measured"
         assert phase(use, "prefill").experts == "expected"
-        assert "prefill_mbu_measured" not in utilisation_values(use)
+        assert "prefill_mbu_measured" not in utilisation_values([use])[0]
 
 
 class TestModels:
@@ -226,18 +225,24 @@ class TestRatios:
             rate = factor * decode.bytes["measured"] / decode.time_s
             return use_of(roof=roof_of(1e15, (1, rate)), distinct=distinct)
 
-        possible = utilisation_values(slow_reads(1.001))
+        possible = utilisation_values([slow_reads(1.001)])[0]
         assert possible["decode_mbu"] == possible["decode_mbu_measured"] == pytest.approx(1 / 1.001)
         beaten = slow_reads(0.8)
-        values = utilisation_values(beaten)
+        values = utilisation_values([beaten])[0]
         assert not {"decode_mbu", "decode_mbu_measured", "mbu"} & set(values)
-        assert "above the ceiling: decode read 1.25 times as fast as the device could" in ceilings_beaten(beaten)
-        assert all(one.phase != "decode" for one in roofline_points(beaten))
+        assert ceilings_beaten([beaten])["decode"] == (
+            f"above the ceiling: decode read 1.25 times as fast as the device could; {TOO_LOW}, and the figure is left "
+            "out"
+        )
+        assert all(one.phase != "decode" for one in roofline_points([beaten]))
 
     def test_products_that_are_too_fast_are_left_out_too(self) -> None:
         use = use_of(roof=roof_of(phase(use_of(), "prefill").flops / 2.0 / 1.5, (1, 1e15)))
-        assert ceilings_beaten(use) == ["above the ceiling: prefill multiplied 1.5 times as fast as the device could"]
-        values = utilisation_values(use)
+        (words,) = ceilings_beaten([use]).values()
+        assert words.startswith("above the ceiling: prefill multiplied 1.5 times as fast as the device could; the ceil")
+        (words,) = ceilings_beaten([use], measured=False).values()
+        assert "the device could; more than its data sheet promises cannot be" in words
+        values = utilisation_values([use])[0]
         assert "prefill_mfu" not in values and "mfu" not in values and values["mbu"] > 0
 
     def test_an_expectation_that_cannot_be_proves_no_ceiling_wrong(self) -> None:
@@ -245,48 +250,50 @@ class TestRatios:
         decode = phase(use_of(two), "decode")
         between = (decode.bytes["active"] + decode.bytes["expected"]) / 2 / decode.time_s
         use = use_of(two, roof=roof_of(1e15, (1, between)))
-        values = utilisation_values(use)
+        values = utilisation_values([use])[0]
         assert not {"decode_mbu", "decode_mbu_expected"} & set(values) and "decode_mbu_active" in values
-        assert not any("decode" in words for words in ceilings_beaten(use))
+        words = ceilings_beaten([use])["decode"]
+        assert "decode read the experts that uniform routing expects" in words
+        assert f"; fewer experts than that were read, or {TOO_LOW}" in words
 
     def test_all_experts_may_be_more_than_can_be_read(self) -> None:
         decode = phase(use_of(), "decode")
-        values = utilisation_values(use_of(roof=roof_of(1e15, (1, decode.bytes["expected"] / decode.time_s * 1.1))))
+        use = use_of(roof=roof_of(1e15, (1, decode.bytes["expected"] / decode.time_s * 1.1)))
+        values = utilisation_values([use])[0]
         assert values["decode_mbu"] < 1 < values["decode_mbu_total"]
 
     def test_without_a_peak_or_a_roof_the_rest_is_told(self) -> None:
         only_reads = use_of(roof=Roof("device", {"float32": 1e12}, roof_of(1e12, (1, 1e15)).reads))
-        values = utilisation_values(only_reads)
+        values = utilisation_values([only_reads])[0]
         assert "mbu" in values and "mfu" not in values and "decode_mfu" not in values
-        assert roofline_points(only_reads) == ()
+        assert roofline_points([only_reads]) == ()
         bare = utilisation_of(TWO, ServedModel(structure("qwen3-30b-a3b"), BFLOAT16), None)
-        assert bare is not None and utilisation_values(bare) == {"prefill_time_share": pytest.approx(0.4)}
+        assert bare is not None and utilisation_values([bare])[0] == {"prefill_time_share": pytest.approx(0.4)}
         assert phase(bare, "decode").flops > 0
 
     def test_a_run_of_one_phase(self) -> None:
         use = use_of(run_of([0.0], [[1.0]], [10]))
-        values = utilisation_values(use)
+        values = utilisation_values([use])[0]
         assert [one.phase for one in use.phases] == ["prefill"]
         assert values["mfu"] == values["prefill_mfu"] and values["prefill_time_share"] == 1.0
 
     def test_points_under_the_roof(self) -> None:
         use = use_of(roof=roof_of(1e15, (1, 1e13)))
-        prefill, decode = roofline_points(use)
+        prefill, decode = roofline_points([use])
         used = phase(use, "decode")
         read = used.bytes["expected"]
-        assert decode == RooflinePoint(
-            "decode", used.flops / read, used.flops / 3.0, used.flops / 1e15, used.memory_s["expected"], 3.0
-        )
-        assert decode.memory_s == pytest.approx(read / 1e13)
-        assert decode.bound == "memory"
-        assert decode.share == decode.memory_s / 3.0
-        busy = roofline_points(use_of(roof=roof_of(1e12, (1, 1e15))))[0]
-        assert (busy.phase, busy.bound, busy.share) == ("prefill", "compute", busy.compute_s / 2.0)
+        assert decode.phase == "decode"
+        assert decode.intensity_flops_per_byte == pytest.approx(used.flops / read)
+        assert decode.achieved_flops_per_s == pytest.approx(used.flops / 3.0)
+        assert (decode.mfu, decode.mbu) == pytest.approx((used.flops / 1e15 / 3.0, read / 1e13 / 3.0))
+        assert (decode.bound, decode.share) == ("memory", decode.mbu)
+        busy = roofline_points([use_of(roof=roof_of(1e12, (1, 1e15)))])[0]
+        assert (busy.phase, busy.bound, busy.share) == ("prefill", "compute", busy.mfu)
         assert prefill.intensity_flops_per_byte > decode.intensity_flops_per_byte
 
     def test_steps_that_took_no_time_have_no_ratio(self) -> None:
         use = use_of(run_of([0.0], [[0.0, 0.0]], [10]))
-        assert utilisation_values(use) == {} and roofline_points(use) == () and ceilings_beaten(use) == []
+        assert utilisation_values([use])[0] == {} and roofline_points([use]) == () and ceilings_beaten([use]) == {}
 
     def test_a_run_without_starts_says_nothing(self) -> None:
         requests = tuple(one.model_copy(update={"started_s": None}) for one in TWO.requests)
@@ -342,12 +349,12 @@ class TestLaws:
     ) -> None:
         use = utilisation_of(one, ServedModel(tiny(name), BFLOAT16, devices), roof, distinct)
         assert use is not None
-        values = utilisation_values(use)
+        values = utilisation_values([use])[0]
         assert all(0 <= value <= 1 for key, value in values.items() if not key.endswith("_mbu_total"))
-        assert all(0 < point.share <= 1 for point in roofline_points(use))
+        assert all(0 < point.share <= 1 for point in roofline_points([use]))
         for part in use.phases:
             if f"{part.phase}_mbu" not in values and "measured" in part.bytes and part.time_s > 0:
-                assert any(f"{part.phase} read" in words for words in ceilings_beaten(use))
+                assert f"{part.phase} read" in ceilings_beaten([use])[part.phase]
 
     @settings(max_examples=150)
     @given(runs(), tiny_names, roofs, curves)
@@ -390,22 +397,51 @@ class TestLaws:
         assert sum(part.time_s for part in use.phases) <= one.duration_s * (1 + 1e-9)
 
 
-    @given(runs(), runs(), tiny_names, curves)
-    def test_runs_together_are_the_sum_of_each(
-        self, a: ServingMeasurement, b: ServingMeasurement, name: str, distinct: Distinct | None
+    @settings(max_examples=150)
+    @given(st.lists(runs(), min_size=1, max_size=3), tiny_names, roofs, curves)
+    def test_every_figure_of_a_load_is_a_mean_over_all_its_repeats(
+        self, several: list[ServingMeasurement], name: str, roof: Roof, distinct: Distinct | None
     ) -> None:
-        model, roof = ServedModel(tiny(name), BFLOAT16), roof_of()
-        one, other = (utilisation_of(run, model, roof, distinct) for run in (a, b))
-        assert one is not None and other is not None
-        assert together([one]) == one
-        both = together([one, other])
-        assert sum(part.time_s for part in both.phases) == pytest.approx(
-            sum(part.time_s for use in (one, other) for part in use.phases)
-        )
-        for part in both.phases:
-            parts = [of for use in (one, other) for of in use.phases if of.phase == part.phase]
-            assert part.flops == pytest.approx(sum(of.flops for of in parts))
-            assert set(part.memory_s) == set.intersection(*(set(of.memory_s) for of in parts))
+        model = ServedModel(tiny(name), BFLOAT16)
+        uses = [use for one in several if (use := utilisation_of(one, model, roof, distinct)) is not None]
+        values, points = utilisation_values(uses), {one.phase: one for one in roofline_points(uses)}
+        beaten = ceilings_beaten(uses)
+        for name_of in ("prefill", "decode"):
+            parts = [one for use in uses for one in use.phases if one.phase == name_of]
+            mfu, mbu = ([one[key] for one in values if key in one] for key in (f"{name_of}_mfu", f"{name_of}_mbu"))
+            assert len(mfu) in (0, len(parts)) and len(mbu) in (0, len(parts))
+            assert (name_of in points) == bool(mfu and mbu)
+            assert (name_of in beaten) == (bool(parts) and not (mfu and mbu))
+            if name_of in points:
+                point = points[name_of]
+                assert point.share == pytest.approx(max(np.mean(mfu), np.mean(mbu)))
+                assert point.achieved_flops_per_s == pytest.approx(
+                    np.mean([one.flops / one.time_s for one in parts])
+                )
+                assert point.achieved_flops_per_s <= roof.peaks["bfloat16"] * (1 + 1e-9)
+
+
+class TestRepeats:
+    def test_one_that_beats_the_ceiling_takes_the_figure_from_all(self) -> None:
+        decode = phase(use_of(), "decode")
+        rate = decode.bytes["active"] / decode.time_s * 0.9
+        slow = TWO.model_copy(update={
+            "steps_s": tuple(3 * end for end in TWO.steps_s),
+            "requests": tuple(one.model_copy(update={"started_s": 3 * (one.started_s or 0)}) for one in TWO.requests),
+        })
+        uses = [use_of(slow, roof=roof_of(1e15, (1, rate))), use_of(roof=roof_of(1e15, (1, rate)))]
+        (alone,) = utilisation_values(uses[:1])
+        assert "decode_mbu" in alone and roofline_points(uses[:1])[-1].phase == "decode"
+        for values in utilisation_values(uses):
+            assert not {"decode_mbu", "mbu"} & set(values) and {"decode_mfu", "mfu"} <= set(values)
+        assert all(one.phase != "decode" for one in roofline_points(uses))
+        assert "in 1 of 2 repeats" in ceilings_beaten(uses)["decode"]
+
+    def test_experts_count_alike_in_all(self) -> None:
+        uses = [use_of(distinct=lambda _phase, _tokens: 9.0), use_of()]
+        first, second = utilisation_values(uses)
+        assert "decode_mbu_measured" not in {*first, *second}
+        assert first["decode_mbu"] == second["decode_mbu"] == second["decode_mbu_expected"]
 
 
 @settings(max_examples=30)
@@ -426,7 +462,7 @@ def test_a_real_accelerator_and_a_real_model() -> None:
     """Qwen3-30B-A3B on an H100 at 8 sequences and 611 tokens/s reads 0.6 of what the memory gives (ml-energy)."""
     one = closed_loop(serving_scenario(8, prompt_tokens=200, output_tokens=400, requests=8), tokens_per_s=611)
     roof = Roof.of_sheet(Accelerators(SUITES).load("h100-sxm"))
-    values = utilisation_values(use_of(one, roof=roof))
+    values = utilisation_values([use_of(one, roof=roof)])[0]
     assert values["decode_mbu_expected"] == pytest.approx(0.60, abs=0.02)
     assert values["decode_mbu_active"] == pytest.approx(0.15, abs=0.02)
     assert values["decode_mbu_total"] == pytest.approx(1.41, abs=0.03)
@@ -444,4 +480,4 @@ def test_every_golden_record(file: Path) -> None:
     untold = any(request.tokens and request.started_s is None for request in measurement.requests)
     assert (use is None) == untold
     if use is not None:
-        assert all(value <= 1 for key, value in utilisation_values(use).items() if not key.endswith("_mbu_total"))
+        assert all(value <= 1 for key, value in utilisation_values([use])[0].items() if not key.endswith("_mbu_total"))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.backends.base import CapturedRouting, EngineMemory, Finish, StepResult
+from harness.backends.reasons import failed
 from harness.backends.token_texts import token_texts
 from harness.backends.transformers_routing import Collector
 from harness.errors import EngineError
@@ -28,7 +29,7 @@ class TransformersBackend:
     """Loads models with `AutoModelForCausalLM` or `AutoModelForSeq2SeqLM`."""
 
     def load(self, subject: Subject, location: str, config: dict[str, Any], scratch: Path) -> TransformersEngine:
-        """See `backends.base.Backend.load`."""
+        """See `backends.base.Backend.load`. Random weights, for which `config` stands, are never asked of it."""
         if subject.quantization or subject.tensor_parallel > 1:
             raise EngineError(
                 "the transformers backend has neither quantization nor tensor parallelism", kind="load",
@@ -42,10 +43,10 @@ class TransformersBackend:
             torch.set_num_threads(subject.threads)
         start = time.perf_counter()
         try:
-            model = _model(subject, location, config)
+            model = _model(subject, location)
             tokenizer = _tokenizer(subject, location)
         except Exception as error:  # transformers raises every kind; the worker needs one with a reason
-            raise EngineError(_reason(error), kind=_kind(error), where=location) from error
+            raise failed(error, "load", location) from error
         return TransformersEngine(
             model, tokenizer, subject, load_s=time.perf_counter() - start, import_s=start - began
         )
@@ -104,7 +105,7 @@ class TransformersEngine:
         try:
             batch.advance()
         except Exception as error:  # as in load
-            raise EngineError(_reason(error), kind=_kind(error, "engine")) from error
+            raise failed(error, "engine") from error
         tokens = [request.request_id for request in batch.requests]
         ended = [row for row, request in enumerate(batch.requests) if batch.made == request.output_tokens]
         finished = [
@@ -244,19 +245,16 @@ class _Batch:
             self._encoded.last_hidden_state = self._encoded.last_hidden_state[index]
 
 
-def _model(subject: Subject, location: str, config: dict[str, Any]) -> Any:
+def _model(subject: Subject, location: str) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     revision = subject.revision if subject.source.startswith("hub:") else None
-    dummy = subject.weights == "dummy"
-    read = AutoConfig.for_model(**config) if dummy else AutoConfig.from_pretrained(location, revision=revision)
+    read = AutoConfig.from_pretrained(location, revision=revision)
     kind = AutoModelForSeq2SeqLM if read.is_encoder_decoder else AutoModelForCausalLM
-    options = {"dtype": getattr(torch, subject.precision), "attn_implementation": "eager"}
-    if dummy:
-        model = kind.from_config(read, **options)
-    else:
-        model = kind.from_pretrained(location, revision=revision, config=read, **options)
+    model = kind.from_pretrained(
+        location, revision=revision, config=read, dtype=getattr(torch, subject.precision), attn_implementation="eager"
+    )
     return model.to("cpu" if subject.threads is not None or not torch.cuda.is_available() else "cuda").eval()
 
 
@@ -264,21 +262,8 @@ def _tokenizer(subject: Subject, location: str) -> Any:
     """The tokenizer, None where the checkpoint has none."""
     from transformers import AutoTokenizer
 
-    if subject.weights == "dummy":
-        return None
     revision = subject.revision if subject.source.startswith("hub:") else None
     folder = Path(location)
     if folder.is_dir() and not any(folder.glob("*token*")) and not any(folder.glob("*.model")):
         return None
     return AutoTokenizer.from_pretrained(location, revision=revision)
-
-
-def _reason(error: BaseException) -> str:
-    """The message on one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:600]}" if text else type(error).__name__
-
-
-def _kind(error: BaseException, otherwise: str = "load") -> str:
-    text = f"{type(error).__name__} {error}".lower()
-    return "out-of-memory" if "out of memory" in text or "outofmemory" in text or "memoryerror" in text else otherwise

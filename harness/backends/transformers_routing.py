@@ -7,18 +7,18 @@ router's logits, so that what capacity dropped counts as chosen.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import EngineError
+from harness.backends.reasons import layer_number, unroutable
 from harness.record import RoutedLayer
 from harness.routing.tokens import Ids, Routing, StackTokens, id_type, problems_of
 
 _MOST_FAULTS = 8
+_UNFIT = "the hooks do not fit this model: use backend: vllm where it runs it, or report it with transformers' version"
 Reader = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], Any]
 """The ids (rows x top-k) in a call of a module: from the module, its arguments by place and by name, its output."""
 
@@ -142,14 +142,14 @@ class Collector:
     def captured(self) -> Routing:
         """Everything so far. Raises EngineError where anything is missing."""
         if self._faults:  # first: a call with a fault is not kept, and may be the only one
-            raise _refused("; ".join(self._faults))
+            raise unroutable("; ".join(self._faults), _UNFIT)
         if not self._calls:
-            raise _refused("no call of the model was captured")
+            raise unroutable("no call of the model was captured", "give it requests or items whose tokens it runs")
         layers, ids = [], []
         for source, told in zip(self._sources, self._ids, strict=True):
             every = np.sort(np.concatenate(told), axis=1)
             if every.size and int(every.min()) < 0:
-                raise _refused(f"{source.stack} layer {source.layer}: an id that no expert has")
+                raise unroutable(f"{source.stack} layer {source.layer}: an id that no expert has", _UNFIT)
             top_k = every.shape[1]
             layers.append(RoutedLayer(stack=source.stack, index=source.layer, experts=source.experts, top_k=top_k))
             ids.append(_narrowed(every, source.experts))
@@ -158,7 +158,7 @@ class Collector:
         routing = Routing.of(layers, stacks, ids)
         problems = problems_of(routing)
         if problems:
-            raise _refused("; ".join(problems[:4]))
+            raise unroutable("; ".join(problems[:4]), _UNFIT)
         return routing
 
 
@@ -191,22 +191,21 @@ def find_sources(model: Any) -> list[Source]:
         parent, _, last = name.rpartition(".")
         if hasattr(module, "expert_capacity"):
             if getattr(module, "second_expert_policy", "all") != "all":
-                raise _refused(f"{name}: the second expert is drawn by lot", "set second_expert_policy: all")
+                raise unroutable(f"{name}: the second expert is drawn by lot", "set second_expert_policy: all")
             found.append(_source(model, name, module, module, _chosen))
         elif last == "experts" and not hasattr(getattr(modules[parent], "router", None), "expert_capacity"):
             found.append(_source(model, name, module, modules[parent], _handed))
     if not found:
-        raise _refused("no experts were found in the model", "only models with modules named `experts` can be captured")
+        hint = "only models with modules named `experts` can be captured"
+        raise unroutable("no experts were found in the model", hint)
     return sorted(found, key=lambda source: (source.stack != "encoder", source.layer))
 
 
 def _source(model: Any, name: str, module: Any, parent: Any, read: Reader) -> Source:
-    numbers = re.findall(r"(?:^|\.)(\d+)(?:\.|$)", name)
     encodes = model.config.is_encoder_decoder and "encoder" in name.split(".")
     places = [getattr(place, "num_experts", None) for place in (module, parent)]
     experts = next((one for one in places if isinstance(one, int)), None) or _experts_of(model.config)
-    layer = int(numbers[0]) if numbers else 0
-    return Source("encoder" if encodes else "decoder", layer, experts, module, read)
+    return Source("encoder" if encodes else "decoder", layer_number(name), experts, module, read)
 
 
 def _experts_of(config: Any) -> int:
@@ -215,7 +214,7 @@ def _experts_of(config: Any) -> int:
     for key in ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts"):
         if isinstance(getattr(text, key, None), int):
             return int(getattr(text, key))
-    raise _refused("the configuration does not say how many experts there are")
+    raise unroutable("the configuration does not say how many experts there are", _UNFIT)
 
 
 def _handed(_module: Any, arguments: tuple[Any, ...], named: dict[str, Any], _output: Any) -> Any:
@@ -254,7 +253,3 @@ def _past(named: dict[str, Any]) -> int:
 def _host(tensor: Any) -> NDArray[Any]:
     array: NDArray[Any] = tensor.detach().to("cpu", copy=True).numpy()
     return array
-
-
-def _refused(what: str, hint: str = "measure its routing through another backend") -> EngineError:
-    return EngineError(what, kind="routing", where="routing", hint=hint)

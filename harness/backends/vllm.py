@@ -16,8 +16,8 @@ from typing import Any
 
 from harness.backends import vllm_alias, vllm_memory
 from harness.backends.base import CapturedRouting, EngineMemory, Finish, StepResult
+from harness.backends.reasons import failed
 from harness.backends.vllm_capture import RoutingCapture
-from harness.errors import EngineError
 from harness.record import Subject
 
 _ENVIRONMENT = {
@@ -67,7 +67,7 @@ class VllmBackend:
             with vllm_memory.graphs_noted() if subject.tensor_parallel == 1 else contextlib.nullcontext():
                 llm = LLM(**arguments)
         except Exception as error:  # vLLM raises every kind; the worker needs one with a reason
-            raise EngineError(_reason(error), kind=_kind(error, "load"), where=location) from error
+            raise failed(innermost(error), "load", location) from error
         return VllmEngine(llm, arguments, load_s=time.perf_counter() - start, import_s=import_s)
 
 
@@ -136,7 +136,7 @@ class VllmEngine:
         try:
             ended = self._engine.step()
         except Exception as error:  # as in load
-            raise EngineError(_reason(error), kind=_kind(error, "engine")) from error
+            raise failed(innermost(error), "engine") from error
         names, made = self._names, self._made.outputs
         return StepResult(
             [names[output.request_id] for output in made for _ in output.new_token_ids],
@@ -258,21 +258,7 @@ def ask_for_amx() -> None:
         initialise()
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost message, on one line."""
-    error = _innermost(error)
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:600]}" if text else type(error).__name__
-
-
-def _kind(error: BaseException, otherwise: str) -> str:
-    error = _innermost(error)
-    text = f"{type(error).__name__} {error}".lower()
-    without_memory = "out of memory" in text or "outofmemory" in text or "memoryerror" in text
-    return "out-of-memory" if without_memory else otherwise
-
-
-def _innermost(error: BaseException) -> BaseException:
+def innermost(error: BaseException) -> BaseException:
     """The cause: vLLM wraps it in 'Engine core initialization failed'."""
     while error.__cause__ is not None:
         error = error.__cause__

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness.backends import vllm_routing
 from harness.backends.base import NO_ROUTER, CapturedRouting
+from harness.backends.reasons import unroutable
 from harness.backends.token_texts import token_texts
 from harness.backends.vllm_returned import ReturnedRouting
 from harness.backends.vllm_routing import Captured
@@ -64,9 +65,9 @@ class RoutingCapture:
         """Ends capturing. Raises EngineError where anything is missing or contradicts the engine's own counts."""
         captured = self._close()
         if captured is None or not captured.calls:
-            raise _refused("no call of the model was captured", _EAGER)
+            raise unroutable("no call of the model was captured", _EAGER)
         if captured.faults:
-            raise _refused("; ".join(captured.faults), _EAGER)
+            raise unroutable("; ".join(captured.faults), _EAGER)
         return self._checked(captured)
 
     def _close(self) -> Captured | None:
@@ -85,7 +86,7 @@ class RoutingCapture:
         routing = Routing.of(captured.layers, {"decoder": stack}, [ids[kept] for ids in captured.ids])
         problems = problems_of(routing)
         if problems:
-            raise _refused("; ".join(problems[:4]), "report it with the engine's version: the hook does not fit it")
+            raise unroutable("; ".join(problems[:4]), "report it with the engine's version: the hook does not fit it")
         method: Literal["returned by the engine", "capture hook"] = (
             "capture hook" if self._returned is None else "returned by the engine"
         )
@@ -114,18 +115,18 @@ def _layers(llm: Any, arguments: Mapping[str, Any]) -> list[tuple[RoutedLayer, b
     returned = arguments.get("enable_return_routed_experts")
     for name in ("pipeline_parallel_size", "data_parallel_size"):
         if arguments.get(name, 1) > 1:
-            raise _refused(f"with {name} above 1 no worker sees every token and layer", f"leave {name} at 1")
+            raise unroutable(f"with {name} above 1 no worker sees every token and layer", f"leave {name} at 1")
     if config.speculative_config is not None:
-        raise _refused("tokens that were only guessed would count", "leave speculative_config out")
+        raise unroutable("tokens that were only guessed would count", "leave speculative_config out")
     if not returned and not config.model_config.enforce_eager:
-        raise _refused("the engine runs captured or compiled graphs", _EAGER)
+        raise unroutable("the engine runs captured or compiled graphs", _EAGER)
     layers: list[tuple[RoutedLayer, bool]] = llm.collective_rpc(vllm_routing.layers_of)[0]
     if not layers:
         what = "no layer of the model goes through vLLM's own mixture-of-experts layer"
         raise EngineError(what, kind=NO_ROUTER, where="routing")
     silent = [layer.index for layer, told in layers if not told]
     if silent and not returned:
-        raise _refused(f"the kernel of layer {silent[0]} chooses the experts itself and tells nobody", _MODULAR)
+        raise unroutable(f"the kernel of layer {silent[0]} chooses the experts itself and tells nobody", _MODULAR)
     return layers
 
 
@@ -146,12 +147,8 @@ def _within(captured: Captured, ends: list[Ended | None]) -> NDArray[np.bool_]:
             continue
         expected = max(0, int(read[number]) - captured.cached[number])
         if rows[number] != expected:
-            raise _refused(
+            raise unroutable(
                 f"request {captured.names[number]}: {rows[number]} rows for {expected} tokens (prompt {end.prompt}, "
                 f"output {end.output}, cached {captured.cached[number]})", _EAGER,
             )
     return kept
-
-
-def _refused(what: str, hint: str) -> EngineError:
-    return EngineError(what, kind="routing", where="routing", hint=hint)

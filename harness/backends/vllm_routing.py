@@ -6,7 +6,6 @@ batches are told by what they have, not by their class: the names changed betwee
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.backends.reasons import layer_number
 from harness.backends.vllm_schedule import Ledger, Rows, rows_of, stack_tokens
 from harness.record import RoutedLayer
 from harness.routing.tokens import Ids, StackTokens, id_type
@@ -27,7 +27,7 @@ class Router(NamedTuple):
 
     layer: RoutedLayer
     hook: Callable[[Callable[[Any], None] | None], None]
-    """Sets what is called with the ids (rows x top-k); None where the layer's kernel chooses and tells nobody."""
+    """Sets what is called with the ids (rows x top-k), or takes it away for None; does nothing where it is `silent`."""
     previous: Callable[[Any], None] | None
     """What the engine itself had set."""
     silent: bool = False
@@ -149,8 +149,7 @@ def _layer_index(name: str, module: Any) -> int:
     told = getattr(module, "layer_id", None)
     if isinstance(told, int):
         return told
-    numbers = re.findall(r"(?:^|\.)(\d+)(?:\.|$)", name)
-    return int(numbers[0]) if numbers else 0
+    return layer_number(name)
 
 
 def _experts(module: Any, router: Any) -> int:

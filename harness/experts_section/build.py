@@ -18,15 +18,15 @@ from harness.experts_section.tables import (
 from harness.experts_section.tokens import WorkTokens, tokens_of
 from harness.experts_section.words import lead_of
 from harness.experts_section.works import PartOfWork, by_name, parts_of, title_of, works_of
-from harness.pages import BlockTable, Figure, Mark, RecordIndex, gap_mark
+from harness.pages import REASON_LIMIT, BlockTable, Figure, Mark, RecordIndex, gap_mark
 from harness.quantities import capitalised, plain
 from harness.scenario import RoutingScenario
-from harness.summary import Gap, ModelSummary, RoutedWork
+from harness.summary import Gap, ModelSummary, RoutedWork, UnreadWork
 
 
 @dataclass(frozen=True)
 class State:
-    """A piece of work whose routing was not measured, or not by its newest attempt."""
+    """A piece of work whose routing was not measured, or not by its newest attempt, or cannot be read."""
 
     what: str
     mark: Mark
@@ -75,29 +75,37 @@ class ExpertsSection:
 
 def experts_section(model: ModelSummary, records: RecordIndex) -> ExpertsSection | None:
     """The section of a sparse model; None for one that routes nothing, as far as is known."""
-    gaps = [gap for gap in model.gaps if isinstance(gap.scenario, RoutingScenario)]
+    gaps = [(gap, gap.scenario) for gap in model.gaps if isinstance(gap.scenario, RoutingScenario)]
     works = [work for work in works_of(model) if parts_of([work])]
-    if not works and not gaps and not model.is_moe:
+    lost = {work.name for work in model.unread}
+    states = (*(_state(gap, scenario.work.name in lost) for gap, scenario in gaps), *map(_unread, model.unread))
+    if not works and not states and not model.is_moe:
         return None
     missing = None
-    if not works and not gaps:
+    if not works and not states:
         why = f"There is no record of routing for {plain(model.model)}. A suite asks for it with the key `routing`."
         missing = Mark("missing", "not measured", why)
     random = model.subject.weights == "dummy"
     why = "The weights are random: this is no trained router's choice of experts."
     return ExpertsSection(
-        states=tuple(_state(gap) for gap in gaps),
+        states=states,
         marks=(Mark("note", "random weights", why),) if works and random else (),
         measured=_measured(model, works, records) if works else None,
         missing=missing,
     )
 
 
-def _state(gap: Gap) -> State:
+def _state(gap: Gap, lost: bool) -> State:
+    """Of a gap; `lost` says whether what was measured before cannot be read."""
     mark = gap_mark(gap)
-    if gap.measured_before:
+    if gap.measured_before and not lost:
         mark = Mark(mark.state, f"{mark.label} since", f"An earlier attempt is shown. {capitalised(mark.reason)}")
     return State(plain(capitalised(gap.what), 120), mark)
+
+
+def _unread(work: UnreadWork) -> State:
+    mark = Mark("failed", "not readable", plain(f"Measured, but {work.reason}.", REASON_LIMIT))
+    return State(plain(f"Routing, {work.name}", 120), mark)
 
 
 def _measured(model: ModelSummary, works: Sequence[RoutedWork], records: RecordIndex) -> Measured:

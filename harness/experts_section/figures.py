@@ -102,7 +102,8 @@ def information_figure(found: Specialisation, works: Mapping[str, RoutedWork]) -
     names = listed(plotly_text(name, 24) for name in found.names) if len(found.names) <= 4 else "the tasks"
     caption = (
         f"What the chosen expert tells about which of {names} a token belongs to, by layer: mutual information, each "
-        "with the same weight. The dotted line is what independent tokens that are routed alike would show."
+        "with the same weight, prefill and decode taken together. The dotted line is what independent tokens that are "
+        "routed alike would show."
     )
     return Figure("figure-information", caption, {"data": traces, "layout": layout})
 
@@ -115,4 +116,7 @@ def information_words(found: Specialisation) -> str:
         f"{significant(value)} bits in layer {layer_title(layer, found.layers)}"
         for layer, value in zip(found.layers, found.information, strict=True)
     )
-    return f"What the chosen expert tells about the task that a token belongs to (mutual information): {listed(bits)}."
+    return (
+        f"What the chosen expert tells about the task that a token belongs to (mutual information): {listed(bits)}; "
+        "prefill and decode taken together."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ _MOST_DOUBLINGS = 5
 _COVERED = 99.5
 _AT_ONCE = 256
 
-Loads = dict[RoutedLayer, NDArray[np.int64]]
+Loads = Mapping[RoutedLayer, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,13 @@ class HeatMap:
 
 def heat_map(works: Sequence[RoutedWork]) -> HeatMap:
     """The heat map of at least one piece of work."""
-    choices = tuple(_choice(number, work) for number, work in enumerate(works))
+    by_phase = [_by_phase(work) for work in works]
+    choices = tuple(_choice(number, *one) for number, one in enumerate(zip(works, by_phase, strict=True)))
     rows = max(len(work.summary.layers) for work in works)
     experts = max(layer.experts for work in works for layer in work.summary.layers)
     row = min(max(_HEIGHT_PX // rows, _ROW_PX[0]), _ROW_PX[1])
-    doublings = _doublings(works)
-    loads = [load for work in works for found in _by_phase(work).values() for load in found.values()]
+    loads = [load for phases in by_phase for found in phases.values() for load in found.values()]
+    doublings = _doublings(loads)
     return HeatMap(
         choices=choices,
         phases=tuple((key, title) for key, title in _PHASES if any(key in one.content["words"] for one in choices)),
@@ -95,9 +96,9 @@ def packed(values: NDArray[np.int64]) -> dict[str, str]:
     return {"dtype": kind, "bdata": base64.b64encode(values.astype(f"<{kind}").tobytes()).decode("ascii")}
 
 
-def _choice(number: int, work: RoutedWork) -> Choice:
+def _choice(number: int, work: RoutedWork, by_phase: Mapping[str, Loads]) -> Choice:
     """Layers by place; per phase the places that have tokens, with the loads of each."""
-    layers, by_phase = work.summary.layers, _by_phase(work)
+    layers = work.summary.layers
     place = {layer: row for row, layer in enumerate(layers)}
     phases = {
         phase: {"rows": [place[layer] for layer in loads], "loads": [packed(load) for load in loads.values()]}
@@ -118,14 +119,7 @@ def _by_phase(work: RoutedWork) -> dict[str, Loads]:
         phase: {one.layer: one.load for one in work.summary.phases[phase].layers}
         for phase in PHASES if phase in work.summary.phases
     }
-    if len(found) < 2:
-        return found
-    both: Loads = {}
-    for layer in work.summary.layers:
-        parts = [loads[layer] for loads in found.values() if layer in loads]
-        if parts:
-            both[layer] = np.sum(parts, axis=0)
-    return {"both": both, **found}
+    return found if len(found) < 2 else {"both": work.loads, **found}
 
 
 def _words(work: RoutedWork, phase: str, loads: Loads) -> str:
@@ -150,10 +144,9 @@ def _relative(load: NDArray[np.int64]) -> NDArray[np.float64]:
     return load.astype(np.float64) * (len(load) / max(int(load.sum()), 1))
 
 
-def _doublings(works: Sequence[RoutedWork]) -> int:
+def _doublings(loads: Sequence[NDArray[np.int64]]) -> int:
     """How far the colours reach on either side of an even share: so that they cover nearly all cells of all choices."""
-    found = [_relative(load) for work in works for loads in _by_phase(work).values() for load in loads.values()]
-    relative = np.concatenate(found)
+    relative = np.concatenate([_relative(load) for load in loads])
     powers = np.abs(np.log2(relative[relative > 0]))
     reach = float(np.percentile(powers, _COVERED, method="higher")) if powers.size else 1.0
     return min(max(math.ceil(reach), 1), _MOST_DOUBLINGS)

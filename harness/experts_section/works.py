@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.quantities import grouped, plain
 from harness.record import RoutedLayer
@@ -28,7 +27,7 @@ class PartOfWork(NamedTuple):
 
 
 def works_of(model: ModelSummary) -> tuple[RoutedWork, ...]:
-    """What was measured: serving workloads first, then tasks."""
+    """What was measured, in the summary's order: serving workloads first, then tasks."""
     return tuple(sorted(model.routing.values(), key=lambda work: work.source != "serving"))
 
 
@@ -62,15 +61,6 @@ def experts_text(layers: Sequence[RoutedLayer]) -> str:
     return grouped(counts[0], 0) if len(counts) == 1 else f"{grouped(counts[0], 0)} to {grouped(counts[-1], 0)}"
 
 
-def total_loads(work: RoutedWork) -> dict[RoutedLayer, NDArray[np.int64]]:
-    """Tokens by expert of every layer, both phases together."""
-    found: dict[RoutedLayer, NDArray[np.int64]] = {}
-    for routing in work.summary.phases.values():
-        for one in routing.layers:
-            found[one.layer] = found[one.layer] + one.load if one.layer in found else one.load
-    return found
-
-
 # What chance would show ------------------------------------------------------------------------------------------
 
 
@@ -95,7 +85,7 @@ def chance_information(works: Sequence[RoutedWork], layer: RoutedLayer) -> float
     The leading term for independent tokens and equal weights w = 1/M: sum of w (1 - w) (N - k) / assignments over
     2 ln 2; of two works it is their expected Jensen-Shannon divergence. None where one has no token in the layer.
     """
-    assigned = [int(loads[layer].sum()) for work in works if layer in (loads := total_loads(work))]
+    assigned = [int(work.loads[layer].sum()) for work in works if layer in work.loads]
     if len(assigned) < len(works) or not all(assigned) or len(works) < 2:
         return None
     weight = 1 / len(works)

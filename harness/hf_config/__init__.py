@@ -40,7 +40,10 @@ def read_config(path: Path) -> dict[str, object]:
         raise InputError("no such file", where=str(file), hint="give a config.json or a checkpoint's folder") from None
     except (OSError, ValueError, RecursionError) as error:
         reason = "a number has too many digits" if "set_int_max_str_digits" in str(error) else error
-        raise InputError(f"cannot be read as JSON: {reason}", where=str(file)) from None
+        hint = "give a config.json or a checkpoint's folder"
+        if file.suffix in (".yaml", ".yml"):
+            hint += "; a model of the catalog goes by its name"
+        raise InputError(f"cannot be read as JSON: {reason}", where=str(file), hint=hint) from None
     if not isinstance(value, dict):
         raise InputError(f"must hold a JSON object, not {shown(value)}", where=str(file))
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -17,6 +18,8 @@ TOKENS = "1,2,4,8,16,32,64,128,256,512,1024"
 MOST_TOKENS = 1 << 20
 _DEVICES: tuple[Literal["auto", "cpu", "cuda"], ...] = ("auto", "cpu", "cuda")
 _INTERRUPTED = 130
+_MOST_SECONDS = 60.0
+_WIDTH_OF_A_FILE = 100
 Value = TypeVar("Value", bound=str)
 
 
@@ -38,7 +41,9 @@ def layer(  # noqa: PLR0913 -- each argument is an option of the command
     threads: Annotated[int | None, typer.Option(min=1, help="On a processor; all usable cores but one.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     processes: Annotated[int, typer.Option(min=1, help="Fresh processes; the intervals come from them.")] = 5,
-    seconds: Annotated[float, typer.Option(min=0.001, help="For each layer and token count in a process.")] = 0.2,
+    seconds: Annotated[float, typer.Option(
+        min=0.001, max=_MOST_SECONDS, help="For each layer and token count in a process.",
+    )] = 0.2,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and routing.")] = 0,
     hot: Annotated[bool, typer.Option("--hot", help="Let weights stay in the cache; else they come from memory.")] = (
         False
@@ -60,6 +65,8 @@ def layer(  # noqa: PLR0913 -- each argument is an option of the command
     }
     named = shape_of(model, sizes, Catalog(suites_dir()))
     where = _device(device)
+    if math.isnan(seconds):
+        raise InputError("nan is no time", where="--seconds", hint=f"give up to {_MOST_SECONDS:g}")
     task = LayerTask(
         shape=named.shape.scaled(scale), tokens=token_counts(tokens),
         precision=one_of(DTYPES, precision, "--precision"), routing=one_of(ROUTINGS, routing, "--routing"),
@@ -70,7 +77,7 @@ def layer(  # noqa: PLR0913 -- each argument is an option of the command
     try:
         report = measure(task, asked, lambda line: typer.echo(line, err=True))
     except KeyboardInterrupt:
-        typer.echo("stopped; nothing was kept", err=True)
+        typer.echo("stopped; nothing was kept\n  quicker: --processes 2 --tokens 1,16,256, or a smaller --scale", err=True)
         raise typer.Exit(_INTERRUPTED) from None
     _print(report)
     if json_file is not None:
@@ -81,9 +88,15 @@ def token_counts(text: str) -> tuple[int, ...]:
     """`1,16,1k` as rising numbers without repetitions. Raises InputError for anything else."""
     from harness.description import parse_whole
 
-    counts = {parse_whole(part, "--tokens") or 0 for part in text.split(",")}
-    if min(counts) < 1 or max(counts) > MOST_TOKENS:
-        raise InputError(f"{text!r} are no token counts", where="--tokens", hint=f"1 to {MOST_TOKENS}, such as 1,16,1k")
+    hint = f"whole numbers from 1 to {MOST_TOKENS}, such as 1,16,1k"
+    counts: set[int] = set()
+    for part in text.split(","):
+        if not part.strip():
+            raise InputError(f"a token count is missing in {text!r}", where="--tokens", hint=hint)
+        count = parse_whole(part, "--tokens")
+        if count is None or not 1 <= count <= MOST_TOKENS:
+            raise InputError(f"{part.strip()!r} is no token count", where="--tokens", hint=hint)
+        counts.add(count)
     return tuple(sorted(counts))
 
 
@@ -134,14 +147,15 @@ def _require_file(file: Path | None) -> None:
 def _print(report: LayerReport) -> None:
     from rich.console import Console
 
-    from harness.layers.table import heading, table
+    from harness.layers.table import WIDTH, heading, notes, ratios, times
 
     console = Console()
+    console.width = max(console.width, WIDTH if console.is_terminal else _WIDTH_OF_A_FILE)
     for line in heading(report):
         console.print(line, markup=False, highlight=False)
-    console.print(table(report))
-    for one in report.comparisons:
-        console.print(one.sentence, markup=False, highlight=False)
+    console.print(times(report), ratios(report), sep="")
+    for line in (*notes(report), "", *(one.sentence for one in report.comparisons)):
+        console.print(line, markup=False, highlight=False)
 
 
 def _write(report: LayerReport, file: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Literal
 
 from harness.crossover import Crossover, Rates, crossover_of
@@ -100,16 +100,27 @@ class Words:
         if len(self._tokens) == 1:
             span = f"with {count_of(self._tokens[0], 'token')}"
         certain = {lead for lead in self._leads if lead}
-        if certain == {"sparse"} and all(self._leads):
-            return f"The sparse layer is always faster than {self._dense} {span}."
-        if certain == {"dense"} and all(self._leads):
-            return f"The sparse layer is never faster than {self._dense} {span}."
         if len(certain) == 1:
             how = "faster" if certain == {"sparse"} else "slower"
-            return f"The sparse layer is {how} than {self._dense} wherever the two can be told apart {span}."
+            text = f"The sparse layer is {how} than {self._dense}"
+            if len(self._tokens) == 1:
+                return f"{text} {span}."
+            if all(self._leads):
+                return f"{text} at all {len(self._leads)} token counts {span}."
+            told = sum(bool(lead) for lead in self._leads)
+            return (
+                f"{text} at {told} of {len(self._leads)} token counts ({self._led()}); at the others the two cannot "
+                "be told apart."
+            )
         if certain:
             return f"The sparse layer and {self._dense} change the lead {span}, at no single place."
         return f"The sparse layer and {self._dense} cannot be told apart {span}."
+
+    def _led(self) -> str:
+        """The token counts with a certain leader; neighbouring ones as a span."""
+        runs = [list(run) for led, run in groupby(range(len(self._leads)), lambda i: bool(self._leads[i])) if led]
+        ends = [[grouped(self._tokens[index], 0) for index in sorted({run[0], run[-1]})] for run in runs]
+        return listed(" to ".join(run) for run in ends)
 
     def _place(self, change: Change) -> str:
         if any(math.isclose(change.tokens, tokens, rel_tol=1e-9) for tokens in self._tokens):

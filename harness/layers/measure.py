@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,9 +14,15 @@ from harness.layers.crossings import comparison_of
 from harness.layers.memory import check_memory
 from harness.layers.result import LayerReport, Measured, points_of
 from harness.layers.session import run_session
-from harness.layers.task import LayerTask, Timing
-from harness.machine import available_memory_bytes, detect_environment, list_accelerators, version_of
-from harness.quantities import with_unit
+from harness.layers.task import VARIANTS, LayerTask, Timing
+from harness.machine import (
+    available_memory_bytes,
+    detect_environment,
+    list_accelerators,
+    nvml_session,
+    version_of,
+    visible_handles,
+)
 
 
 class Asked(NamedTuple):
@@ -33,22 +40,34 @@ def measure(task: LayerTask, asked: Asked, tell: Callable[[str], None]) -> Layer
     Raises InputError for a layer that does not fit in memory and EngineError where a process fails.
     """
     environment = environment_of(task)
-    check_memory(task, _available_bytes(task, environment), scale=asked.scale)
+    check_memory(task, _available_bytes(task), scale=asked.scale)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     timings: list[Timing] = []
-    took = 0.0
+    began = time.perf_counter()
     for process in range(asked.processes):
-        before = f", the last took {with_unit('seconds', took, 2)}" if process else ""
-        tell(f"process {process + 1} of {asked.processes}{before}")
-        began = time.perf_counter()
+        to_do = asked.processes - process
+        took_s = time.perf_counter() - began
+        left = f"{duration(took_s / process * to_do)} left" if process else f"{duration(timed_s(task) * to_do)} or more"
+        tell(f"process {process + 1} of {asked.processes}, {left}")
         timings += run_session(task, process)
-        took = time.perf_counter() - began
     measured = Measured(
         name=asked.name, scale=asked.scale, notes=asked.notes, task=task, processes=asked.processes,
         started_at=started, environment=environment, benchmark_version=version_of("pytest-benchmark"),
         timings=tuple(timings),
     )
     return report_of(measured)
+
+
+def timed_s(task: LayerTask) -> float:
+    """The seconds that a process is to spend on calls; starting and warming up come on top, and calls that are long."""
+    return task.seconds * len(VARIANTS) * len(task.tokens)
+
+
+def duration(seconds: float) -> str:
+    """About how long, in whole seconds, minutes or hours."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {round(seconds / 60)} min" if seconds < 5400 else f"about {round(seconds / 3600)} h"
 
 
 def report_of(measured: Measured) -> LayerReport:
@@ -70,5 +89,12 @@ def environment_of(task: LayerTask) -> Environment:
     return environment.model_copy(update={"accelerators": accelerators, "driver": driver})
 
 
-def _available_bytes(task: LayerTask, environment: Environment) -> int:
-    return available_memory_bytes() if task.device == "cpu" else environment.accelerators[0].memory_bytes
+def _available_bytes(task: LayerTask) -> int:
+    """What is free now, on the first accelerator that this process may use or in main memory."""
+    if task.device == "cpu":
+        return available_memory_bytes()
+    import pynvml
+
+    with nvml_session(pynvml):
+        first, *_ = visible_handles(pynvml, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        return int(pynvml.nvmlDeviceGetMemoryInfo(first).free)

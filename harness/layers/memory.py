@@ -49,6 +49,8 @@ def check_memory(task: LayerTask, available_bytes: int, *, scale: float = 1.0) -
     weights = _weights(task)
     hint = "give smaller sizes, or fewer --tokens"
     for percent in range(95, 0, -5):
+        if percent / 100 < task.shape.least_scale:
+            break
         smaller = task.model_copy(update={"shape": task.shape.scaled(percent / 100)})
         if _needed(smaller) <= USABLE * available_bytes:
             hint = f"--scale {scale * percent / 100:.2g} takes about {with_unit('bytes', _needed(smaller), 2)}"

@@ -12,10 +12,14 @@ from harness.architecture import Flag, MoeFeedForward, OptionalSize, SharedExper
 from harness.catalog import Catalog
 from harness.description import find_model
 from harness.errors import InputError
+from harness.quantities import count_of
 from harness.schema import Frozen
 
 WIDTH_STEP = 32
 """Scaled widths are multiples of this, which every kernel takes without padding in 16 and in 32 bits."""
+
+
+_SCALED = {"hidden": "hidden size", "expert_width": "expert width", "shared_width": "shared width"}
 
 
 class LayerShape(Frozen):
@@ -35,7 +39,7 @@ class LayerShape(Frozen):
     @model_validator(mode="after")
     def _enough_experts(self) -> LayerShape:
         if self.top_k > self.experts:
-            raise ValueError(f"a token cannot use {self.top_k} of {self.experts} experts")
+            raise ValueError(f"a token cannot use {self.top_k} of {count_of(self.experts, 'expert')}")
         return self
 
     @property
@@ -74,17 +78,33 @@ class LayerShape(Frozen):
     def scaled(self, scale: float) -> LayerShape:
         """Hidden size and widths times `scale`, as multiples of 32; experts and top_k stay, and with them the routing.
 
-        Raises InputError unless 0 < scale <= 1.
+        Raises InputError unless 0 < scale <= 1, and for a scale that makes one of them less than 32.
         """
         if not 0 < scale <= 1:
             raise InputError(f"{scale:g} is no scale", where="--scale", hint="give 0.5 to halve all widths; at most 1")
         if scale == 1:
             return self
+        smallest = self._smallest
+        if scale < WIDTH_STEP / getattr(self, smallest):
+            least = self.least_scale
+            raise InputError(
+                f"{scale:g} makes the {_SCALED[smallest]} {getattr(self, smallest)} less than {WIDTH_STEP}",
+                where="--scale", hint="leave it out" if least == 1 else f"give at least {least:g}",
+            )
         widths = {
-            key: max(WIDTH_STEP, WIDTH_STEP * math.floor(getattr(self, key) * scale / WIDTH_STEP + 0.5))
-            for key in ("hidden", "expert_width", "shared_width") if getattr(self, key)
+            key: WIDTH_STEP * math.floor(getattr(self, key) * scale / WIDTH_STEP + 0.5)
+            for key in _SCALED if getattr(self, key)
         }
         return self.model_copy(update=widths)
+
+    @property
+    def least_scale(self) -> float:
+        """The least that `scaled` takes, rounded up to three digits after the point; 1 where it takes no other."""
+        return min(1.0, math.ceil(1000 * WIDTH_STEP / getattr(self, self._smallest)) / 1000)
+
+    @property
+    def _smallest(self) -> str:
+        return min((key for key in _SCALED if getattr(self, key)), key=lambda key: int(getattr(self, key)))
 
     @property
     def words(self) -> str:
@@ -92,8 +112,8 @@ class LayerShape(Frozen):
         shared = f", shared experts of width {self.shared_width}" if self.shared_width else ""
         kind = "" if self.gated else ", without gates"
         return (
-            f"hidden size {self.hidden}, {self.experts} experts of width {self.expert_width}, {self.top_k} a "
-            f"token{shared}{kind}"
+            f"hidden size {self.hidden}, {count_of(self.experts, 'expert')} of width {self.expert_width}, "
+            f"{self.top_k} a token{shared}{kind}"
         )
 
 
@@ -128,7 +148,7 @@ def shape_of(model: str | None, sizes: Mapping[str, int | None], catalog: Catalo
         )
     if given["top_k"] > given["experts"]:
         raise InputError(
-            f"a token cannot use {given['top_k']} of {given['experts']} experts", where="--top-k",
+            f"a token cannot use {given['top_k']} of {count_of(given['experts'], 'expert')}", where="--top-k",
             hint=f"at most {given['experts']}, or raise --experts",
         )
     return Named("", LayerShape(**given))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from harness.layers.result import DENSE, LayerReport, Point, Speedup
+from harness.layers.result import DENSE, LayerReport
 from harness.layers.task import Variant
 from harness.machine import accelerator_name
-from harness.quantities import count_of, grouped, significant, with_unit
+from harness.quantities import MINUS, count_of, grouped, scale_of, significant, with_unit
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+WIDTH = 80
+"""Neither table is wider."""
 
 
 def heading(report: LayerReport) -> list[str]:
@@ -36,53 +40,90 @@ def heading(report: LayerReport) -> list[str]:
     ]
 
 
-def table(report: LayerReport) -> Table:
-    """One row a token count: the experts used, the weights read, the times, and how many times as fast."""
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    drawn = Table(box=SIMPLE, pad_edge=False, caption_justify="left", caption=_caption(report))
-    for title in (
-        "tokens", "experts\nused", "weights\nread", "sparse", "dense,\nactive", "dense,\ntotal", "× dense,\nactive",
-        "× dense,\ntotal",
-    ):
-        drawn.add_column(title, justify="right", no_wrap=True)
-    for point in report.points:
+def times(report: LayerReport) -> Table:
+    """One row a token count: the experts used, the weights read, and the times; each unit is in the heading."""
+    points = report.points
+    read = scale_of("bytes", [point.weights_read_bytes["sparse"] for point in points])
+    took = scale_of("seconds", [time for point in points for time in (point.sparse_s, point.active_s, point.total_s)])
+    uniform = report.measured.task.routing == "uniform"
+    expected = () if uniform else ("expected\nof uniform",)
+    drawn = _drawn(
+        "tokens", "experts\nused", *expected, f"weights\nread, {read.unit}", f"sparse,\n{took.unit}",
+        f"dense, active\nwidth, {took.unit}", f"dense, total\nwidth, {took.unit}",
+    )
+    for point in points:
         drawn.add_row(
-            grouped(point.tokens, 0), _experts(point, report),
-            *(with_unit("bytes", point.weights_read_bytes["sparse"]), with_unit("seconds", point.sparse_s)),
-            *(with_unit("seconds", time) for time in (point.active_s, point.total_s)),
-            *(_ratio(point.speedup(against)) for against in DENSE),
+            grouped(point.tokens, 0), short(point.distinct_experts),
+            *(() if uniform else (short(point.expected_distinct_experts),)),
+            short(point.weights_read_bytes["sparse"] / read.divisor),
+            *(short(time / took.divisor) for time in (point.sparse_s, point.active_s, point.total_s)),
         )
     return drawn
 
 
-def _caption(report: LayerReport) -> str:
+def ratios(report: LayerReport) -> Table:
+    """One row a token count: how many times as fast as either dense layer, with the interval and who leads for certain.
+
+    A single process has neither interval nor leader.
+    """
+    several = report.measured.processes > 1
+    titles = [
+        f"{title}{width}" for width in DENSE
+        for title in ("\u00d7 dense,\n", *(("low,\n", "high,\n", "faster,\n") if several else ()))
+    ]
+    drawn = _drawn("tokens", *titles)
+    for index, point in enumerate(report.points):
+        cells: list[str] = []
+        for comparison in report.comparisons:
+            speedup = point.speedup(comparison.against)
+            cells.append(short(speedup.value))
+            if several:
+                cells += [_end(speedup.low), _end(speedup.high), comparison.leads[index] or "open"]
+        drawn.add_row(grouped(point.tokens, 0), *cells)
+    return drawn
+
+
+def notes(report: LayerReport) -> list[str]:
+    """What the columns mean, a paragraph each."""
     measured = report.measured
-    intervals = ", with its 95 % interval" if measured.processes > 1 else ""
-    expected = "; in brackets: expected of uniform routing" if measured.task.routing != "uniform" else ""
-    return (
-        f"Means of the medians of {count_of(measured.processes, 'fresh process', 'fresh processes')}. × is the time of "
-        f"the dense layer over that of the sparse one{intervals}: above 1 the sparse layer is faster{expected}."
-    )
+    of = "the medians" if measured.processes > 1 else "Medians"
+    told = [
+        f"{'Means of ' if measured.processes > 1 else ''}{of} of "
+        f"{count_of(measured.processes, 'fresh process', 'fresh processes')}. \u00d7 is the time of the dense layer over "
+        "that of the sparse one: above 1 the sparse layer is faster."
+    ]
+    if measured.processes > 1 and len(report.points) > 1:
+        told.append(
+            "low and high are the ends of the 95 % interval of that one ratio. The column faster and the sentences are "
+            "corrected for the number of token counts: they leave open what a single interval may seem to decide."
+        )
+    elif measured.processes > 1:
+        told.append("low and high are the ends of the 95 % interval.")
+    return told
 
 
-def _experts(point: Point, report: LayerReport) -> str:
-    used = significant(point.distinct_experts)
-    if report.measured.task.routing == "uniform":
-        return used
-    return f"{used} ({significant(point.expected_distinct_experts)})"
+def short(value: float, digits: int = 3) -> str:
+    """Significant digits in at most seven characters: 0.0123, 12 300, 1.2e6."""
+    if value and math.isfinite(value) and not 1e-3 <= abs(value) < 99_950:
+        return f"{value:.1e}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-").replace("-", MINUS)
+    return significant(value, digits)
 
 
-def _ratio(speedup: Speedup) -> str:
-    if speedup.low is None or speedup.high is None:
-        return significant(speedup.value)
-    return f"{significant(speedup.value)} ({_end(speedup.low)}\u2013{_end(speedup.high)})"
+def _drawn(*titles: str) -> Table:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    drawn = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    for title in titles:
+        drawn.add_column(title, justify="right", no_wrap=True)
+    return drawn
 
 
-def _end(value: float) -> str:
-    """Two digits, and three near 1, so that an interval that leaves out 1 shows it."""
-    return significant(value, 4 if 0.995 < value < 1.005 else 3 if 0.9 < value < 1.1 else 2)
+def _end(value: float | None) -> str:
+    """Two digits, and three or four near 1, so that an interval that leaves out 1 shows it."""
+    if value is None:
+        return "unknown"
+    return short(value, 4 if 0.995 < value < 1.005 else 3 if 0.9 < value < 1.1 else 2)
 
 
 def _size(report: LayerReport, variant: Variant) -> str:

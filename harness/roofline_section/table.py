@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from harness.pages import Block, BlockTable, Column, Mark, TableRow, Value, flag_marks, shown
 from harness.quantities import Scale, capitalised, scale_of, significant
@@ -12,18 +11,16 @@ from harness.roofline_section.roofs import FAR_BELOW, PHASES, peak_of
 from harness.stats import Estimate
 from harness.suite_view import load_text, workload_titles
 from harness.summary import ModelSummary, OperatingPoint
-
-if TYPE_CHECKING:
-    from harness.utilisation import RooflinePoint
+from harness.utilisation import TOO_LOW, RooflinePoint
 
 _PERCENT = Scale("%", 0.01)
 _NEAR_ROOF = 0.5
 _NONE = Value("\u2013")
 _ABOVE = "above the ceiling"
-_TOO_LOW = "the ceiling was measured too low (it is what some seconds saw at best), and the figure is left out"
 _UNKNOWN = Mark(
     "plain", "none",
-    f"Not known, such as where no recorded routing has so many tokens in a step; or above the ceiling: {_TOO_LOW}.",
+    f"Not known, such as where no recorded routing has so many tokens in a step; or above the ceiling in some repeat, "
+    f"where {TOO_LOW}.",
 )
 _VARIANTS = ("active", "expected", "measured", "total")
 _VARIANT_HELP = {
@@ -98,7 +95,7 @@ def _placed(point: OperatingPoint, one: RooflinePoint, scale: Scale) -> tuple[Va
 
 def _beaten(words: str) -> tuple[Value, ...]:
     """The same of a phase in which a repeat did more than the ceilings allow."""
-    why = Mark("note", _ABOVE, f"{capitalised(words.removeprefix(f'{_ABOVE}: '))}: {_TOO_LOW}.")
+    why = Mark("note", _ABOVE, capitalised(words.removeprefix(f"{_ABOVE}: ")) + ".")
     return _NONE, _NONE, Value(marks=(why,)), _NONE
 
 

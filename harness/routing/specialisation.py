@@ -19,8 +19,8 @@ class Specialisation:
 
     names: tuple[str, ...]
     divergence: NDArray[np.float64]
-    """Jensen-Shannon divergence of the load's shares, prefill and decode taken together, in bits, names x names, mean over
-    layers: 0 alike, 1 disjoint."""
+    """Jensen-Shannon divergence of the load's shares, prefill and decode taken together, in bits, names x names, mean
+    over layers: 0 alike, 1 disjoint."""
     information: tuple[float, ...]
     """By layer, mutual information of expert and work, in bits, every piece of work with the same weight."""
     layers: tuple[RoutedLayer, ...]
@@ -29,8 +29,9 @@ class Specialisation:
 def specialisation_of(
     loads: Mapping[str, Sequence[NDArray[np.int64]]], layers: Sequence[RoutedLayer]
 ) -> Specialisation | None:
-    """From each piece of work's tokens by expert, one load a layer (of both phases, as `RoutedWork.loads`); None where fewer
-    than two had any tokens.
+    """From each piece of work's tokens by expert, one load a layer; None where fewer than two had any tokens.
+
+    The loads are those of prefill and decode taken together, as `RoutedWork.loads` has them.
 
     Work that had no tokens in a layer is left out. Few tokens look specialised: with n assignments each, of k of the N
     experts a token, W pieces of work that route alike still have about (N - k)(W - 1) / (2 ln 2 W n) bits of

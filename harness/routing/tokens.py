@@ -50,8 +50,8 @@ class StackTokens:
     step: NDArray[np.int32]
     """Which call of the model, rising: tokens of one step were in one batch."""
     decode: NDArray[np.bool_]
-    """Whether the token is behind the prompt: the model made it, or an encoder-decoder's decoder was given it, as where a
-    continuation is scored. A continuation that a decoder alone scores is read with its prompt and counts as prompt."""
+    """Whether the model had made the token, or else it was in the prompt. Of an encoder-decoder's decoder all tokens
+    are decode, those of a given continuation that is scored too; a decoder alone reads such as prompt."""
     request: NDArray[np.int32]
     position: NDArray[np.int32]
     """Place in the request's sequence, from 0."""

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from builders import subject
 
-from harness.backends import transformers as module
 from harness.backends import transformers_routing
 from harness.backends.transformers import TransformersBackend, TransformersEngine
 from harness.errors import EngineError
@@ -223,8 +222,9 @@ class TestDecoderOnly:
     def test_nothing_captured(self, checkpoints: dict[str, Path]) -> None:
         engine = loaded(checkpoints["mixtral"])
         engine.start_routing()
-        with pytest.raises(EngineError, match="no call of the model"):
+        with pytest.raises(EngineError, match="no call of the model") as caught:
             engine.take_routing()
+        assert caught.value.hint == "give it requests or items whose tokens it runs"
 
     def test_hooks_go_when_capturing_ends(self, checkpoints: dict[str, Path]) -> None:
         engine = loaded(checkpoints["mixtral"])
@@ -255,10 +255,8 @@ def _nothing(*_: Any) -> None:
 
 
 class TestLoading:
-    def test_dummy_weights_need_only_a_configuration(self, tmp_path: Path) -> None:
-        given = subject(precision="float32", threads=1, weights="dummy", engine={})
-        config = {"model_type": "mixtral", **_MIXTRAL}
-        engine = TransformersBackend().load(given, str(tmp_path / "nowhere"), config, tmp_path)
+    def test_its_configuration_and_its_memory(self, checkpoints: dict[str, Path]) -> None:
+        engine = loaded(checkpoints["mixtral"], engine={})
         assert engine.max_model_len == 128
         assert engine.config()["num_local_experts"] == 8
         weights = engine.memory().weights_bytes
@@ -273,11 +271,6 @@ class TestLoading:
     def test_what_it_has_not_is_refused(self, tmp_path: Path, change: dict[str, Any]) -> None:
         with pytest.raises(EngineError, match="neither quantization nor tensor parallelism"):
             loaded(tmp_path, **change)
-
-    def test_memory_has_a_kind_of_its_own(self) -> None:
-        assert module._kind(RuntimeError("CUDA out of memory")) == "out-of-memory"
-        assert module._kind(ValueError("a\nb")) == "load"
-        assert module._reason(ValueError("a\n  b")) == "ValueError: a b"
 
     def test_a_closed_engine_holds_nothing(self, checkpoints: dict[str, Path]) -> None:
         engine = loaded(checkpoints["mixtral"])

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from builders import subject
 
-from harness.backends import vllm, vllm_alias
+from harness.backends import vllm_alias
 from harness.backends.base import Finish
-from harness.backends.vllm import VllmEngine, engine_arguments, prepare_environment
+from harness.backends.reasons import failed
+from harness.backends.vllm import VllmEngine, engine_arguments, innermost, prepare_environment
 from harness.errors import EngineError
 
 
@@ -52,26 +53,12 @@ class TestReason:
     def test_the_innermost_cause_on_one_line(self) -> None:
         error = RuntimeError("Engine core initialization failed")
         error.__cause__ = ValueError("Model architectures\n  ['X']   are not supported")
-        assert vllm._reason(error) == "ValueError: Model architectures ['X'] are not supported"
-
-    def test_an_error_without_text_gives_its_type(self) -> None:
-        assert vllm._reason(MemoryError()) == "MemoryError"
-
-    def test_a_long_text_is_cut(self) -> None:
-        assert len(vllm._reason(ValueError("x" * 5000))) == len("ValueError: ") + 600
-
-    @pytest.mark.parametrize(("error", "kind"), [
-        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out-of-memory"),
-        (MemoryError("cannot allocate"), "out-of-memory"),
-        (ValueError("not supported"), "load"),
-    ])
-    def test_memory_has_a_kind_of_its_own(self, error: Exception, kind: str) -> None:
-        assert vllm._kind(error, "load") == kind
+        assert failed(innermost(error), "load").what == "ValueError: Model architectures ['X'] are not supported"
 
     def test_memory_is_seen_inside_what_wraps_it(self) -> None:
         error = RuntimeError("Engine core initialization failed")
         error.__cause__ = MemoryError("cannot allocate")
-        assert vllm._kind(error, "load") == "out-of-memory"
+        assert failed(innermost(error), "load").kind == "out-of-memory"
 
 
 def test_the_environment_asks_for_an_engine_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from harness.routing.tokens import (
     Routing,
     StackTokens,
     fingerprint_of,
+    fingerprint_of_file,
     id_type,
     pack,
     problems_of,
@@ -61,6 +62,7 @@ def test_a_file_on_disk(tmp_path: Path) -> None:
     file = tmp_path / "routing.zip"
     file.write_bytes(pack(small()))
     assert np.array_equal(unpack(file).read(0), small().read(0))
+    assert fingerprint_of_file(file) == fingerprint_of(file.read_bytes())
     assert fingerprint_of(b"") == "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     with zipfile.ZipFile(file) as archive:
         assert {name.split("/")[0] for name in archive.namelist()} == {"layers.json", "texts.json", "decoder"}
@@ -150,6 +152,29 @@ class TestDamage:
     def test_members_that_are_none(self, member: str, content: bytes) -> None:
         with pytest.raises(StoreError, match="not a file of routed tokens"):
             unpack(changed(member, content))
+
+    @pytest.mark.parametrize(("old", "new"), [
+        (b"{", b"("), (b"}", b" "), (b"'", b"\\"), (b"(40,)", b"(40'("), (b"(40,)", b"(9" + b"9" * 30 + b",)"),
+    ])
+    @pytest.mark.parametrize("member", ["decoder/step", "decoder/3"])
+    def test_an_arrays_head_that_is_no_python(self, member: str, old: bytes, new: bytes) -> None:
+        whole = saved(np.arange(40, dtype=np.int32))
+        content = whole[:10] + whole[10:128].replace(old, new, 1)[:118].ljust(118) + whole[128:]
+        with pytest.raises(StoreError, match=r"not a file of routed tokens|cannot read the routing"):
+            unpack(changed(f"{member}.npy", content)).read(0)
+
+    def test_more_experts_than_an_id_can_tell(self) -> None:
+        def layers(experts: int) -> bytes:
+            return json.dumps([LAYER.model_copy(update={"experts": experts}).model_dump()]).encode()
+
+        with pytest.raises(StoreError, match="layer 3 has 65537 experts, more than 65536"):
+            unpack(changed("layers.json", layers(65537)))
+        assert unpack(changed("layers.json", layers(65536))).read(0).dtype == np.uint16
+
+    def test_no_path_is_told_but_the_files_own(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError) as raised:
+            unpack(tmp_path / "gone.zip")
+        assert str(tmp_path) not in raised.value.what
 
     @pytest.mark.parametrize("content", [
         b"", saved([1.0]), saved(np.full((40, 4), 0.5)), saved(np.tile(np.arange(4) - 1, (40, 1))),
