@@ -8,11 +8,11 @@ import numpy as np
 
 from harness.accounting import PRECISIONS, decode_bytes, flops_per_token, kv_read_bytes, prefill_flops
 from harness.architecture import Architecture
+from harness.cache_form import cache_element_bytes
 from harness.description.stored import states_quantisation
 from harness.record import Completed, Record, ReportedMeasurement, RequestTiming, ServingMeasurement, Subject
 from harness.roof import Roof
 from harness.scenario import ClosedLoop, Offline, ServingScenario
-from harness.summary import cache_element_bytes
 
 SLOWEST = 20.0
 """How many times the least possible time a run may take, and besides"""

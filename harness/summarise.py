@@ -17,6 +17,7 @@ from harness.accounting import (
     kv_bytes_per_token,
 )
 from harness.architecture import Architecture
+from harness.cache_form import cache_element_bytes
 from harness.environment import Ceilings
 from harness.errors import MoebenchError, StoreError
 from harness.hf_config import architecture_from_config
@@ -35,7 +36,6 @@ from harness.summary import (
     RoutedWork,
     TaskScore,
     UnreadWork,
-    cache_element_bytes,
 )
 from harness.terms import Terms
 

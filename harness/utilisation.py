@@ -27,12 +27,12 @@ from harness.accounting import (
     straight_stretches,
 )
 from harness.architecture import Architecture
+from harness.cache_form import cache_element_bytes
 from harness.description.stored import states_quantisation, stored_precision
 from harness.engine_steps import EngineSteps, engine_steps, longest_context, prompt_of
 from harness.record import RequestTiming, ServingMeasurement, Subject
 from harness.roof import Roof
 from harness.routing.tokens import PHASES, Phase
-from harness.summary import cache_element_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -99,7 +99,16 @@ def table_of(model: ModelSummary) -> BlockTable:
 
 
 def rows_of(model: ModelSummary) -> dict[tuple[str, str], dict[str, Value]]:
-    table = table_of(model)
+    return _rows_of(table_of(model))
+
+
+def experts_of(model: ModelSummary) -> dict[tuple[str, str], dict[str, Value]]:
+    table = section_of(model).experts
+    assert table is not None
+    return _rows_of(table)
+
+
+def _rows_of(table: BlockTable) -> dict[tuple[str, str], dict[str, Value]]:
     titles = [column.title for column in table.columns[2:]]
     return {
         (block.title, row.title): dict(zip(titles, row.cells, strict=True))
@@ -143,7 +152,7 @@ class TestRoofs:
             ("memory", "data sheet"), ("bfloat16, float16", "data sheet"),
         ]
         section = section_of(model)
-        assert "The roof is the data sheet's of the device: 20.0 GB/s from memory and 800 GFLOP/s" in section.note
+        assert "The roof is the data sheet's of the device: 20.0 GB/s of reading and 800 GFLOP/s" in section.note
         assert "data sheet" in drawing_of(model).caption
 
     def test_many_bandwidths_are_drawn_by_the_lowest_and_the_highest(self) -> None:
@@ -204,6 +213,13 @@ class TestPlot:
         assert traces[-1]["marker"]["symbol"] == ["x", "circle"]
 
 
+class TestCache:
+    def test_a_rate_far_above_that_of_the_largest_working_set_is_a_caches(self) -> None:
+        slow = CEILINGS.model_copy(update={"reads": (ReadRate(working_set_bytes=2**30, bytes_per_s=1e9),)})
+        assert "so few bytes come from a cache; 1.07 GB are read at 1.00 GB/s" in section_of(usual(ceilings=slow)).note
+        assert "cache" not in section_of(usual()).note
+
+
 class TestTable:
     def test_each_load_has_its_phases_and_both_together(self) -> None:
         rows = rows_of(usual())
@@ -214,15 +230,17 @@ class TestTable:
         decode = rows["4 concurrent requests", "Decode"]
         assert (decode["Time"].text, decode["Intensity"].text, decode["Of the roof"].text) == ("75.0", "8.00", "5.00")
         assert decode["Achieved"].text == "4.00"
-        assert (decode["MBU, expected"].text, decode["MBU, expected"].margin) == ("30.0", "\u00b1 1.0")
+        expected = experts_of(usual())["4 concurrent requests", "Decode"]["Expected experts"]
+        assert (expected.text, expected.margin) == ("30.0", "\u00b1 1.0")
 
     def test_what_is_not_known_says_so(self) -> None:
-        cell = rows_of(usual())["4 concurrent requests", "Decode"]["MBU, measured"]
+        cell = experts_of(usual())["4 concurrent requests", "Decode"]["Measured experts"]
         assert [mark.label for mark in cell.marks] == ["none"]
 
     def test_a_dense_model_has_one_mbu(self) -> None:
         model = model_with([(at("decode", 2.0, 0.1),), (), ()], name="dense-active")
         assert [column.title for column in table_of(model).columns if "MBU" in column.title] == ["MBU"]
+        assert section_of(model).experts is None
 
     def test_a_row_does_not_contradict_itself(self) -> None:
         for phase, what in (("Prefill", "MFU"), ("Decode", "MBU")):
@@ -286,8 +304,8 @@ class TestAboveTheCeiling:
 class TestBinding:
     @pytest.mark.parametrize(("share", "text", "label"), [
         (0.8, "memory", None), (0.5, "memory", None),
-        (0.25, "memory, the roof is 4.00\u00d7 higher", "in part"),
-        (0.025, "memory, the roof is 40.0\u00d7 higher", "held otherwise"),
+        (0.25, "memory, 4.00\u00d7 below", "in part"),
+        (0.025, "memory, 40.0\u00d7 below", "overhead"),
     ])
     def test_the_further_from_the_roof_the_less_it_binds(self, share: float, text: str, label: str | None) -> None:
         cell = binding(at("decode", 2.0, share))
@@ -303,4 +321,4 @@ class TestBinding:
             "comes to 5.00 % of the roof (4 concurrent requests; memory binds first). Something else than the device's "
             "limits holds decode at every load"
         )
-        assert "10.0 GB/s from memory and 400 GFLOP/s in bfloat16, float16." in note
+        assert "10.0 GB/s of reading and 400 GFLOP/s in bfloat16, float16." in note

@@ -27,11 +27,12 @@ from builders import (
 )
 
 from harness.accelerators import Accelerators
+from harness.cache_form import cache_element_bytes
 from harness.record import Completed, Origin, Record
 from harness.scenario import ClosedLoop, Load, Offline, OpenLoop, Replay, TraceLengths
 from harness.suite import Limits
 from harness.summarise import summarise
-from harness.summary import ModelSummary, PointKey, cache_element_bytes
+from harness.summary import ModelSummary, PointKey
 from harness.terms import Terms
 
 POINT = point()

@@ -17,6 +17,10 @@ _MOST_LINES = 5
 _MARKERS = ("circle", "diamond", "triangle-up", "star", "hexagon")
 
 
+_APART = 1.9
+"""How many times the tick before it the last one of a logarithmic axis is at least."""
+
+
 def distinct_figures(parts: Sequence[PartOfWork]) -> tuple[Figure, ...]:
     """Decode, then prefill: one chart each where any work has it."""
     found = (_distinct_figure([part for part in parts if part.phase == phase], phase) for phase in reversed(PHASES))
@@ -37,7 +41,7 @@ def _distinct_figure(parts: Sequence[PartOfWork], phase: Phase) -> Figure | None
     if left_out:
         caption += f" {count_of(left_out, 'further piece')} of work {'is' if left_out == 1 else 'are'} in the table."
     layout = {
-        "xaxis": load_axis([point.batch for point in widest], "Tokens in a step"),
+        "xaxis": load_axis(_ticks([point.batch for point in widest]), "Tokens in a step"),
         "yaxis": {"title": {"text": "Distinct experts"}, "rangemode": "tozero"},
     }
     return Figure(f"figure-distinct-{phase}", caption, {"data": traces, "layout": layout})
@@ -120,3 +124,9 @@ def information_words(found: Specialisation) -> str:
         f"What the chosen expert tells about the task that a token belongs to (mutual information): {listed(bits)}; "
         "prefill and decode taken together."
     )
+
+
+def _ticks(batches: Sequence[int]) -> list[int]:
+    """The batches, without a last one whose label would run into that before."""
+    crowded = len(batches) > 1 and batches[-1] < _APART * batches[-2]
+    return [*batches[:-1]] if crowded else [*batches]

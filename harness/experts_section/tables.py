@@ -136,7 +136,7 @@ def parallel_table(parts: Sequence[PartOfWork]) -> BlockTable | None:
         Column("Ranks of a token", help="Ranks that hold at least one of its experts, mean over tokens and layers"),
         Column("All-to-all", f"{scale.unit} per token and layer", "lower",
                "Hidden states sent to other ranks and returned: 2 (R - 1) / R x ranks of a token x bytes of one"),
-        Column("In order", "\u00d7, 2nd half", "lower",
+        Column("In order of ids", "\u00d7, 2nd half", "lower",
                "The slow-down in the second half of the steps, without a balancer: to compare with the columns after"),
         *(Column(title, "\u00d7, 2nd half", "lower",
                  "The slow-down in the second half of the steps, with experts placed by a balancer that saw the first "

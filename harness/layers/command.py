@@ -77,7 +77,8 @@ def layer(  # noqa: PLR0913 -- each argument is an option of the command
     try:
         report = measure(task, asked, lambda line: typer.echo(line, err=True))
     except KeyboardInterrupt:
-        typer.echo("stopped; nothing was kept\n  quicker: --processes 2 --tokens 1,16,256, or a smaller --scale", err=True)
+        quicker = "--processes 2 --tokens 1,16,256, or a smaller --scale"
+        typer.echo(f"stopped; nothing was kept\n  quicker: {quicker}", err=True)
         raise typer.Exit(_INTERRUPTED) from None
     _print(report)
     if json_file is not None:

@@ -100,7 +100,8 @@ class LayerShape(Frozen):
     @property
     def least_scale(self) -> float:
         """The least that `scaled` takes, rounded up to three digits after the point; 1 where it takes no other."""
-        return min(1.0, math.ceil(1000 * WIDTH_STEP / getattr(self, self._smallest)) / 1000)
+        smallest: int = getattr(self, self._smallest)
+        return min(1.0, math.ceil(1000 * WIDTH_STEP / smallest) / 1000)
 
     @property
     def _smallest(self) -> str:

@@ -86,12 +86,10 @@ def ratios(report: LayerReport) -> Table:
 def notes(report: LayerReport) -> list[str]:
     """What the columns mean, a paragraph each."""
     measured = report.measured
-    of = "the medians" if measured.processes > 1 else "Medians"
-    told = [
-        f"{'Means of ' if measured.processes > 1 else ''}{of} of "
-        f"{count_of(measured.processes, 'fresh process', 'fresh processes')}. \u00d7 is the time of the dense layer over "
-        "that of the sparse one: above 1 the sparse layer is faster."
-    ]
+    of = "Means of the medians" if measured.processes > 1 else "Medians"
+    processes = count_of(measured.processes, "fresh process", "fresh processes")
+    ratio = "\u00d7 is the time of the dense layer over that of the sparse one: above 1 the sparse layer is faster."
+    told = [f"{of} of {processes}. {ratio}"]
     if measured.processes > 1 and len(report.points) > 1:
         told.append(
             "low and high are the ends of the 95 % interval of that one ratio. The column faster and the sentences are "

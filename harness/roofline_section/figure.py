@@ -38,7 +38,7 @@ def roofline_figure(model: ModelSummary, placed: Sequence[Placed], roofs: Sequen
         "xaxis": _decades(span, "Intensity (FLOPs/byte)"),
         "yaxis": _decades((min(ends) / 1.6, max(ends) * 1.6), "Achieved (FLOP/s), \u2191 better"),
     }
-    lines = "The lines are what the device did at most"
+    lines = "The lines are what the device did at most, slanted ones by how many bytes a step reads"
     if any(not roof.used for roof in roofs):
         lines += ", thinner in precisions that are not used here"
     if all(roof.source == "data sheet" for roof in roofs):

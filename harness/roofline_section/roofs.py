@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from harness.utilisation import RooflinePoint
 
 PHASES: tuple[tuple[Literal["prefill", "decode"], str], ...] = (("prefill", "Prefill"), ("decode", "Decode"))
+_CACHED = 1.5
+"""How many times the rate of the largest working set shows that a smaller one lay in a cache."""
 FAR_BELOW = 0.1
 """Of the roof: what is below is held by something else than the device's limits."""
 _SAME_ROOF = 0.03
@@ -128,13 +130,24 @@ def roof_words(model: ModelSummary, roofs: Sequence[RoofLine]) -> str:
     used = [roof for roof in roofs if roof.used and roof.source == roofs[0].source]
     if roofs[0].source == "data sheet":
         return f"The roof is the data sheet's of {devices}: {rates_words(used)}."
-    text = f"The roof is what {devices} did in a short measurement: {rates_words(used)}"
+    text = f"The roof is what {devices} did in a short measurement: {rates_words(used)}{_from_cache(model, used)}"
     sheet = [roof for roof in roofs if roof.source == "data sheet"]
     return f"{text}; the data sheet has {rates_words(sheet)}." if sheet else f"{text}."
+
+
+def _from_cache(model: ModelSummary, used: Sequence[RoofLine]) -> str:
+    """A remark where what the steps read lies in a cache of the device."""
+    reads = model.ceilings.reads if model.ceilings is not None else ()
+    slowest = reads[-1].bytes_per_s * model.subject.tensor_parallel if reads else 0.0
+    fastest = max((roof.rate for roof in used if roof.kind == "memory"), default=0.0)
+    if not reads or fastest < _CACHED * slowest:
+        return ""
+    size = with_unit("bytes", float(reads[-1].working_set_bytes))
+    return f" (so few bytes come from a cache; {size} are read at {with_unit('bytes', slowest)}/s)"
 
 
 def rates_words(roofs: Sequence[RoofLine]) -> str:
     """The rates of some lines in a sentence."""
     memory = [roof for roof in roofs if roof.kind == "memory"]
     compute = [f"{flops_text(roof.rate)} in {roof.name}" for roof in roofs if roof.kind == "compute"]
-    return listed([f"{rates_text(memory)} from memory", *compute])
+    return listed([f"{rates_text(memory)} of reading", *compute])

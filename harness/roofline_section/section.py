@@ -9,7 +9,7 @@ from harness.pages import BlockTable, Figure, Mark
 from harness.quantities import capitalised, listed, plain, significant
 from harness.roofline_section.figure import roofline_figure
 from harness.roofline_section.roofs import FAR_BELOW, PHASES, Placed, RoofLine, roof_words, roofs_of
-from harness.roofline_section.table import roofline_table
+from harness.roofline_section.table import experts_table, roofline_table
 from harness.suite_view import NO_UTILISATION, load_text
 from harness.summary import ModelSummary
 
@@ -23,6 +23,8 @@ class RooflineSection:
     """None where no load has a place under the ceilings."""
     table: BlockTable | None
     """None where none beat them either."""
+    experts: BlockTable | None
+    """The MBU by how experts are counted; None of a dense model."""
     missing: Mark | None
     """Why the use of the device is not known, of some loads or of all."""
 
@@ -38,7 +40,8 @@ def roofline_section(model: ModelSummary) -> RooflineSection | None:
     return RooflineSection(
         note=_note(model, placed, roofs) if placed else "",
         figure=roofline_figure(model, placed, roofs) if placed else None,
-        table=roofline_table(model, shown) if shown else None,
+        table=roofline_table(shown) if shown else None,
+        experts=experts_table(shown) if shown and model.is_moe else None,
         missing=missing,
     )
 

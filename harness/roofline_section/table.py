@@ -10,7 +10,7 @@ from harness.quantities import Scale, capitalised, scale_of, significant
 from harness.roofline_section.roofs import FAR_BELOW, PHASES, peak_of
 from harness.stats import Estimate
 from harness.suite_view import load_text, workload_titles
-from harness.summary import ModelSummary, OperatingPoint
+from harness.summary import OperatingPoint
 from harness.utilisation import TOO_LOW, RooflinePoint
 
 _PERCENT = Scale("%", 0.01)
@@ -31,18 +31,31 @@ _VARIANT_HELP = {
 }
 
 
-def roofline_table(model: ModelSummary, points: Sequence[OperatingPoint]) -> BlockTable:
+_MBU = "Bytes that a step has to read over its time and the measured bandwidth, "
+
+
+def roofline_table(points: Sequence[OperatingPoint]) -> BlockTable:
     """One block a load, one row a phase and one for both together."""
     scale = scale_of("FLOPs", [one.achieved_flops_per_s for point in points for one in point.roofline])
-    variants = [one for one in _VARIANTS if model.is_moe or one == "total"]
     titles = workload_titles(point.key for point in points)
-    return BlockTable(_columns(scale, variants), tuple(
-        Block(_title(point, titles), tuple(_rows(point, scale, variants))) for point in points
+    blocks = tuple(Block(_title(point, titles), tuple(_rows(point, scale))) for point in points)
+    return BlockTable(_columns(scale), blocks)
+
+
+def experts_table(points: Sequence[OperatingPoint]) -> BlockTable:
+    """The MBU of each load and phase by how the experts that a step reads are counted."""
+    titles = workload_titles(point.key for point in points)
+    heads = (Column(f"{name.capitalize()} experts", "%", "", _MBU + _VARIANT_HELP[name]) for name in _VARIANTS)
+    return BlockTable((Column("Load", classes="text frozen"), Column("Phase", classes="text"), *heads), tuple(
+        Block(_title(point, titles), tuple(
+            TableRow(words, tuple(_estimate(point, f"{phase}_mbu_{name}") for name in _VARIANTS))
+            for phase, words in PHASES if phase in {one.phase for one in point.roofline} | set(point.beaten)
+        ))
+        for point in points
     ))
 
 
-def _columns(scale: Scale, variants: Sequence[str]) -> tuple[Column, ...]:
-    mbu = "Bytes that a step has to read over its time and the measured bandwidth, "
+def _columns(scale: Scale) -> tuple[Column, ...]:
     return (
         Column("Load", classes="text frozen"), Column("Phase", classes="text"),
         Column("Time", "%", help="Share of the time in engine steps; one that prefills anything counts as prefill"),
@@ -51,14 +64,12 @@ def _columns(scale: Scale, variants: Sequence[str]) -> tuple[Column, ...]:
         Column("Of the roof", "%", "higher", "The least time that the device allows over the time taken"),
         Column("What binds", classes="text"),
         Column("MFU", "%", "higher", "FLOPs over the time and the measured rate of products in the precision used"),
-        Column("MBU", "%", "higher", mbu + "counting the distinct experts that were measured where known, else "
+        Column("MBU", "%", "higher", _MBU + "counting the distinct experts that were measured where known, else "
                "those expected"),
-        *(Column(f"MBU, {name}", "%", "", mbu + _VARIANT_HELP[name]) for name in variants if len(variants) > 1),
     )
 
 
-def _rows(point: OperatingPoint, scale: Scale, variants: Sequence[str]) -> Iterable[TableRow]:
-    several = len(variants) > 1
+def _rows(point: OperatingPoint, scale: Scale) -> Iterable[TableRow]:
     known = {one.phase: one for one in point.roofline}
     share = point.estimates.get("prefill_time_share")
     phases = [(phase, words) for phase, words in PHASES if phase in known or phase in point.beaten]
@@ -67,17 +78,13 @@ def _rows(point: OperatingPoint, scale: Scale, variants: Sequence[str]) -> Itera
         if share is not None:
             part = share.value if phase == "prefill" else 1 - share.value
             time = Value(significant(100 * part))
-        kinds = [_estimate(point, f"{phase}_mbu_{name}") for name in variants] if several else []
         placed = _placed(point, known[phase], scale) if phase in known else _beaten(point.beaten[phase])
         if phase == phases[0][0]:
             placed = (placed[0], replace(placed[1], marks=flag_marks(point.flags)), *placed[2:])
-        yield TableRow(words, (
-            time, *placed, _estimate(point, f"{phase}_mfu"), _estimate(point, f"{phase}_mbu"), *kinds,
-        ))
+        yield TableRow(words, (time, *placed, _estimate(point, f"{phase}_mfu"), _estimate(point, f"{phase}_mbu")))
     if len(phases) > 1:
-        gap = [_NONE] * len(variants) if several else []
         yield TableRow("Together", (
-            Value("100"), _NONE, _NONE, _NONE, _NONE, _estimate(point, "mfu"), _estimate(point, "mbu"), *gap,
+            Value("100"), _NONE, _NONE, _NONE, _NONE, _estimate(point, "mfu"), _estimate(point, "mbu"),
         ))
 
 
@@ -114,7 +121,7 @@ def binding(point: RooflinePoint) -> Value:
     if point.share >= _NEAR_ROOF:
         return Value(what)
     times = significant(1 / point.share) if point.share > 0 else "\u221e"
-    text = f"{what}, the roof is {times}\u00d7 higher"
+    text = f"{what}, {times}\u00d7 below"
     if point.share >= FAR_BELOW:
         why = "Only part of the time is explained by the device's limits."
         return Value(text, marks=(Mark("plain", "in part", why),))
@@ -122,7 +129,7 @@ def binding(point: RooflinePoint) -> Value:
         f"Of the device's limits {what} comes first, but it explains little of the time: something else holds it, "
         "such as the engine's own work per step."
     )
-    return Value(text, marks=(Mark("plain", "held otherwise", why),))
+    return Value(text, marks=(Mark("plain", "overhead", why),))
 
 
 def _estimate(point: OperatingPoint, key: str) -> Value:

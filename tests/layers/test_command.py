@@ -51,7 +51,7 @@ def test_it_prints_the_shape_the_table_and_two_sentences(played: list[int]) -> N
     assert played == [0, 1, 2]
     assert "hidden size 64, 4 experts of width 32, 2 a token" in text
     assert "process 3 of 3" in text
-    assert "never faster than the dense one of equal active width within 1 to 4 tokens" in text
+    assert "slower than the dense one of equal active width at all 3 token counts within 1 to 4 tokens" in text
     assert "From about 2 tokens on the sparse layer is faster than the dense one of equal total width" in text
 
 
@@ -68,8 +68,8 @@ def test_the_file_has_everything(played: list[int], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--tokens", "0"], "--tokens: '0' are no token counts\n  1 to"),
-        (["--tokens", "1,,2"], "--tokens: '' is no whole number"),
+        (["--tokens", "0"], "--tokens: '0' is no token count\n  whole numbers from 1 to"),
+        (["--tokens", "1,,2"], "--tokens: a token count is missing in '1,,2'"),
         (["--tokens", "2M"], "--tokens"),
         (["--precision", "fp8"], "--precision: 'fp8' is not known\n  known: bfloat16"),
         (["--routing", "uniforn"], "--routing: 'uniforn' is not known\n  did you mean 'uniform'"),

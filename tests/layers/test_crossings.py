@@ -74,17 +74,19 @@ class TestWords:
     def test_never(self) -> None:
         found = report(2.0, 3.0, 4.0)
         assert found.comparisons[0].sentence == (
-            "The sparse layer is never faster than the dense one of equal active width within 1 to 4 tokens."
+            "The sparse layer is slower than the dense one of equal active width at all 3 token counts within 1 to 4 "
+            "tokens."
         )
 
     def test_always(self) -> None:
         assert against_total(2.0, 3.0, 4.0).sentence == (
-            f"The sparse layer is always faster than {DENSE} within 1 to 4 tokens."
+            f"The sparse layer is faster than {DENSE} at all 3 token counts within 1 to 4 tokens."
         )
 
     def test_a_lead_that_is_not_certain_everywhere(self) -> None:
         assert against_total(2.0, 1.001, 1.001).sentence == (
-            f"The sparse layer is faster than {DENSE} wherever the two can be told apart within 1 to 4 tokens."
+            f"The sparse layer is faster than {DENSE} at 1 of 3 token counts (1); at the others the two cannot be told "
+            "apart."
         )
         assert "slower than" in against_total(0.5, 0.999, 0.999).sentence
 
@@ -98,4 +100,4 @@ class TestWords:
         )
 
     def test_a_single_token_count(self) -> None:
-        assert against_total(2.0).sentence == f"The sparse layer is always faster than {DENSE} with 1 token."
+        assert against_total(2.0).sentence == f"The sparse layer is faster than {DENSE} with 1 token."

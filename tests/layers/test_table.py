@@ -9,44 +9,56 @@ from rich.console import Console
 
 from harness.layers.measure import report_of
 from harness.layers.result import LayerReport
-from harness.layers.table import heading, table
+from harness.layers.table import WIDTH, heading, notes, ratios, short, times
 
 
-def printed(found: LayerReport, width: int = 100) -> str:
-    console = Console(width=width)
+def printed(found: LayerReport) -> str:
+    """As in a terminal of 80 columns."""
+    console = Console(width=WIDTH)
     with console.capture() as captured:
-        console.print(table(found))
+        console.print(times(found), ratios(found), sep="")
     return captured.get()
 
 
-def test_a_row_says_experts_bytes_times_and_ratios() -> None:
+def rows(text: str, tokens: int) -> list[list[str]]:
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith(f"{tokens} ")]
+    return [re.split(r"\s{2,}", line) for line in lines]
+
+
+def test_a_row_says_experts_bytes_times_and_ratios_with_their_units_in_the_heading() -> None:
     text = printed(report_of(measured({4: (0.5, 3.0)})))
-    (row,) = [line for line in text.splitlines() if line.strip().startswith("4 ")]
-    assert re.split(r"\s{2,}", row.strip()) == [
-        "4", "8.00", "25.2 MB", "1.00 ms", "500 \u00b5s", "3.00 ms", "0.500 (0.49\u20130.51)", "3.00 (2.9\u20133.1)",
+    assert rows(text, 4) == [
+        ["4", "8.00", "25.2", "1.00", "0.500", "3.00"],
+        ["4", "0.500", "0.49", "0.51", "dense", "3.00", "2.9", "3.1", "sparse"],
     ]
+    assert "MB" in text and "ms" in text
 
 
-def test_every_token_count_has_one_line_of_at_most_100_columns() -> None:
+def test_nothing_is_cut_at_80_columns() -> None:
     text = printed(report(*(1.0 + 0.1 * i for i in range(11))))
-    rows = [line for line in text.splitlines() if "ms" in line]
-    assert len(rows) == 11 and max(len(row.rstrip()) for row in rows) <= 100
-    assert "\u2026" not in text
-
-
-def test_an_interval_that_leaves_out_1_shows_it() -> None:
-    text = printed(report(1.03, spread=(0.999, 1.0, 1.001)))
-    assert "(1.027" not in text and "(1.03\u20131.03)" in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+    assert "\u2026" not in text and len(rows(text, 1024)) == 0
 
 
 def test_without_intervals() -> None:
-    text = printed(report(2.0, spread=(1.0,)))
-    assert "2.00 (" not in text and "95 %" not in text
+    found = report(2.0, spread=(1.0,))
+    assert "low" not in printed(found) and not any("95 %" in line for line in notes(found))
+
+
+def test_with_several_token_counts_the_correction_is_told() -> None:
+    assert any("corrected for the number of token counts" in line for line in notes(report(1.0, 2.0)))
+    assert not any("corrected" in line for line in notes(report(2.0)))
 
 
 def test_other_routings_show_what_uniform_routing_would_use() -> None:
     text = printed(report_of(measured({4: (0.5, 3.0)}, routing="skewed")))
-    assert "8.00 (6.62)" in text and "in brackets" in text
+    assert rows(text, 4)[0][:3] == ["4", "8.00", "6.62"] and "of uniform" in text
+
+
+def test_numbers_take_seven_characters_at_most() -> None:
+    values = (0.0, 1e-9, 0.00123, 1.0, 12_345.6, 99_949.0, 99_950.0, 3.2e12)
+    assert max(len(short(value)) for value in values) <= 7
+    assert [short(value) for value in (0.0123, 12_300.0, 1.2e6)] == ["0.0123", "12\u202f300", "1.2e6"]
 
 
 def test_the_heading_says_what_was_timed_on_what() -> None:
