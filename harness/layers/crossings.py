@@ -105,12 +105,14 @@ class Words:
             text = f"The sparse layer is {how} than {self._dense}"
             if len(self._tokens) == 1:
                 return f"{text} {span}."
+            counts = len(self._leads)
             if all(self._leads):
-                return f"{text} at all {len(self._leads)} token counts {span}."
+                return f"{text} at {'both' if counts == 2 else f'all {counts}'} token counts {span}."
             told = sum(bool(lead) for lead in self._leads)
+            rest = "other" if told == counts - 1 else "others"
             return (
-                f"{text} at {told} of {len(self._leads)} token counts ({self._led()}); at the others the two cannot "
-                "be told apart."
+                f"{text} at {told} of {counts} token counts ({self._led()}); at the {rest} the two cannot be told "
+                "apart."
             )
         if certain:
             return f"The sparse layer and {self._dense} change the lead {span}, at no single place."

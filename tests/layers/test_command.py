@@ -70,7 +70,11 @@ def test_the_file_has_everything(played: list[int], tmp_path: Path) -> None:
     [
         (["--tokens", "0"], "--tokens: '0' is no token count\n  whole numbers from 1 to"),
         (["--tokens", "1,,2"], "--tokens: a token count is missing in '1,,2'"),
-        (["--tokens", "2M"], "--tokens"),
+        (["--tokens", ""], "--tokens: a token count is missing in ''\n"),
+        (["--tokens", "1,2M"], "--tokens: '2M' is no token count"),
+        (["--tokens", "two"], "--tokens: 'two' is no whole number"),
+        (["--seconds", "nan"], "--seconds: nan is no time\n  give up to 60"),
+        (["--scale", "1e-9"], "--scale: 1e-09 makes the expert width 32 less than 32\n  leave it out"),
         (["--precision", "fp8"], "--precision: 'fp8' is not known\n  known: bfloat16"),
         (["--routing", "uniforn"], "--routing: 'uniforn' is not known\n  did you mean 'uniform'"),
         (["--device", "gpu"], "--device: 'gpu' is not known"),
@@ -109,7 +113,22 @@ def test_stopping_it_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "run_session", interrupted)
     found = CliRunner().invoke(app, [*TINY, "--device", "cpu"])
     assert found.exit_code == 130
-    assert "stopped; nothing was kept" in found.output
+    assert "stopped; nothing was kept\n  quicker: --processes 2 --tokens 1,16,256" in found.output
+
+
+def test_more_than_a_minute_for_each_is_refused(played: list[int]) -> None:
+    found = CliRunner().invoke(app, [*TINY, "--device", "cpu", "--seconds", "61"])
+    assert found.exit_code == 2 and "--seconds" in found.output
+    assert played == []
+
+
+@pytest.mark.parametrize(("columns", "widest"), [(40, 100), (80, 100), (150, 150)])
+def test_what_is_piped_is_100_columns_wide_at_least(played: list[int], columns: int, widest: int) -> None:
+    found = CliRunner().invoke(
+        app, [*TINY, "--device", "cpu", "--tokens", "1,2", "--processes", "2"], env={"COLUMNS": str(columns)}
+    )
+    assert widest - 20 < max(map(len, found.output.splitlines())) <= widest
+    assert "\u2026" not in found.output
 
 
 def test_cuda_without_an_accelerator_is_refused(played: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

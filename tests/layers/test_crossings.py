@@ -90,6 +90,13 @@ class TestWords:
         )
         assert "slower than" in against_total(0.5, 0.999, 0.999).sentence
 
+    def test_the_token_counts_of_a_lead_are_named_as_spans(self) -> None:
+        sentence = against_total(2.0, 2.0, 2.0, 1.001, 2.0).sentence
+        assert "at 4 of 5 token counts (1 to 4 and 16); at the other the two" in sentence
+
+    def test_two_token_counts_are_both(self) -> None:
+        assert "faster than the dense one of equal total width at both token counts" in against_total(2.0, 3.0).sentence
+
     def test_a_change_at_the_end_of_the_range_is_a_maybe(self) -> None:
         sentence = against_total(0.5, 0.6, 1.002).sentence
         assert "may be faster" in sentence and "4 or more" in sentence

@@ -56,6 +56,23 @@ class TestLaws:
             assert new <= max(32, old * scale + 16)
         assert (small.shared_width == 0) == (shape.shared_width == 0)
 
+    @given(shapes(), st.floats(1e-9, 1.0, exclude_max=True))
+    def test_a_scale_is_taken_where_every_size_stays_at_32_or_more(self, shape: LayerShape, scale: float) -> None:
+        sizes = [size for size in (shape.hidden, shape.expert_width, shape.shared_width) if size]
+        if scale >= 32 / min(sizes):
+            small = shape.scaled(scale)
+            assert min(small.hidden, small.expert_width, small.shared_width or 32) >= 32
+        else:
+            with pytest.raises(InputError, match="less than 32"):
+                shape.scaled(scale)
+
+    @given(shapes())
+    def test_the_least_scale_is_taken_and_hardly_less_is_not(self, shape: LayerShape) -> None:
+        shape.scaled(shape.least_scale)
+        if shape.least_scale > 0.001:
+            with pytest.raises(InputError, match="less than 32"):
+                shape.scaled(shape.least_scale - 0.001)
+
     @given(shapes())
     def test_it_is_the_same_as_a_part_of_an_architecture(self, shape: LayerShape) -> None:
         part = shape.feed_forward
@@ -69,6 +86,10 @@ class TestModels:
         assert found.shape == LayerShape(hidden=2048, expert_width=768, experts=128, top_k=8)
         assert (found.name, found.notes) == ("qwen3-30b-a3b", ())
         assert found.shape.words == "hidden size 2048, 128 experts of width 768, 8 a token"
+
+    def test_one_expert_is_singular(self) -> None:
+        shape = LayerShape(hidden=64, expert_width=32, experts=1, top_k=1)
+        assert shape.words == "hidden size 64, 1 expert of width 32, 1 a token"
 
     @pytest.mark.parametrize("name", ["qwen3-30b-a3b", "mixtral-8x7b", "switch-base-8"])
     def test_all_layers_together_have_the_experts_that_are_counted(self, catalog: Catalog, name: str) -> None:
@@ -106,6 +127,7 @@ class TestRefusals:
             (None, {}, "no --hidden, no --expert-width, no --experts, no --top-k"),
             (None, {**SIZES, "top_k": None}, "no --top-k\n"),
             (None, {**SIZES, "top_k": 9}, "a token cannot use 9 of 8 experts"),
+            (None, {**SIZES, "experts": 1}, "a token cannot use 2 of 1 expert\n"),
         ],
     )
     def test_what_cannot_be_timed_is_explained(
@@ -119,3 +141,16 @@ class TestRefusals:
     def test_a_scale_lies_above_0_and_at_most_1(self, scale: float) -> None:
         with pytest.raises(InputError, match="--scale"):
             LayerShape(hidden=64, expert_width=32, experts=8, top_k=2).scaled(scale)
+
+    def test_a_scale_that_is_too_small_names_the_least(self) -> None:
+        shape = LayerShape(hidden=2048, expert_width=768, experts=8, top_k=2)
+        with pytest.raises(InputError) as refused:
+            shape.scaled(1e-9)
+        assert str(refused.value) == "--scale: 1e-09 makes the expert width 768 less than 32\n  give at least 0.042"
+        assert shape.scaled(0.042).expert_width == 32
+
+    def test_a_file_that_is_no_json_names_the_next_step(self, catalog: Catalog, repo_root: Path) -> None:
+        with pytest.raises(InputError) as refused:
+            shape_of(str(repo_root / "suites/models/mixtral-8x7b.yaml"), NO_SIZES, catalog)
+        assert "cannot be read as JSON" in refused.value.what
+        assert "config.json" in refused.value.hint and "goes by its name" in refused.value.hint

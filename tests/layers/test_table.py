@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+from hypothesis import given
+from hypothesis import strategies as st
 from layer_reports import SHAPE, measured, report
 from rich.console import Console
 
+from harness.layers.command import MOST_TOKENS
 from harness.layers.measure import report_of
 from harness.layers.result import LayerReport
 from harness.layers.table import WIDTH, heading, notes, ratios, short, times
@@ -37,7 +40,35 @@ def test_a_row_says_experts_bytes_times_and_ratios_with_their_units_in_the_headi
 def test_nothing_is_cut_at_80_columns() -> None:
     text = printed(report(*(1.0 + 0.1 * i for i in range(11))))
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
-    assert "\u2026" not in text and len(rows(text, 1024)) == 0
+    assert "\u2026" not in text and [len(rows(text, tokens)) for tokens in (1, 16, 512)] == [2, 2, 2]
+
+
+@given(
+    st.lists(st.tuples(st.floats(1e-9, 1e9), st.floats(1e-9, 1e9)), min_size=1, max_size=4),
+    st.lists(st.floats(0.1, 10.0), min_size=2, max_size=3), st.sampled_from(["uniform", "skewed"]),
+)
+def test_no_number_is_ever_cut(speedups: list[tuple[float, float]], spread: list[float], routing: str) -> None:
+    counts = (1, 16, 1024, MOST_TOKENS)
+    text = printed(report_of(measured(dict(zip(counts, speedups, strict=False)), spread=spread, routing=routing)))
+    assert "\u2026" not in text and max(map(len, text.splitlines())) <= WIDTH
+    assert len(rows(text, 1)) == 2
+
+
+def test_the_times_of_all_rows_have_one_unit() -> None:
+    text = printed(report_of(measured({1: (0.5, 3.0), 4: (0.5, 3000.0)})))
+    assert [rows(text, tokens)[0][3:] for tokens in (1, 4)] == [["1.00", "0.500", "3.00"], ["1.00", "0.500", "3\u202f000"]]
+
+
+def test_an_interval_that_leaves_out_1_shows_it() -> None:
+    low, high, lead = rows(printed(report(1.0035, spread=(0.999, 1.0, 1.001))), 1)[1][-3:]
+    assert (low, high, lead) == ("1.001", "1.01", "sparse")
+
+
+def test_a_lead_that_the_correction_leaves_open_is_said_to_be_open() -> None:
+    found = report(1.03, *[1.0] * 10)
+    low, _, lead = rows(printed(found), 1)[1][-3:]
+    assert float(low) > 1 and lead == "open"
+    assert "cannot be told apart" in found.comparisons[1].sentence
 
 
 def test_without_intervals() -> None:
