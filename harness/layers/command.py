@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -65,8 +64,6 @@ def layer(  # noqa: PLR0913 -- each argument is an option of the command
     }
     named = shape_of(model, sizes, Catalog(suites_dir()))
     where = _device(device)
-    if math.isnan(seconds):
-        raise InputError("nan is no time", where="--seconds", hint=f"give up to {_MOST_SECONDS:g}")
     task = LayerTask(
         shape=named.shape.scaled(scale), tokens=token_counts(tokens),
         precision=one_of(DTYPES, precision, "--precision"), routing=one_of(ROUTINGS, routing, "--routing"),

@@ -69,7 +69,7 @@ def ratios(report: LayerReport) -> Table:
     several = report.measured.processes > 1
     titles = [
         f"{title}{width}" for width in DENSE
-        for title in ("\u00d7 dense,\n", *(("low,\n", "high,\n", "faster,\n") if several else ()))
+        for title in ("\u00d7 dense\n", *(("low\n", "high\n", "faster\n") if several else ()))
     ]
     drawn = _drawn("tokens", *titles)
     for index, point in enumerate(report.points):

@@ -73,7 +73,6 @@ def test_the_file_has_everything(played: list[int], tmp_path: Path) -> None:
         (["--tokens", ""], "--tokens: a token count is missing in ''\n"),
         (["--tokens", "1,2M"], "--tokens: '2M' is no token count"),
         (["--tokens", "two"], "--tokens: 'two' is no whole number"),
-        (["--seconds", "nan"], "--seconds: nan is no time\n  give up to 60"),
         (["--scale", "1e-9"], "--scale: 1e-09 makes the expert width 32 less than 32\n  leave it out"),
         (["--precision", "fp8"], "--precision: 'fp8' is not known\n  known: bfloat16"),
         (["--routing", "uniforn"], "--routing: 'uniforn' is not known\n  did you mean 'uniform'"),
@@ -116,8 +115,9 @@ def test_stopping_it_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "stopped; nothing was kept\n  quicker: --processes 2 --tokens 1,16,256" in found.output
 
 
-def test_more_than_a_minute_for_each_is_refused(played: list[int]) -> None:
-    found = CliRunner().invoke(app, [*TINY, "--device", "cpu", "--seconds", "61"])
+@pytest.mark.parametrize("seconds", ["61", "inf", "nan", "0"])
+def test_no_time_and_more_than_a_minute_for_each_are_refused(played: list[int], seconds: str) -> None:
+    found = CliRunner().invoke(app, [*TINY, "--device", "cpu", "--seconds", seconds])
     assert found.exit_code == 2 and "--seconds" in found.output
     assert played == []
 

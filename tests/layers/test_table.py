@@ -56,7 +56,9 @@ def test_no_number_is_ever_cut(speedups: list[tuple[float, float]], spread: list
 
 def test_the_times_of_all_rows_have_one_unit() -> None:
     text = printed(report_of(measured({1: (0.5, 3.0), 4: (0.5, 3000.0)})))
-    assert [rows(text, tokens)[0][3:] for tokens in (1, 4)] == [["1.00", "0.500", "3.00"], ["1.00", "0.500", "3\u202f000"]]
+    assert [rows(text, tokens)[0][3:] for tokens in (1, 4)] == [
+        ["1.00", "0.500", "3.00"], ["1.00", "0.500", "3\u202f000"],
+    ]
 
 
 def test_an_interval_that_leaves_out_1_shows_it() -> None:
