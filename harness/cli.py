@@ -103,7 +103,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", help="The folder of the site.")] = Path("site"),
 ) -> None:
     """Render the records as a site of static pages that works from disk."""
-    from harness.render import render_site
+    from harness.pages.render import render_site
     from harness.resources import shipped_folders
     from harness.selection import known_suites
     from harness.store import Store

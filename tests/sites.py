@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import builders
 
+from harness.pages.render import render_site
 from harness.record import Completed, Origin, Record, ReportedMeasurement, ServingMeasurement, WarmUp
-from harness.render import render_site
 from harness.resources import Folders
 from harness.scenario import Offline, OpenLoop, QualityScenario, ServingScenario
 from harness.stats import Estimate

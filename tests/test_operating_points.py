@@ -8,9 +8,9 @@ import builders
 import pytest
 
 from harness.environment import Ceilings, ReadRate
-from harness.point_table import note_marks
+from harness.pages.point_table import note_marks
+from harness.pages.roofline_section import roofline_section
 from harness.record import Completed, Record, ServingMeasurement
-from harness.roofline_section import roofline_section
 from harness.summarise import summarise
 from harness.summary import ModelSummary, OperatingPoint
 from harness.utilisation import TOO_LOW

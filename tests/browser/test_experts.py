@@ -13,7 +13,7 @@ import pytest
 import routed
 import sites
 
-import harness.site
+import harness.pages.site
 from harness.environment import Ceilings, ReadRate
 from harness.scenario import RoutingScenario, ServedTokens
 from harness.stats import Estimate
@@ -84,7 +84,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         return tuple(_routed(model) for model in summarise(*given, **named))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness.site, "summarise", summarised)
+        patch.setattr(harness.pages.site, "summarise", summarised)
         yield sites.render(store, folder / "site").parent
 
 

@@ -1,0 +1,371 @@
+"""One model -> its page: parameters, operating points, memory, scores, failures, provenance."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.metrics import METRICS, memory_split, of_scenario
+from harness.pages.experts_section import ExpertsSection, experts_section
+from harness.pages.leaderboard import failures_of, model_marks, uncounted_mark
+from harness.pages.parts import (
+    Column,
+    FailureRow,
+    Link,
+    Mark,
+    Page,
+    RecordIndex,
+    Table,
+    TableRow,
+    Value,
+    absence,
+    in_words,
+    on_own_scale,
+    partial_marks,
+)
+from harness.pages.point_table import LoadSection, load_sections
+from harness.pages.roofline_section import RooflineSection, roofline_section
+from harness.pages.suite_view import (
+    SuiteView,
+    at_load,
+    bytes_text,
+    comparable,
+    estimate_of,
+    gaps_of,
+    hardware_text,
+    kind_of,
+    kind_text,
+    point_text,
+    scale_for,
+)
+from harness.quantities import Scale, capitalised, count_of, listed, plain, scale_of, significant
+from harness.scenario import MemoryScenario
+from harness.summary import ModelSummary, TaskScore
+
+_COMPONENTS = (
+    ("embedding", "Embedding"), ("head", "Output head"), ("attention", "Attention"),
+    ("dense_ffn", "Dense feed-forward"), ("shared_experts", "Shared experts"),
+    ("routed_experts_used", "Routed experts, used by a token"), ("routed_experts_idle", "Routed experts, not used"),
+    ("router", "Router"), ("norm", "Norms"), ("other", "Other"),
+)
+_COLOURS = {
+    "embedding": 5, "head": 6, "attention": 2, "dense_ffn": 1, "shared_experts": 3, "routed_experts_used": 0,
+    "routed_experts_idle": 0, "router": 4, "norm": 7, "other": 8,
+}
+
+_MEMORY_PARTS = (
+    ("engine_weights_bytes", "Weights", 0), ("weights_bytes", "Weights", 0), ("kv_cache_bytes", "KV cache", 1),
+    ("activation_bytes", "Activations", 2), ("graph_bytes", "CUDA graphs", 3), ("other_bytes", "Other", 5),
+)
+_UNTOLD = {
+    "device_peak_bytes": "No accelerator measured here.",
+    "engine_weights_bytes": "The engine tells this on CUDA only.",
+    "activation_bytes": "The engine tells this on CUDA only, where it sizes its cache itself.",
+    "graph_bytes": "The engine tells this on CUDA only, where it captures graphs.",
+    "startup_cold_s": "Only the first repeat of a local checkpoint is loaded from disk, where the system allows that.",
+    "startup_warm_s": "Only later repeats of a local checkpoint are known to find its files in memory.",
+}
+"""Why a quantity of measured memory can be missing."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a stacked bar."""
+
+    title: str
+    count: str
+    share: str
+    weight: int
+    colour: int
+    idle: bool = False
+
+
+@dataclass(frozen=True)
+class RecordRow:
+    """One record file in the provenance."""
+
+    what: str
+    repeat: int
+    started: str
+    state: str
+    link: Link
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPage(Page):
+    """Everything that is known of one model."""
+
+    heading: str
+    kind: str
+    suite: Link
+    marks: tuple[Mark, ...]
+    facts: tuple[str, ...]
+    lead: str
+    arithmetic: str
+    parameters: tuple[Part, ...]
+    total: str
+    active: str
+    uncounted: Mark
+    loads: tuple[LoadSection, ...]
+    memory: Table | None
+    memory_parts: tuple[Part, ...]
+    memory_note: str
+    scores: Table | None
+    experts: ExpertsSection | None
+    roofline: RooflineSection | None
+    failures: tuple[FailureRow, ...]
+    command: str
+    provenance: tuple[tuple[str, str], ...]
+    engine: str
+    records: tuple[RecordRow, ...]
+
+    @property
+    def has_figures(self) -> bool:
+        """Whether the page draws anything."""
+        routed = self.experts is not None and self.experts.measured is not None
+        roofline = self.roofline is not None and self.roofline.figure is not None
+        return routed or roofline or any(load.figures for load in self.loads)
+
+
+def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSummary] = ()) -> ModelPage:
+    """The page of one model; `partners` are drawn beside its serving curves."""
+    parameters, scale = model.parameters, Scale("", 1.0)
+    if parameters:
+        scale = scale_of("parameters", [parameters.total])
+    parts, note = _memory_parts(model)
+    return ModelPage(
+        path=view.page_of[model.model],
+        template="model.html",
+        title=plain(model.model, 120),
+        heading=plain(model.model, 200),
+        kind=kind_of(model),
+        suite=Link(view.path, view.title),
+        marks=model_marks(model),
+        facts=_facts(model),
+        lead=_lead(view, model),
+        arithmetic=_arithmetic(model),
+        parameters=_parameter_parts(model, scale),
+        total=f"{significant(parameters.total / scale.divisor)} {scale.unit}" if parameters else "",
+        active=f"{significant(parameters.active / scale.divisor)} {scale.unit} active" if parameters else "",
+        uncounted=uncounted_mark(model),
+        loads=load_sections(view, model, partners),
+        memory=_memory_table(view, model),
+        memory_parts=parts,
+        memory_note=note,
+        scores=_scores_table(view, model),
+        experts=experts_section(model, view.records),
+        roofline=roofline_section(model),
+        failures=failures_of(view, [model], with_logs=True),
+        command=(
+            f"moebench run {shell_word(f'suites/{view.name}.yaml')} --model {shell_word(model.model)} --results again"
+        ),
+        provenance=tuple(_provenance(model)),
+        engine=plain(json.dumps(dict(model.subject.engine), indent=2, sort_keys=True, ensure_ascii=False)),
+        records=_record_rows(view.records, model),
+    )
+
+
+def shell_word(text: str) -> str:
+    """`text` as one word of a shell; characters that cannot be seen are written as escapes."""
+    if plain(text) == text and text.isprintable():
+        return shlex.quote(text)
+    escapes = {"'": "\\'", "\\": "\\\\"}
+    visible = (escapes.get(c, c) if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
+    return f"$'{''.join(visible)}'"
+
+
+def _facts(model: ModelSummary) -> tuple[str, ...]:
+    kind = {"sparse": "mixture of experts", "dense": "dense", "unknown": "structure not counted"}[kind_of(model)]
+    facts = [kind if kind_of(model) != "sparse" else f"{kind}, {kind_text(model)}", plain(model.subject.precision, 40)]
+    if model.subject.quantization:
+        facts.append(plain(model.subject.quantization, 40))
+    if model.group:
+        facts.append(f"recipe {plain(model.group, 80)}")
+    return (*facts, hardware_text(model), f"newest record {model.started_at:%Y-%m-%d}")
+
+
+def _lead(view: SuiteView, model: ModelSummary) -> str:
+    """Rank, score and speed in two sentences."""
+    sentences = []
+    ranks, score = view.ranks, comparable(model, view.score, view.point)
+    if model.model in ranks and score:
+        low, high = ranks[model.model]
+        place = f"rank {low}" if low == high else f"rank {low} to {high}"
+        words = in_words(score, scale_for(view, view.score))
+        sentences.append(f"{capitalised(place)} of {len(ranks)} by {view.score_title}: {words}.")
+    speed = estimate_of(model, "output_tokens_per_s", view.point)
+    if speed and view.point:
+        sentences.append(f"{in_words(speed, Scale('tokens/s', 1.0))} {at_load(view.point)}.")
+    return " ".join(sentences)
+
+
+# Parameters ------------------------------------------------------------------------------------------------------
+
+
+def _parameter_parts(model: ModelSummary, scale: Scale) -> tuple[Part, ...]:
+    count = model.parameters
+    if count is None:
+        return ()
+    sizes = {name: getattr(count, name, 0) for name, _ in _COMPONENTS}
+    sizes["routed_experts_idle"] = count.routed_experts - count.routed_experts_used
+    return tuple(
+        Part(
+            title=title,
+            count=f"{significant(sizes[name] / scale.divisor)} {scale.unit}".strip(),
+            share=f"{100 * sizes[name] / count.total:.1f}",
+            weight=sizes[name],
+            colour=_COLOURS[name],
+            idle=name == "routed_experts_idle",
+        )
+        for name, title in _COMPONENTS
+        if sizes[name]
+    )
+
+
+def _arithmetic(model: ModelSummary) -> str:
+    """FLOPs and cache of a token, counted."""
+    point = max(model.points, key=lambda one: one.concurrency or 0, default=None)
+    parts = []
+    for key, words in (("decode_flops_per_token", "A decoded token"), ("prefill_flops_per_token", "a prompt token")):
+        estimate = point.estimates.get(key) if point else None
+        if estimate:
+            scale = scale_of("FLOPs", [estimate.value])
+            parts.append(f"{words} takes {significant(estimate.value / scale.divisor)} {scale.unit}")
+    cache = model.counts.get("kv_bytes_per_token")
+    if cache:
+        parts.append(f"the cache grows by {bytes_text(cache.value)} a token")
+    where = f" ({point_text(point.key)})" if point else ""
+    return capitalised(listed(parts)) + where + ". Counted, not measured." if parts else ""
+
+
+# Memory ----------------------------------------------------------------------------------------------------------
+
+
+def _memory_table(view: SuiteView, model: ModelSummary) -> Table | None:
+    gaps = [gap for gap in model.gaps if isinstance(gap.scenario, MemoryScenario)]
+    if not model.memory and not gaps:
+        return None
+    rows = []
+    counted = [METRICS["kv_bytes_per_token"]]
+    for metric in (*of_scenario("memory"), *counted):
+        estimate = model.estimate(metric.key)
+        missing = absence(model, metric.title, gaps)
+        if model.memory and metric.key in _UNTOLD:
+            missing = Mark("missing", "not known", _UNTOLD[metric.key])
+        cell = on_own_scale(estimate, metric.unit, missing, partial_marks(gaps) if estimate else ())
+        repeats = Value("\u2013" if estimate is None else str(estimate.n) if estimate.sources else "counted")
+        links = view.records.links(estimate.sources if estimate else [gap.source for gap in gaps])
+        source = Value(links=links) if links else Value("configuration" if estimate else "none")
+        rows.append(TableRow(metric.title, (cell, repeats, source)))
+    columns = (Column("Quantity", classes="text frozen"), Column("Value"), Column("Repeats"),
+               Column("Records", classes="text"))
+    return Table(columns, tuple(rows))
+
+
+def _memory_parts(model: ModelSummary) -> tuple[tuple[Part, ...], str]:
+    """What the peak consists of, as far as the engine tells, and what the bar shows, in words."""
+    if not model.memory:
+        return (), ""
+    on_device = "device_peak_bytes" in model.memory
+    split = memory_split({key: estimate.value for key, estimate in model.memory.items()})
+    peak = model.memory["device_peak_bytes" if on_device else "resident_peak_bytes"].value
+    parts = tuple(
+        Part(title, bytes_text(split[key]), f"{100 * split[key] / sum(split.values()):.1f}", round(split[key]), colour)
+        for key, title, colour in _MEMORY_PARTS if split.get(key)
+    )
+    where = "devices'" if on_device else "process's resident"
+    note = f"The bar splits the {where} peak of {bytes_text(peak)}."
+    if not split["other_bytes"]:
+        note += " Its parts are more than that together: not all that the engine set aside was used."
+    if not on_device:
+        note += " The engine does not tell its activations from the rest on a processor."
+    return parts, note
+
+
+# Scores ----------------------------------------------------------------------------------------------------------
+
+
+def _scores_table(view: SuiteView, model: ModelSummary) -> Table | None:
+    if not view.tasks:
+        return None
+    columns = (
+        Column("Task", classes="text frozen"), Column("Score"), Column("Items", help="Items scored"),
+        Column("Chance", help="The score of guessing, where the task states it"), Column("Metric", classes="text"),
+        Column("lm-eval task", classes="text"), Column("Examples shown", help="Few-shot examples in the prompt"),
+        Column("Records", classes="text"),
+    )
+    rows = [_score_row(view, model, task) for task in view.tasks]
+    if len(view.tasks) > 1:
+        missing = Mark("missing", "incomplete", capitalised(plain(model.no_mean_score or "not measured", 400)))
+        mean = on_own_scale(model.mean_score, "1", missing)
+        rows.append(TableRow("Mean", (mean, *(Value("\u2013") for _ in columns[2:]))))
+    return Table(columns, tuple(rows))
+
+
+def _score_row(view: SuiteView, model: ModelSummary, task: str) -> TableRow:
+    gaps = gaps_of(model, f"score:{task}", None)
+    score = model.scores.get(task)
+    title = plain(task, 120)
+    if score is None:
+        links = view.records.links(gap.source for gap in gaps)
+        cells = [Value(marks=(absence(model, title, gaps),)), *(Value("\u2013") for _ in range(5))]
+        return TableRow(title, (*cells, Value(links=links) if links else Value("none")))
+    scenario = score.scenario
+    shots = "task's own" if scenario.num_fewshot is None else str(scenario.num_fewshot)
+    limit = (Mark("note", "limited", f"Only the first {scenario.limit} items were asked."),) if scenario.limit else ()
+    cell = on_own_scale(score.estimate, "1", Mark("missing", "not measured", ""), (*partial_marks(gaps), *limit))
+    return TableRow(title, (
+        cell,
+        Value(f"{_items(score)}"),
+        Value(_chance(score)),
+        Value(plain(score.metric, 80)),
+        Value(plain(scenario.lm_eval_task, 120)),
+        Value(shots),
+        Value(links=view.records.links(score.estimate.sources)),
+    ))
+
+
+def _items(score: TaskScore) -> int:
+    return len(score.items) or score.estimate.n
+
+
+def _chance(score: TaskScore) -> str:
+    if score.chance is None:
+        return "not stated"
+    scale = scale_of("1", [score.estimate.value, score.chance])
+    return f"{significant(score.chance / scale.divisor)} {scale.unit}".strip()
+
+
+# Provenance ------------------------------------------------------------------------------------------------------
+
+
+def _provenance(model: ModelSummary) -> Iterable[tuple[str, str]]:
+    subject, environment = model.subject, model.environment
+    parallel = f"{subject.tensor_parallel}{', experts spread' if subject.expert_parallel else ''}"
+    terms = [
+        ("Source", subject.source), ("Revision", subject.revision or "not pinned"), ("Weights", subject.weights),
+        ("Precision", subject.precision), ("Quantization", subject.quantization or "none"),
+        ("Backend", subject.backend), ("Accelerator", subject.accelerator), ("Tensor parallel", parallel),
+        ("Processor", f"{environment.processor}, {count_of(environment.cores, 'core')}"),
+        ("Memory", bytes_text(environment.memory_bytes)),
+        ("Engine threads", str(environment.threads or "not set")), ("System", environment.system),
+        ("Driver", environment.driver or "none"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(environment.versions.items()))),
+        ("Commit", environment.commit or "not known"),
+    ]
+    if model.notes:
+        terms.append(("Notes", "; ".join(model.notes)))
+    for other in model.others:
+        measured = f"{count_of(other.measured, 'measurement')}, newest {other.newest:%Y-%m-%d}"
+        terms.append(("Measured otherwise", f"{measured}, with another {listed(other.differs)}; not shown here"))
+    return [(term, plain(text, 2_000)) for term, text in terms]
+
+
+def _record_rows(records: RecordIndex, model: ModelSummary) -> tuple[RecordRow, ...]:
+    rows = []
+    for path in model.records:
+        fact = records.facts[path]
+        rows.append(RecordRow(fact.what, fact.repeat, fact.started, fact.state, records.link(path, path.name)))
+    return tuple(rows)

@@ -1,0 +1,142 @@
+"""The table under the plot: what each load reached, what binds it, and how much of the device it used."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from harness.pages.parts import Block, BlockTable, Column, Mark, TableRow, Value, flag_marks, shown
+from harness.pages.roofline_section.roofs import FAR_BELOW, PHASES, peak_of
+from harness.pages.suite_view import load_text, workload_titles
+from harness.quantities import Scale, capitalised, scale_of, significant
+from harness.stats import Estimate
+from harness.summary import OperatingPoint
+from harness.utilisation import TOO_LOW, RooflinePoint
+
+_PERCENT = Scale("%", 0.01)
+_NEAR_ROOF = 0.5
+_NONE = Value("\u2013")
+_ABOVE = "above the ceiling"
+_UNKNOWN = Mark(
+    "plain", "none",
+    f"Not known, such as where no recorded routing has so many tokens in a step; or above the ceiling in some repeat, "
+    f"where {TOO_LOW}.",
+)
+_VARIANTS = ("active", "expected", "measured", "total")
+_VARIANT_HELP = {
+    "active": "counting the k experts of one token, whatever the batch: too few for more than one token",
+    "expected": "counting the distinct experts that uniform routing uses",
+    "measured": "counting the distinct experts that the recorded routing uses",
+    "total": "counting all experts: more than was read where a step does not use them all",
+}
+
+
+_MBU = "Bytes that a step has to read over its time and the measured bandwidth, "
+
+
+def roofline_table(points: Sequence[OperatingPoint]) -> BlockTable:
+    """One block a load, one row a phase and one for both together."""
+    scale = scale_of("FLOPs", [one.achieved_flops_per_s for point in points for one in point.roofline])
+    titles = workload_titles(point.key for point in points)
+    blocks = tuple(Block(_title(point, titles), tuple(_rows(point, scale))) for point in points)
+    return BlockTable(_columns(scale), blocks)
+
+
+def experts_table(points: Sequence[OperatingPoint]) -> BlockTable:
+    """The MBU of each load and phase by how the experts that a step reads are counted."""
+    titles = workload_titles(point.key for point in points)
+    heads = (Column(f"{name.capitalize()} experts", "%", "", _MBU + _VARIANT_HELP[name]) for name in _VARIANTS)
+    return BlockTable((Column("Load", classes="text frozen"), Column("Phase", classes="text"), *heads), tuple(
+        Block(_title(point, titles), tuple(
+            TableRow(words, tuple(_estimate(point, f"{phase}_mbu_{name}") for name in _VARIANTS))
+            for phase, words in PHASES if phase in {one.phase for one in point.roofline} | set(point.beaten)
+        ))
+        for point in points
+    ))
+
+
+def _columns(scale: Scale) -> tuple[Column, ...]:
+    return (
+        Column("Load", classes="text frozen"), Column("Phase", classes="text"),
+        Column("Time", "%", help="Share of the time in engine steps; one that prefills anything counts as prefill"),
+        Column("Intensity", "FLOPs/byte", help="FLOPs over the bytes that have to be read for them"),
+        Column("Achieved", scale.unit.replace("FLOPs", "FLOP/s"), "higher", "FLOPs of the tokens over the time"),
+        Column("Of the roof", "%", "higher", "The least time that the device allows over the time taken"),
+        Column("What binds", classes="text"),
+        Column("MFU", "%", "higher", "FLOPs over the time and the measured rate of products in the precision used"),
+        Column("MBU", "%", "higher", _MBU + "counting the distinct experts that were measured where known, else "
+               "those expected"),
+    )
+
+
+def _rows(point: OperatingPoint, scale: Scale) -> Iterable[TableRow]:
+    known = {one.phase: one for one in point.roofline}
+    share = point.estimates.get("prefill_time_share")
+    phases = [(phase, words) for phase, words in PHASES if phase in known or phase in point.beaten]
+    for phase, words in phases:
+        time = _NONE
+        if share is not None:
+            part = share.value if phase == "prefill" else 1 - share.value
+            time = Value(significant(100 * part))
+        placed = _placed(point, known[phase], scale) if phase in known else _beaten(point.beaten[phase])
+        if phase == phases[0][0]:
+            placed = (placed[0], replace(placed[1], marks=flag_marks(point.flags)), *placed[2:])
+        yield TableRow(words, (time, *placed, _estimate(point, f"{phase}_mfu"), _estimate(point, f"{phase}_mbu")))
+    if len(phases) > 1:
+        yield TableRow("Together", (
+            Value("100"), _NONE, _NONE, _NONE, _NONE, _estimate(point, "mfu"), _estimate(point, "mbu"),
+        ))
+
+
+def _placed(point: OperatingPoint, one: RooflinePoint, scale: Scale) -> tuple[Value, ...]:
+    """Intensity, what was achieved, the share of the roof and what binds; the estimates are those of MFU and MBU."""
+    achieved, share = Value(significant(one.achieved_flops_per_s / scale.divisor)), Value(significant(100 * one.share))
+    mfu = point.estimates.get(f"{one.phase}_mfu")
+    if mfu is not None:
+        achieved = shown(_times(mfu, peak_of(one)), scale)
+    binds = point.estimates.get(f"{one.phase}_{'mfu' if one.bound == 'compute' else 'mbu'}")
+    if binds is not None:
+        share = shown(binds, _PERCENT)
+    return Value(significant(one.intensity_flops_per_byte)), achieved, share, binding(one)
+
+
+def _beaten(words: str) -> tuple[Value, ...]:
+    """The same of a phase in which a repeat did more than the ceilings allow."""
+    why = Mark("note", _ABOVE, capitalised(words.removeprefix(f"{_ABOVE}: ")) + ".")
+    return _NONE, _NONE, Value(marks=(why,)), _NONE
+
+
+def _times(estimate: Estimate, factor: float) -> Estimate:
+    """An estimate in another unit."""
+    low, high = (None if end is None else end * factor for end in (estimate.low, estimate.high))
+    return replace(estimate, value=estimate.value * factor, low=low, high=high)
+
+
+def binding(point: RooflinePoint) -> Value:
+    """What takes longer at the ceilings, and how far from it the point is.
+
+    Half of the roof and more counts as bound by it; less than a tenth as held by something else.
+    """
+    what = point.bound
+    if point.share >= _NEAR_ROOF:
+        return Value(what)
+    times = significant(1 / point.share) if point.share > 0 else "\u221e"
+    text = f"{what}, {times}\u00d7 below"
+    if point.share >= FAR_BELOW:
+        why = "Only part of the time is explained by the device's limits."
+        return Value(text, marks=(Mark("plain", "in part", why),))
+    why = (
+        f"Of the device's limits {what} comes first, but it explains little of the time: something else holds it, "
+        "such as the engine's own work per step."
+    )
+    return Value(text, marks=(Mark("plain", "overhead", why),))
+
+
+def _estimate(point: OperatingPoint, key: str) -> Value:
+    found = point.estimates.get(key)
+    return Value(marks=(_UNKNOWN,)) if found is None else shown(found, _PERCENT)
+
+
+def _title(point: OperatingPoint, titles: Mapping[Hashable, str]) -> str:
+    load = capitalised(load_text(point.key))
+    return f"{titles[point.key.workload]}, {load_text(point.key)}" if len(titles) > 1 else load

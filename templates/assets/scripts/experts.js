@@ -1,0 +1,90 @@
+// The heat map of experts.
+
+// Typed arrays as Python packs them: little-endian, in base64.
+const KINDS = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array };
+const unpacked = ({ dtype, bdata }) => new KINDS[dtype](Uint8Array.from(atob(bdata), (character) => character.charCodeAt(0)).buffer);
+
+// The loads of the layers that have tokens in a phase, or in both; a layer without any is null.
+function loadsOf(work, phase) {
+  const found = work.layers.map(() => null);
+  for (const name of phase === "both" ? Object.keys(work.phases) : [phase]) {
+    const { rows, loads } = work.phases[name];
+    rows.forEach((row, i) => {
+      found[row] = found[row] || new Float64Array(work.layers[row][1]);
+      unpacked(loads[i]).forEach((load, expert) => { found[row][expert] += load; });
+    });
+  }
+  return found;
+}
+
+const grouped = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+const three = (number) => (number >= 999.5 ? grouped(Math.round(number)) : String(Number(number.toPrecision(3))));
+
+// One row of the map: of every `step` experts in the chosen order the busiest, as a colour and in words.
+function expertRow([title, experts, topK], load, { byLoad, from, to, step, doublings }) {
+  const total = load.reduce((sum, value) => sum + value, 0);
+  const order = Array.from(load, (_, expert) => expert);
+  if (byLoad) order.sort((a, b) => load[b] - load[a] || a - b);
+  const row = { z: [], dead: [], text: [] };
+  for (let start = from; start < to; start += step) {
+    const some = order.slice(start, Math.min(start + step, to));
+    if (!some.length) { for (const values of Object.values(row)) values.push(null); continue; }
+    const expert = some.reduce((best, other) => (load[other] > load[best] ? other : best));
+    const relative = load[expert] * experts / total;
+    row.z.push(Math.max(-doublings, Math.min(doublings, Math.log2(relative))));
+    row.dead.push(load[expert] === 0 ? 1 : null);
+    row.text.push(`layer ${title}, expert ${expert}<br>${three(relative)} \u00d7 an even share<br>${three(100 * load[expert] * topK / total)} % of tokens (${grouped(load[expert])})`);
+  }
+  return row;
+}
+
+const EMPTY = { z: [], dead: [], text: [] };
+const steps = (count) => [1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 100, 128, 200, 256, 512].find((step) => count / step <= 16) || 1024;
+
+function expertTraces(rows, x) {
+  const low = Number(-x.doublings);
+  const shared = { type: "heatmap", y0: 0, dy: 1, x0: x.from + (x.step - 1) / 2, dx: x.step, showscale: false, ...(x.gap ? { xgap: 1, ygap: 1 } : {}) };
+  const names = ["below-2", "below-1", "even", "above-1", "above-2"];
+  const traces = [{
+    ...shared, z: rows.map((row) => row.z), text: rows.map((row) => row.text), hovertemplate: "%{text}<extra></extra>", hoverongaps: false,
+    zmin: low, zmax: -low, colorscale: names.map((name, i) => [i / 4, colour(name)]),
+  }];
+  if (rows.some((row) => row.dead.some(Boolean))) {
+    const ink = colour("ink");
+    traces.push({ ...shared, z: rows.map((row) => row.dead), zmin: 0, zmax: 1, colorscale: [[0, ink], [1, ink]], hoverinfo: "skip" });
+  }
+  return traces;
+}
+
+function drawExperts(box) {
+  const control = (name) => document.getElementById(`experts-${name}`);
+  const work = embedded(control("work").value);
+  const phases = control("phase");
+  for (const option of phases.options) option.disabled = !(option.value in work.words);
+  if (phases.selectedOptions[0].disabled) phases.value = [...phases.options].find((option) => !option.disabled).value;
+  const most = Math.max(...work.layers.map(([, experts]) => experts));
+  const width = box.clientWidth - 80;
+  // where all would share columns of three and more, a narrow window begins with the first stretch
+  if (!box.dataset.ready && control("range") && most / width > 2) control("range").selectedIndex = 1;
+  const start = control("range")?.value;
+  const from = start ? Number(start) : 0;
+  const to = start ? Math.min(from + Number(box.dataset.span), most) : most;
+  const x = { byLoad: control("order").value === "load", from, to, step: Math.max(1, Math.ceil((to - from) / width)), doublings: Number(box.dataset.doublings) };
+  const rows = loadsOf(work, phases.value).map((load, i) => (load ? expertRow(work.layers[i], load, x) : EMPTY));
+  const titles = work.layers.map(([title]) => title);
+  const every = Math.max(1, Math.ceil(18 * titles.length / (box.clientHeight - 60)));
+  const shown = titles.map((_, i) => i).filter((i) => i % every === 0);
+  control("words").textContent = work.words[phases.value];
+  control("bins").textContent = x.step > 1 ? `Each column shows the busiest of ${x.step} experts.` : "";
+  const layout = {
+    ...frame(), margin: { l: 56, r: 8, t: 8, b: 48 }, showlegend: false,
+    xaxis: axis({ title: { text: x.byLoad ? "Place by load" : "Expert", font: { size: 13 }, standoff: 6 }, range: [from - 0.5, to - 0.5], tick0: 0, dtick: steps(Math.max(to - from, 1) * Math.max(1, 700 / width)), showgrid: false, fixedrange: true }),
+    yaxis: axis({ title: { text: "Layer", font: { size: 13 } }, range: [titles.length - 0.5, -0.5], tickvals: shown, ticktext: shown.map((i) => titles[i]), showgrid: false, fixedrange: true }),
+  };
+  const drawn = window.Plotly.react(box, expertTraces(rows, { ...x, gap: width / (to - from) > 14 }), layout, settings);
+  if (!box.dataset.ready) {
+    box.dataset.ready = "1";
+    for (const name of ["work", "phase", "order", "range"]) control(name)?.addEventListener("change", () => drawExperts(box));
+  }
+  return drawn;
+}

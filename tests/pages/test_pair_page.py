@@ -1,0 +1,108 @@
+"""The page of a pair: verdict, crossover, curves, all effects, and on which items the two disagree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import builders
+import pytest
+import sites
+
+from harness.pages.pair_page import PairPage
+from harness.pages.site import IndexPage, Site, build_site
+from harness.record import Record
+
+
+def site_of(root: Path, suite: str, records: list[Record]) -> Site:
+    return build_site(sites.store_of(root, records), [suite], named=True)
+
+
+def pair_of(site: Site, title: str) -> PairPage:
+    return next(page for page in site.pages if isinstance(page, PairPage) and page.title == title)
+
+
+@pytest.fixture(scope="module")
+def loads(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return site_of(tmp_path_factory.mktemp("loads"), "loads", sites.load_records())
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return site_of(tmp_path_factory.mktemp("small"), "small", builders.small_suite_records())
+
+
+def test_every_card_leads_to_a_page(loads: Site) -> None:
+    index = next(page for page in loads.pages if isinstance(page, IndexPage))
+    paths = {page.path for page in loads.pages if isinstance(page, PairPage)}
+    assert {card.href for card in index.cards} == paths
+    assert "pairs/moe-8x2-dense-active.html" in paths
+
+
+def test_pairs_of_several_suites_have_files_of_their_own(tmp_path: Path) -> None:
+    records = [*builders.small_suite_records(), *sites.load_records()]
+    site = build_site(sites.store_of(tmp_path, records), ["small", "loads"], named=True)
+    paths = [page.path for page in site.pages if isinstance(page, PairPage)]
+    assert len(paths) == len(set(paths))
+    assert {"pairs/moe-8x2-dense-active.html", "pairs/loads-moe-8x2-dense-active.html"} <= set(paths)
+
+
+def test_the_crossover_is_told_on_the_page_and_on_the_card(loads: Site) -> None:
+    page = pair_of(loads, "moe-8x2 beside dense-active")
+    assert page.crossovers[0].startswith("moe-8x2 overtakes dense-active at about ")
+    index = next(page for page in loads.pages if isinstance(page, IndexPage))
+    card = next(one for one in index.cards if one.href == page.path)
+    assert card.crossover == page.crossovers[0]
+    shapes = page.curves[0].figures[0].content["layout"]["shapes"]
+    assert [shape["type"] for shape in shapes] == ["rect", "line"]
+
+
+def test_closed_and_open_loops_have_curves_of_their_own(loads: Site) -> None:
+    curves = pair_of(loads, "moe-8x2 beside dense-active").curves
+    assert [one.title for one in curves] == [
+        "chat, 32 \u2192 16 tokens", "chat, 32 \u2192 16 tokens, requests arriving at a rate",
+    ]
+    ids = [figure.id for one in curves for figure in one.figures]
+    assert len(ids) == len(set(ids)) == 5
+
+
+def test_effects_are_grouped_by_load_with_what_is_counted_last(small: Site) -> None:
+    effects = pair_of(small, "moe-8x2 beside dense-active").effects
+    assert effects is not None
+    assert [block.title for block in effects.blocks] == [
+        "Memory", "1 concurrent request", "4 concurrent requests", "16 concurrent requests", "Scores", "Counted",
+    ]
+    assert {len(row.cells) + 2 for block in effects.blocks for row in block.rows} == {len(effects.columns)}
+    speed = effects.blocks[1].rows[0]
+    assert speed.title == "Output tokens/s \u2191"
+    assert speed.cells[2].text.endswith("\u00d7") and " to " in speed.cells[3].text
+
+
+def test_tasks_tell_on_which_items_the_two_disagree(small: Site) -> None:
+    tasks = pair_of(small, "moe-8x2 beside dense-active").tasks
+    assert tasks is not None
+    facts = next(row for row in tasks.rows if row.title == "facts")
+    items, both, only_a, only_b, neither = (int(value.text) for value in facts.cells[4:9])
+    assert items == both + only_a + only_b + neither == 200
+    assert (both + only_a) / items == pytest.approx(0.795)
+
+
+def test_what_was_not_compared_is_listed_with_results_of_other_tools(loads: Site) -> None:
+    page = pair_of(loads, "imported-moe beside dense-active")
+    assert "chat, concurrency 1: imported-moe was not measured." in page.missing
+    assert "imported-moe was measured in part by vllm bench serve." in page.caveats
+    assert pair_of(loads, "moe-fine beside dense-active").missing == (
+        "chat, concurrency 4: moe-fine: 16 of 64 requests were timed.",
+    )
+
+
+def test_a_pair_that_shares_no_load_has_a_page_without_curves(tmp_path: Path) -> None:
+    records = [builders.quality_record(model=model) for model in ("moe-8x2", "dense-active")]
+    page = pair_of(site_of(tmp_path, "small", records), "moe-8x2 beside dense-active")
+    assert page.curves == () and page.crossovers == ()
+    assert page.tasks is not None
+
+
+def test_recipes_have_pair_pages_too(tmp_path: Path) -> None:
+    page = pair_of(site_of(tmp_path, "seeds", sites.seed_records()), "moe-8x2 beside dense-active")
+    assert [side.link.href for side in page.sides] == ["", ""]
+    assert page.curves
