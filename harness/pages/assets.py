@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import InputError
 
-_SCRIPTS = ("base", "theme", "tips", "tables", "charts", "pareto", "experts", "start")
+_SCRIPTS = ("base", "state", "theme", "tips", "tables", "charts", "pareto", "experts", "start")
 """Our scripts in order; they share one scope."""
 
 

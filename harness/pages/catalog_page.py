@@ -112,7 +112,7 @@ def catalog_page(models: Iterable[CatalogModel], accelerators: Sequence[Accelera
     return CatalogPage(
         path="catalog.html",
         template="catalog.html",
-        title="Catalog",
+        title="Catalog", menu="Catalog",
         facts=_facts(entries),
         lead=_lead(entries),
         conditions=_CONDITIONS,

@@ -127,6 +127,8 @@ class Page:
     path: str
     template: str
     title: str
+    menu: str = ""
+    """Its name in the menu; empty where it is not in it."""
     navigation: tuple[NavigationLink, ...] = ()
     footer: tuple[str, ...] = ()
     exports: tuple[Link, ...] = ()

@@ -27,8 +27,8 @@ class SuiteView:
     name: str
     title: str
     description: str
-    path: str
-    """Of its leaderboard page, relative to the site's root."""
+    slug: str
+    """Its part of the names of its files; empty for the suite that leads."""
     models: tuple[ModelSummary, ...]
     groups: tuple[ModelSummary, ...]
     """Groups of at least two trainings."""
@@ -42,6 +42,15 @@ class SuiteView:
     """Model -> its page, relative to the site's root."""
     problems: tuple[str, ...] = ()
     """Record files that could not be read."""
+
+    @property
+    def path(self) -> str:
+        """Of its leaderboard page, relative to the site's root."""
+        return f"suite-{self.slug}.html" if self.slug else "index.html"
+
+    def file(self, stem: str, ending: str = "html") -> str:
+        """The name of one of its files in the site's root: `pairs.html`, of another suite `pairs-<slug>.html`."""
+        return f"{stem}{'-' if self.slug else ''}{self.slug}.{ending}"
 
     @property
     def newest(self) -> datetime:

@@ -16,7 +16,7 @@ MODEL = "models/loads/moe-8x2.html"
 
 
 def test_a_card_leads_to_the_page_of_its_pair(visit: Visit) -> None:
-    page = visit("suite-loads.html")
+    page = visit("pairs-loads.html")
     card = page.locator(".card", has_text="overtakes").first
     card.get_by_role("link", name="Curves and all effects").click()
     page.wait_for_selector("html[data-ready]", state="attached")

@@ -8,10 +8,12 @@ import pytest
 import sites
 
 from harness.errors import InputError
+from harness.pages.index_page import IndexPage
 from harness.pages.leaderboard import Row
 from harness.pages.model_page import ModelPage
+from harness.pages.pairs_page import PairsPage
 from harness.pages.parts import Page, Slugs, Value, best_of
-from harness.pages.site import IndexPage, Site, build_site
+from harness.pages.site import Site, build_site
 from harness.record import Record
 from harness.scenario import Load, Offline, OpenLoop, Replay
 from harness.stats import Estimate
@@ -158,7 +160,7 @@ def test_random_weights_are_flagged_and_neither_ranked_nor_bold(awkward: Site) -
     assert [mark.label for mark in row.marks] == ["dummy weights"]
     assert "random" in row.rank.marks[0].reason
     assert not _cell(index, "dummy-moe", "Output").best
-    assert not any("dummy-moe" in (card.sparse.text, card.dense.text) for card in index.cards)
+    assert not any("dummy-moe" in (card.sparse.text, card.dense.text) for card in _page(awkward, PairsPage).cards)
 
 
 def test_a_flagged_timing_says_why_and_is_not_compared(tmp_path: Path) -> None:
@@ -247,10 +249,11 @@ def test_the_conditions_name_arrivals_requests_duration_and_warm_up(loads: Site)
 def test_loads_other_than_closed_loops_are_named(tmp_path: Path, load: Load, heading: str, arrivals: str) -> None:
     scenario = builders.serving_scenario(load=load)
     records = [builders.serving_record(model=name, scenario=scenario) for name in ("moe-8x2", "dense-active")]
-    index = _page(_site(tmp_path, records), IndexPage)
+    site = _site(tmp_path, records)
+    index = _page(site, IndexPage)
     assert any(group.title.startswith(heading) for group in index.column_groups)
     assert index.conditions.startswith(arrivals)
-    assert "at offline" not in f"{index.lead} {index.cards[0].sentence}"
+    assert "at offline" not in f"{index.lead} {_page(site, PairsPage).cards[0].sentence}"
 
 
 def test_the_lead_of_a_single_model_is_its_speed(tmp_path: Path) -> None:
@@ -283,7 +286,7 @@ def test_facts_name_date_hardware_models_and_failures(awkward: Site) -> None:
 
 
 def test_every_sparse_model_meets_its_dense_matches(small: Site) -> None:
-    cards = _page(small, IndexPage).cards
+    cards = _page(small, PairsPage).cards
     assert [(card.sparse.text, card.dense.text) for card in cards] == [
         ("moe-8x2", "dense-active"), ("moe-8x2", "dense-total"),
         ("moe-fine", "dense-active"), ("moe-fine", "dense-total"),
@@ -314,7 +317,7 @@ def test_trainings_of_a_recipe_are_shown_together(seeds: Site) -> None:
     assert all(len(row.cells) + 3 == len(index.groups.columns) for row in index.groups.rows)
     assert len(index.rows) == 12
     assert index.groups.figure is not None
-    assert {card.sparse.text for card in index.cards} == {"moe-8x2", "moe-fine"}
+    assert {card.sparse.text for card in _page(seeds, PairsPage).cards} == {"moe-8x2", "moe-fine"}
     assert index.pareto is not None
     assert {point["name"] for point in index.pareto["points"]} == set(builders.CONFIGS)
 
@@ -371,12 +374,14 @@ serving: [{{prompt_tokens: 64, output_tokens: 32, concurrency: [1, 4]}}]
 quality: {{tasks: [facts, sort]}}
 leaderboard: {{concurrency: 4, score: facts}}
 """, where="small.yaml")
-    index = _page(_site(tmp_path, builders.small_suite_records(), definitions={"small": suite}), IndexPage)
+    site = _site(tmp_path, builders.small_suite_records(), definitions={"small": suite})
+    index = _page(site, IndexPage)
     assert index.heading == "A small suite"
     assert "4 concurrent" in " ".join(group.title for group in index.column_groups)
     assert "score on facts" in index.lead
     assert [(row.model, row.label) for row in index.failures] == [("never-run", "not run")]
-    assert (index.cards[0].sparse.text, index.cards[0].dense.text) == ("moe-8x2", "dense-total")
+    card = _page(site, PairsPage).cards[0]
+    assert (card.sparse.text, card.dense.text) == ("moe-8x2", "dense-total")
 
 
 def test_a_suite_where_everything_failed_still_has_a_page(tmp_path: Path) -> None:

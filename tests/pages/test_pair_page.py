@@ -9,7 +9,8 @@ import pytest
 import sites
 
 from harness.pages.pair_page import PairPage
-from harness.pages.site import IndexPage, Site, build_site
+from harness.pages.pairs_page import PairsPage
+from harness.pages.site import Site, build_site
 from harness.record import Record
 
 
@@ -32,9 +33,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def test_every_card_leads_to_a_page(loads: Site) -> None:
-    index = next(page for page in loads.pages if isinstance(page, IndexPage))
+    shown = next(page for page in loads.pages if isinstance(page, PairsPage))
     paths = {page.path for page in loads.pages if isinstance(page, PairPage)}
-    assert {card.href for card in index.cards} == paths
+    assert {card.href for card in shown.cards} == paths
     assert "pairs/moe-8x2-dense-active.html" in paths
 
 
@@ -49,8 +50,8 @@ def test_pairs_of_several_suites_have_files_of_their_own(tmp_path: Path) -> None
 def test_the_crossover_is_told_on_the_page_and_on_the_card(loads: Site) -> None:
     page = pair_of(loads, "moe-8x2 beside dense-active")
     assert page.crossovers[0].startswith("moe-8x2 overtakes dense-active at about ")
-    index = next(page for page in loads.pages if isinstance(page, IndexPage))
-    card = next(one for one in index.cards if one.href == page.path)
+    shown = next(page for page in loads.pages if isinstance(page, PairsPage))
+    card = next(one for one in shown.cards if one.href == page.path)
     assert card.crossover == page.crossovers[0]
     shapes = page.curves[0].figures[0].content["layout"]["shapes"]
     assert [shape["type"] for shape in shapes] == ["rect", "line"]

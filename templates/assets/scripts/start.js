@@ -7,11 +7,16 @@ function drawCharts() {
   for (const box of $$("[data-pareto]")) drawPareto(box);
 }
 
+// All that a page's content needs; what listens to the whole document is connected once, below.
+function preparePage() {
+  if (window.moebenchTables) for (const table of $$("table[data-table]")) prepareTable(table);
+  applyTheme();
+  root.dataset.ready = "1";
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   $(".theme")?.addEventListener("click", switchTheme);
   prefersDark.addEventListener("change", applyTheme);
   listenForTips();
-  if (window.moebenchTables) for (const table of $$("table[data-table]")) prepareTable(table);
-  applyTheme();
-  root.dataset.ready = "1";
+  preparePage();
 });

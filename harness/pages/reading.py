@@ -1,0 +1,89 @@
+"""The records of a suite -> what its pages see of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import InputError, StoreError
+from harness.groups import group_summaries
+from harness.pages.parts import RecordFact, RecordIndex, Slugs
+from harness.pages.suite_view import SuiteView, all_tasks, leading_point
+from harness.quantities import plain
+from harness.record import Origin, Record
+from harness.scenario import ServingScenario, scenario_words
+from harness.store import Store
+from harness.suite import Suite
+from harness.summarise import summarise
+from harness.summary import ModelSummary
+from harness.terms import Terms
+
+
+@dataclass(frozen=True)
+class SuiteRecords:
+    """What the records of one suite say."""
+
+    name: str
+    models: tuple[ModelSummary, ...]
+    facts: dict[Path, RecordFact]
+    problems: tuple[str, ...]
+
+    @property
+    def newest(self) -> str:
+        """When the newest record was taken."""
+        return max(model.started_at for model in self.models).isoformat()
+
+
+def read_suite(store: Store, name: str, definition: Suite | None, suites_dir: Path | None) -> SuiteRecords:
+    """What the records of the suite `name` say. Raises InputError where none can be read."""
+    problems: list[StoreError] = []
+    entries = list(store.read(name, problems))
+    if not entries:
+        hint = f"first run: moebench run suites/{name}.yaml"
+        raise InputError(f"no record of the suite {name!r} can be read", where=str(store.root / name), hint=hint)
+    facts = {path: _fact(record) for path, record in entries}
+    tasks = definition.quality.tasks if definition and definition.quality else None
+    broken = tuple(f"{Path(one.where).name}: {one.what}" for one in problems)
+    models = summarise(entries, tasks=tasks, terms=Terms.of(definition, suites_dir))
+    return SuiteRecords(name, models, facts, broken)
+
+
+def _fact(record: Record) -> RecordFact:
+    scenario = record.cell.scenario
+    started = f"{record.started_at:%Y-%m-%d %H:%M:%S}"
+    serving = scenario if isinstance(scenario, ServingScenario) else None
+    what, origin = plain(scenario_words(scenario), 200), _origin(record.origin)
+    return RecordFact(what, record.repeat, started, record.outcome.status, origin, serving)
+
+
+def _origin(origin: Origin | None) -> str:
+    if origin is None:
+        return ""
+    return plain(f"{origin.tool}{f' {origin.version}' if origin.version else ''}, from {origin.file}", 300)
+
+
+def view_of(read: SuiteRecords, definition: Suite | None, root: Path, slugs: Slugs, *, first: bool) -> SuiteView:
+    """The suite as its pages see it; the `first` one of a site leads."""
+    folder = slugs.of(("suite", read.name), read.name)
+    models = read.models
+    inside = Slugs()
+    wanted = definition.quality.tasks if definition and definition.quality else ()
+    choice = definition.leaderboard if definition else None
+    tasks = tuple(dict.fromkeys((*wanted, *all_tasks(models))))
+    score = f"score:{choice.score}" if choice and choice.score in tasks else "mean_score"
+    if len(tasks) == 1:
+        score = f"score:{tasks[0]}"
+    return SuiteView(
+        name=read.name,
+        title=plain(definition.title if definition else read.name, 160),
+        description=plain(definition.description, 600) if definition else "",
+        slug="" if first else folder,
+        models=models,
+        groups=tuple(group for group in group_summaries(models) if len(group.members) > 1),
+        point=leading_point(models, choice.concurrency if choice else None),
+        tasks=tasks,
+        score=score,
+        records=RecordIndex(root, read.facts),
+        page_of={model.model: f"models/{folder}/{inside.of(model.model, model.model)}.html" for model in models},
+        problems=read.problems,
+    )
