@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import InputError, MoebenchError, nearest
+from harness.export_command import export
 from harness.layers.command import layer
 from harness.pocket import commands as pocket
 
@@ -33,6 +34,7 @@ app = typer.Typer(
 SuiteArgument = Annotated[str, typer.Argument(help="A suite file, or the name of a shipped one such as `pocket`.")]
 ResultsOption = Annotated[Path, typer.Option("--results", help="The folder of the records.")]
 app.command()(layer)
+app.command()(export)
 app.add_typer(pocket.app, name="pocket")
 
 ModelOption = Annotated[list[str] | None, typer.Option("--model", help="Only this model; may be given again.")]
@@ -100,21 +102,28 @@ def report(
         "--suite", help="Only this suite: its name, or its file, which gives title and comparisons; may be given again."
     )] = None,
     results: ResultsOption = Path("results"),
-    out: Annotated[Path, typer.Option("--out", help="The folder of the site.")] = Path("site"),
+    out: Annotated[Path | None, typer.Option(
+        "--out", help="The folder of the site (site), or with --standalone the file (site.html).", show_default=False,
+    )] = None,
+    standalone: Annotated[bool, typer.Option("--standalone", help="Write one file that has all pages in it.")] = False,
 ) -> None:
     """Render the records as a site of static pages that works from disk."""
     from harness.pages.render import render_site
+    from harness.pages.standalone import render_standalone, size_warning
     from harness.resources import shipped_folders
     from harness.selection import known_suites
     from harness.store import Store
 
     definitions = known_suites(suite or [])
     names = [next((n for n, (path, _) in definitions.items() if path == given), given) for given in suite or []]
-    index = render_site(
-        Store(results), out, names or None, folders=shipped_folders(),
+    render, target = (render_standalone, Path("site.html")) if standalone else (render_site, Path("site"))
+    index = render(
+        Store(results), out or target, names or None, folders=shipped_folders(),
         definitions={name: definition for name, (_, definition) in definitions.items()},
     )
     typer.echo(index)
+    if standalone and (warning := size_warning(index)):
+        typer.echo(warning, err=True)
 
 
 @app.command()
@@ -123,22 +132,28 @@ def compare(
     b: Annotated[str, typer.Argument(help="The one to hold it against.")],
     suite: SuiteOption = None,
     results: ResultsOption = Path("results"),
+    as_json: JsonOption = False,
 ) -> None:
-    """Hold one model against another: ratios and differences with intervals, verdicts, and a sentence."""
+    """Hold one model against another: ratios and differences with intervals, verdicts, and the answer in words."""
     from rich.console import Console
 
+    from harness.answer import answer_lines
     from harness.compare import compare as compare_models
+    from harness.comparison_json import comparison_json
     from harness.crossover import crossovers
+    from harness.quantities import plain
     from harness.selection import two_summaries
-    from harness.wording import comparison_table, crossover_sentences, sentence
+    from harness.wording import comparison_table
 
     comparison = compare_models(*two_summaries(a, b, suite, results))
+    crossings = crossovers(comparison.a, comparison.b)
+    if as_json:
+        typer.echo(comparison_json(comparison, crossings))
+        return
     console = Console()
     console.print(comparison_table(comparison))
-    for words in (sentence(comparison), *crossover_sentences(crossovers(comparison.a, comparison.b))):
-        console.print(words, markup=False, highlight=False)
-    for remark in (*comparison.missing, *comparison.caveats):
-        console.print(f"- {remark}", markup=False, highlight=False)
+    for line in answer_lines(comparison, crossings):
+        console.print(plain(line), markup=False, emoji=False, highlight=False)
 
 
 @app.command("import")
@@ -174,31 +189,6 @@ def import_(  # noqa: PLR0913 -- each argument is an option of the command
     )
     for line in import_file(file, given, Store(results)).lines():
         typer.echo(line)
-
-
-@app.command()
-def export(
-    form: Annotated[str, typer.Option("--format", help="csv, json or markdown.")] = "csv",
-    suite: SuiteOption = None,
-    results: ResultsOption = Path("results"),
-    out: Annotated[Path | None, typer.Option("--out", help="A file; standard output when left out.")] = None,
-) -> None:
-    """Write the figures of the leaderboard for other programs, with units in the names of the columns."""
-    from harness.export import export_rows, headline, to_csv, to_json, to_markdown
-    from harness.selection import summaries_of
-
-    forms = {"csv": to_csv, "json": to_json, "markdown": to_markdown}
-    if form not in forms:
-        raise InputError(f"unknown format {form!r}", where="--format", hint=nearest(form, forms))
-    rows = export_rows(summaries_of(suite, results)[1])
-    text = forms[form](headline(rows) if form == "markdown" else rows)
-    if out is None:
-        typer.echo(text, nl=not text.endswith("\n"))
-        return
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write: {error.strerror}", where=str(out)) from error
 
 
 @app.command()

@@ -2,56 +2,39 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from harness.items import subtask_of
+from harness.matching import Matching, match
 from harness.metrics import METRICS, Better
+from harness.paired import paired_difference
+from harness.sizes import asked, memory_at
 from harness.stats import (
     CONFIDENCE,
     Contrast,
     Estimate,
+    counted,
     difference_of_estimates,
     difference_of_means,
     holm,
     mean_of_contrasts,
-    paired_difference,
     ratio_of_means,
 )
 from harness.summary import ModelSummary, OperatingPoint, PointKey, TaskScore, same_hardware
 
-TOLERANCE = 0.10
-"""How far from 1 the ratio of two parameter counts may be for them to count as equal."""
-_SPEED = ("output_tokens_per_s", "ttft_p50_s", "tpot_p50_s")
+_TIMED = (
+    "output_tokens_per_s", "ttft_p50_s", "tpot_p50_s", "goodput_requests_per_s", "usd_per_million_output_tokens",
+    "joules_per_output_token",
+)
+_COSTS = ("usd_per_million_output_tokens", "joules_per_output_token", "device_peak_bytes", "resident_peak_bytes")
 _MEMORY = ("device_peak_bytes", "resident_peak_bytes")
 _COUNTED = ("weights_bytes", "kv_bytes_per_token")
 _ROUNDING = 1e-6
 
 Verdict = Literal["better", "worse", "indistinguishable", "insufficient data"]
-
-
-@dataclass(frozen=True)
-class Matching:
-    """How two models compare in size; ratios are sparse / dense, None where a structure is not known."""
-
-    active_ratio: float | None
-    total_ratio: float | None
-    kinds: tuple[Literal["iso-active", "iso-total"], ...]
-
-    @property
-    def label(self) -> str:
-        """"iso-active", "iso-total", both, "unmatched" or "not counted"."""
-        if self.active_ratio is None or self.total_ratio is None:
-            return "not counted"
-        return " and ".join(self.kinds) or "unmatched"
-
-    @property
-    def mismatch(self) -> str:
-        """Both ratios in words."""
-        if self.active_ratio is None or self.total_ratio is None:
-            return "parameters not counted"
-        return f"{self.active_ratio:.2f} × the active and {self.total_ratio:.2f} × the total parameters"
+Family = Literal["mean score", "tasks", "speed", "latency", "memory and cost", "counted"]
+"""What is tested together; see `compare`. Counted effects need no test."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +53,10 @@ class Effect:
     exact: bool
     """Whether both sides are counted, so that any difference is real."""
     adjusted_p: float | None
-    """Holm's p over all tested effects of the comparison."""
+    """Holm's p over all tested effects of the family."""
     verdict: Verdict
     """Of a."""
+    family: Family = "counted"
 
     @property
     def null(self) -> float:
@@ -97,37 +81,37 @@ class Comparison:
         return max(found, key=_load_of, default=None)
 
 
+    def tested(self, family: Family) -> int:
+        """How many effects of a family were tested, for which Holm's p makes up."""
+        return sum(one.family == family and one.adjusted_p is not None for one in self.effects)
+
+
 def _load_of(effect: Effect) -> int:
     """The concurrency of an effect, 0 where it has none."""
     return (effect.point.concurrency or 0) if effect.point else 0
 
 
-def match(sparse: ModelSummary, dense: ModelSummary) -> Matching:
-    """Which sizes of two models are equal within 10 %: active parameters, total parameters, both or neither."""
-    if sparse.parameters is None or dense.parameters is None:
-        return Matching(None, None, ())
-    active = sparse.parameters.active / dense.parameters.active
-    total = sparse.parameters.total / dense.parameters.total
-    kinds: list[Literal["iso-active", "iso-total"]] = []
-    if abs(active - 1) <= TOLERANCE:
-        kinds.append("iso-active")
-    if abs(total - 1) <= TOLERANCE:
-        kinds.append("iso-total")
-    return Matching(active, total, tuple(kinds))
-
-
 def compare(a: ModelSummary, b: ModelSummary) -> Comparison:
     """Compares a with b, from a's view.
 
-    Speed and memory are ratios of means over repeats; scores are differences, paired on the same items where one
-    model's items include the other's. An effect is better or worse only where its 95 % interval excludes equality and
-    Holm's p over all tested effects is below 0.05. Not compared are timings on different accelerators, flagged points,
-    and scores of dummy weights. Models or groups of trainings can be given; a group's spread is over its trainings.
+    Speed, memory and cost are ratios of means over repeats; scores are differences, paired on the same items where one
+    model's items include the other's. Not compared are timings on different accelerators, flagged points, and scores of
+    dummy weights. Models or groups of trainings can be given; a group's spread is over its trainings.
+
+    An effect is better or worse only where its 95 % interval excludes equality and Holm's p over the tested effects of
+    its family is below 0.05. The families are the questions that a reader puts to a pair, each of which may be answered
+    wrongly once in twenty times however many effects are asked for its answer: the mean score alone (the one figure
+    for quality, named before anything was measured, so that it need not share its chances with the tasks), the tasks,
+    speed (the output rate at every load), latency (what a single request sees at every load, and goodput), and memory
+    and cost. The correction stays within a pair: a verdict may not depend on what else a site shows, or two pages, or a
+    page and the terminal, would contradict each other over the same records. So of many pairs without a difference one
+    in twenty still has a false verdict in a given family; which pairs are looked at is the reader's choice, and Holm's
+    p is there to be corrected further.
     """
     missing: list[str] = []
     effects = _counted_effects(a, b)
     if same_hardware(a, b):
-        effects += _memory_effects(a, b) + _speed_effects(a, b, missing)
+        effects += _memory_effects(a, b) + _timed_effects(a, b, missing)
     else:
         hardware = f"{a.subject.accelerator} and {b.subject.accelerator}"
         kind = "different" if a.subject.accelerator != b.subject.accelerator else "unknown"
@@ -150,21 +134,42 @@ def _effect(metric: str, a: Estimate, b: Estimate, contrast: Contrast, point: Po
         exact=False,
         adjusted_p=None,
         verdict="insufficient data",
+        family=_family(metric),
     )
 
 
+def _family(metric: str) -> Family:
+    if metric == "mean_score":
+        return "mean score"
+    if metric.startswith("score:"):
+        return "tasks"
+    if metric == "output_tokens_per_s":
+        return "speed"
+    return "memory and cost" if metric in _COSTS else "latency" if metric in _TIMED else "counted"
+
+
 def _counted_effects(a: ModelSummary, b: ModelSummary) -> list[Effect]:
+    """Weights and cache a token; at the largest load that both were measured at FLOPs, and memory with all requests."""
     shared = [point.key for point in a.points if b.point(point.key)]
     at = max(shared, key=lambda key: (key.kind == "closed", key.level), default=None)
+    rows: list[tuple[str, PointKey | None, Estimate | None, Estimate | None]]
+    rows = [(metric, None, a.estimate(metric), b.estimate(metric)) for metric in _COUNTED]
+    if at is not None:
+        flops = "decode_flops_per_token"
+        rows.append((flops, at, a.estimate(flops, at), b.estimate(flops, at)))
+        rows.append(("weights_and_cache_bytes", at, _memory_estimate(a, at), _memory_estimate(b, at)))
     effects = []
-    for metric, point in [*((metric, None) for metric in _COUNTED), ("decode_flops_per_token", at)]:
-        one, other = a.estimate(metric, point), b.estimate(metric, point)
-        if one is None or other is None or not other.value:
-            continue
-        ratio = one.value / other.value
-        contrast = Contrast(ratio, ratio, ratio, None, "counted on both sides")
-        effects.append(replace(_effect(metric, one, other, contrast, point), exact=True))
+    for metric, point, of_a, of_b in rows:
+        if of_a is not None and of_b is not None and of_b.value:
+            ratio = of_a.value / of_b.value
+            contrast = Contrast(ratio, ratio, ratio, None, "counted on both sides")
+            effects.append(replace(_effect(metric, of_a, of_b, contrast, point), exact=True))
     return effects
+
+
+def _memory_estimate(model: ModelSummary, at: PointKey) -> Estimate | None:
+    found = memory_at(model, at)
+    return counted(found) if found is not None else None
 
 
 def _ratio_effect(metric: str, a: Estimate, b: Estimate, point: PointKey | None = None) -> Effect | None:
@@ -189,7 +194,7 @@ def _memory_effects(a: ModelSummary, b: ModelSummary) -> list[Effect]:
     return []
 
 
-def _speed_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list[Effect]:
+def _timed_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list[Effect]:
     effects = []
     for key in sorted({point.key for point in (*a.points, *b.points)}):
         at_a, at_b = a.point(key), b.point(key)
@@ -197,11 +202,13 @@ def _speed_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list
             reason = _why_no_speed(a.model, at_a) or _why_no_speed(b.model, at_b)
             missing.append(f"{key.name}, {key.words}: {reason}")
             continue
-        for metric in _SPEED:
+        for metric in _TIMED:
             one, other = at_a.estimates.get(metric), at_b.estimates.get(metric)
             effect = _ratio_effect(metric, one, other, key) if one and other else None
             if effect:
                 effects.append(effect)
+            elif one and other and metric == "goodput_requests_per_s":
+                missing.append(f"{key.name}, {key.words}: goodput, as a repeat has no request within the limits")
     return effects
 
 
@@ -213,39 +220,43 @@ def _why_no_speed(model: str, point: OperatingPoint | None) -> str:
 
 
 def _score_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list[Effect]:
-    """One effect a shared task, and the mean score where both have one."""
-    effects: list[Effect] = []
+    """One effect a shared task, and the mean score where both have one of the same tasks."""
     if "dummy" in (a.subject.weights, b.subject.weights):
         missing.append("scores: dummy weights know nothing")
-        return effects
+        return []
+    effects: dict[str, Effect] = {}
     for task in dict.fromkeys((*a.scores, *b.scores)):
         one, other = a.scores.get(task), b.scores.get(task)
         if one is None or other is None:
             missing.append(f"{task}: {a.model if one is None else b.model} was not scored")
-        elif _asked(one) != _asked(other):
+        elif asked(one) != asked(other):
             missing.append(f"{task}: asked or scored differently")
         else:
             better: Better = "higher" if one.higher_is_better else "lower"
             contrast = _score_contrast(a, b, one, other)
-            effects.append(replace(_effect(f"score:{task}", one.estimate, other.estimate, contrast), better=better))
+            effect = _effect(f"score:{task}", one.estimate, other.estimate, contrast)
+            effects[task] = replace(effect, better=better)
     if a.mean_score and b.mean_score:
-        contrast = _mean_contrast(a, b, a.mean_score, b.mean_score, [effect.contrast for effect in effects])
-        effects.append(_effect("mean_score", a.mean_score, b.mean_score, contrast))
-    return effects
-
-
-def _asked(score: TaskScore) -> tuple[object, ...]:
-    """What has to be the same for two scores of a task to be compared."""
-    return score.metric, score.scenario.num_fewshot, score.scenario.apply_chat_template, score.higher_is_better
+        tasks = [effects[task].contrast for task in a.mean_tasks if task in effects]
+        if a.mean_tasks != b.mean_tasks:
+            missing.append("mean score: not of the same tasks")
+        elif len(tasks) == len(a.mean_tasks):
+            contrast = _mean_contrast(a, b, a.mean_score, b.mean_score, tasks)
+            return [*effects.values(), _effect("mean_score", a.mean_score, b.mean_score, contrast)]
+    return list(effects.values())
 
 
 def _score_contrast(a: ModelSummary, b: ModelSummary, one: TaskScore, other: TaskScore) -> Contrast:
+    """Paired where both scores are the same mean of the same items, or where one model's items include the other's."""
     if a.members or b.members:
         return _between_trainings(one.estimate, other.estimate)
     shared = sorted(one.items.keys() & other.items.keys())
-    if shared and len(shared) == min(len(one.items), len(other.items)):
-        return paired_difference([one.items[key] for key in shared], [other.items[key] for key in shared])
-    return difference_of_estimates(one.estimate, other.estimate)
+    included = bool(shared) and len(shared) == min(len(one.items), len(other.items))
+    if not included or one.weighting != other.weighting or one.weighting == "reported":
+        return difference_of_estimates(one.estimate, other.estimate)
+    subtasks = [subtask_of(key) for key in shared]
+    of_a, of_b = ([side.items[key] for key in shared] for side in (one, other))
+    return paired_difference(of_a, of_b, subtasks, one.weighting)
 
 
 def _between_trainings(a: Estimate, b: Estimate) -> Contrast:
@@ -258,17 +269,23 @@ def _mean_contrast(
     """From the tasks' own differences where these are the mean's, so that pairing is kept."""
     if a.members or b.members:
         return _between_trainings(one, other)
-    if tasks:
-        contrast = mean_of_contrasts(tasks, f"mean of {len(tasks)} tasks' differences, their variances added")
-        if abs(contrast.value - (one.value - other.value)) <= _ROUNDING:
-            return contrast
+    if len(tasks) == 1:
+        return tasks[0]
+    contrast = mean_of_contrasts(tasks, f"unweighted mean of {len(tasks)} tasks' differences, their variances added")
+    if abs(contrast.value - (one.value - other.value)) <= _ROUNDING:
+        return contrast
     return difference_of_estimates(one, other)
 
 
 def _judged(effects: list[Effect]) -> tuple[Effect, ...]:
-    """The effects with Holm's p and their verdicts."""
-    tested = [index for index, effect in enumerate(effects) if effect.contrast.p_value is not None]
-    adjusted = dict(zip(tested, holm([effects[i].contrast.p_value or 0.0 for i in tested]), strict=True))
+    """The effects with Holm's p within their families and their verdicts."""
+    families: dict[Family, list[int]] = {}
+    for index, effect in enumerate(effects):
+        if effect.contrast.p_value is not None:
+            families.setdefault(effect.family, []).append(index)
+    adjusted: dict[int, float] = {}
+    for tested in families.values():
+        adjusted |= zip(tested, holm([effects[i].contrast.p_value or 0.0 for i in tested]), strict=True)
     return tuple(
         replace(effect, adjusted_p=adjusted.get(index), verdict=_verdict(effect, adjusted.get(index)))
         for index, effect in enumerate(effects)
@@ -316,19 +333,3 @@ def _engine_differences(a: ModelSummary, b: ModelSummary) -> list[tuple[str, obj
     """The engine arguments that either was given, with both values."""
     one, other = a.subject.engine, b.subject.engine
     return [(f"engine argument {key}", one.get(key), other.get(key)) for key in sorted({*one, *other})]
-
-
-def pareto_frontier(points: Sequence[tuple[float, float]]) -> list[int]:
-    """The indices of the (x, y) points that no other beats, x lower and y higher being better, by rising x.
-
-    A point is beaten by one that is at least as good in both and better in one; equal points stay together.
-    """
-    order = sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1]))
-    frontier: list[int] = []
-    best = -math.inf
-    for index in order:
-        x, y = points[index]
-        if y > best or (frontier and points[frontier[-1]] == (x, y)):
-            frontier.append(index)
-            best = max(best, y)
-    return frontier

@@ -134,6 +134,9 @@ _SERVING = [
 
 _MEMORY = _metrics("memory", [
     ("weights_bytes", "Weights", "bytes", "lower", "bytes of the parameters as the checkpoint stores them"),
+    ("weights_and_cache_bytes", "Weights and cache", "bytes", "lower",
+     ("weights, and the keys, values and states of all requests in flight, each with its whole prompt and output; "
+      "counted for a load when two models are compared")),
     ("kv_cache_bytes", "KV cache", "bytes", "none", "bytes that the engine reserved for keys and values"),
     ("kv_cache_tokens", "KV cache capacity", "tokens", "none", "tokens that fit the reserved cache"),
     ("resident_after_load_bytes", "Resident after load", "bytes", "lower", "resident set on the host, model loaded"),
@@ -194,8 +197,8 @@ METRICS: dict[str, Metric] = {
 
 COUNTED = frozenset({
     *(metric.key for metric in _ROUTING),
-    "weights_bytes", "total_parameters", "active_parameters", "active_non_embedding_parameters", "kv_bytes_per_token",
-    "decode_flops_per_token", "prefill_flops_per_token",
+    "weights_bytes", "weights_and_cache_bytes", "total_parameters", "active_parameters",
+    "active_non_embedding_parameters", "kv_bytes_per_token", "decode_flops_per_token", "prefill_flops_per_token",
 })
 """Metrics that are counted, not timed: they have no spread."""
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from harness.metrics import COUNTED
 from harness.record import Completed, Failed, Measurement, Record, Refused, Skipped
-from harness.scenario import QualityScenario, RoutingScenario, ServingScenario
+from harness.scenario import QualityScenario, RoutingScenario, Scenario, ServingScenario
 from harness.stats import Estimate, mean_estimate
 from harness.summary import Gap, PointKey
 
@@ -52,18 +52,22 @@ def newest_of(entries: Sequence[Entry]) -> Entry:
     return max(entries, key=lambda entry: (entry.completed, entry.when))
 
 
+def place_of(scenario: Scenario) -> tuple[str | float, ...]:
+    """What a scenario fills of a model: a workload at a load, a task, memory, the routing of some work."""
+    if isinstance(scenario, ServingScenario):
+        return (scenario.kind, *PointKey.of(scenario))
+    if isinstance(scenario, QualityScenario):
+        return (scenario.kind, scenario.task)
+    if isinstance(scenario, RoutingScenario):
+        return (scenario.kind, scenario.work.source, scenario.work.name)
+    return (scenario.kind,)
+
+
 def places_of(entries: Sequence[Entry]) -> dict[Hashable, Place]:
     """The entries of one subject by the place that they fill, in a stable order."""
     by_place: dict[tuple[str | float, ...], list[Entry]] = {}
     for entry in entries:
-        scenario = entry.record.cell.scenario
-        key: tuple[str | float, ...] = (scenario.kind,)
-        if isinstance(scenario, ServingScenario):
-            key += PointKey.of(scenario)
-        elif isinstance(scenario, QualityScenario):
-            key += (scenario.task,)
-        elif isinstance(scenario, RoutingScenario):
-            key += (scenario.work.source, scenario.work.name)
+        key = place_of(entry.record.cell.scenario)
         by_place.setdefault(key, []).append(entry)
     return {key: _place(by_place[key]) for key in sorted(by_place, key=lambda key: tuple(map(_sortable, key)))}
 
@@ -83,7 +87,7 @@ def _place(entries: list[Entry]) -> Place:
             measured[entry.record.repeat] = entry
     gaps = [
         _gap(entry, measured_before=any(e.completed for e in entries if _same_attempt(e, entry)))
-        for entry in latest.values()
+        for entry in sorted(latest.values(), key=lambda one: one.when)
         if not entry.completed and (entry.cell == best.cell or entry.when > best.when)
     ]
     aside = len({(e.cell, e.record.repeat) for e in entries if e.completed and e.cell != best.cell})

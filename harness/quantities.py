@@ -135,10 +135,14 @@ def capitalised(text: str) -> str:
 def plain(text: str, limit: int | None = None) -> str:
     """Foreign text for a page: control and direction characters become visible marks; cut at `limit` characters."""
     cut = text if limit is None or len(text) <= limit else text[: limit - 1] + "\u2026"
-    return "".join(_visible(character) for character in cut)
+    return cut if cut.isprintable() else "".join(_visible(character) for character in cut)
+
+
+_UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+"""Categories of characters that are not there to be seen, or that end lines where nobody looks for that."""
 
 
 def _visible(character: str) -> str:
-    if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co"):
+    if character in "\n\t" or unicodedata.category(character) not in _UNSEEN:
         return character
     return "\ufffd"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Column = NDArray[np.float64]
+
+Device = tuple[str, int | None]
+"""An accelerator by name, or a processor with so many engine threads."""
+Seen = dict[Device, dict[tuple[str, str], Ceilings]]
+"""What each kind of device did at most, by the run and the text of what it saw."""
 
 
 @dataclass(frozen=True)
@@ -67,4 +73,5 @@ def best_ceilings(seen: Iterable[Ceilings]) -> Ceilings | None:
     reads = [
         ReadRate(working_set_bytes=size, bytes_per_s=float(rate)) for size, rate in zip(sizes, falling, strict=True)
     ]
-    return Ceilings(reads=tuple(reads), matmul_flops_per_s=peaks, duration_s=sum(one.duration_s for one in several))
+    duration_s = math.fsum(one.duration_s for one in several)
+    return Ceilings(reads=tuple(reads), matmul_flops_per_s=peaks, duration_s=duration_s)

@@ -11,6 +11,7 @@ from harness.errors import InputError, StoreError, nearest
 from harness.groups import group_summaries
 from harness.resources import suite_files, suites_dir
 from harness.store import Store
+from harness.store_index import read_needed
 from harness.suite import Suite, load_suite
 from harness.summarise import summarise
 from harness.summary import ModelSummary
@@ -54,7 +55,9 @@ def summaries_of(argument: str | None, results: Path) -> tuple[str, tuple[ModelS
     suite = one_suite(argument, results)
     _, definition = known_suites([argument] if argument else []).get(suite, ("", None))
     problems: list[StoreError] = []
-    summaries = summarise(Store(results).read(suite, problems), terms=Terms.of(definition, suites_dir()))
+    index, entries = read_needed(Store(results), suite, problems)
+    tasks = definition.quality.tasks if definition and definition.quality else None
+    summaries = summarise(entries, tasks=tasks, terms=Terms.of(definition, suites_dir()), seen=index.seen_ceilings())
     for problem in problems:
         typer.echo(f"moebench: left out: {problem}", err=True)
     return suite, summaries

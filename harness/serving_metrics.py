@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.record import DeviceSamples, ReportedMeasurement, ServingMeasurement
 from harness.scenario import OpenLoop, Replay, ServingScenario
-from harness.stats import percentile
+from harness.stats import percentiles
 from harness.suite import Limits
 from harness.timeline import token_times
 
@@ -196,5 +196,4 @@ def statistics(key: str, observations: Column) -> dict[str, float]:
 
 def percentile_values(observations: Column) -> dict[int, float]:
     """All `PERCENTILES` of some observations."""
-    ordered = np.sort(observations)
-    return {percent: percentile(ordered, percent) for percent in PERCENTILES}
+    return dict(zip(PERCENTILES, percentiles(observations, PERCENTILES), strict=True))

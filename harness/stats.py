@@ -1,6 +1,7 @@
 """Estimates with 95 % intervals, differences, ratios, rank ranges and percentiles: pure functions.
 
-Spread comes from repeats in fresh processes for speed and memory, from items for scores, from trainings for groups.
+Spread comes from repeats in fresh processes for speed and memory, from items for scores (`harness.items`, and on the
+same items `harness.paired`), from trainings for groups.
 An interval is None where there are too few values to give one; it is never guessed. `tests/test_coverage.py` holds
 every interval to covering a known truth in 93 to 97 % of simulations, down to 3 values.
 """
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-MIN_PAIRED_ITEMS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Estimate:
     basis: str
     values: tuple[float, ...] = ()
     sources: tuple[Path, ...] = ()
+    freedom: float = math.inf
+    """The degrees of freedom of Student's t in the interval; infinite where the normal quantile is in it."""
 
     @property
     def has_interval(self) -> bool:
@@ -56,6 +58,8 @@ class Contrast:
     high: float | None
     p_value: float | None
     basis: str
+    freedom: float = math.inf
+    """As of `Estimate`."""
 
 
 def normal_quantile() -> float:
@@ -66,10 +70,18 @@ def normal_quantile() -> float:
 
 
 def t_quantile(freedom: float) -> float:
-    """The two-sided 95 % quantile of Student's t with `freedom` degrees."""
+    """The two-sided 95 % quantile of Student's t with `freedom` degrees, of the normal distribution for infinite."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+    return normal_quantile() if math.isinf(freedom) else float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+
+
+def t_test(statistic: float, freedom: float) -> float:
+    """The two-sided p of a t statistic; of a normal one for infinite degrees."""
+    from scipy.special import ndtr, stdtr
+
+    tail = ndtr(-abs(statistic)) if math.isinf(freedom) else stdtr(freedom, -abs(statistic))
+    return min(1.0, 2 * float(tail))
 
 
 def counted(value: float, basis: str = "counted") -> Estimate:
@@ -97,7 +109,7 @@ def mean_estimate(
     low, high = mean - half, mean + half
     low = low if lowest is None else min(max(low, lowest), mean)
     high = high if highest is None else max(min(high, highest), mean)
-    return Estimate(mean, low, high, n, f"t interval over {n} {unit}", kept)
+    return Estimate(mean, low, high, n, f"t interval over {n} {unit}", kept, freedom=n - 1)
 
 
 def standard_error(values: Sequence[float]) -> float:
@@ -116,19 +128,16 @@ def wilson(successes: int, n: int) -> Estimate:
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} of {n} is no proportion")
-    p, z = successes / n, normal_quantile()
+    low, high = wilson_ends(successes / n, n, normal_quantile())
+    return Estimate(successes / n, low, high, n, f"Wilson interval over {n} items")
+
+
+def wilson_ends(p: float, n: float, z: float) -> tuple[float, float]:
+    """The ends of Wilson's interval of a proportion p among n, which need not be whole, at the quantile z."""
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    low, high = max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
-    return Estimate(p, min(low, p), max(high, p), n, f"Wilson interval over {n} items")
-
-
-def item_estimate(scores: Sequence[float]) -> Estimate:
-    """The mean of per-item scores: Wilson's interval where all are 0 or 1, else the t interval over items."""
-    if all(score in (0.0, 1.0) for score in scores):
-        return wilson(round(math.fsum(scores)), len(scores))
-    return replace(mean_estimate(scores, "items"), values=())
+    return min(p, max(0.0, (centre - half) / scale)), max(p, min(1.0, (centre + half) / scale))
 
 
 def reported_estimate(value: float, stderr: float | None, n: int) -> Estimate:
@@ -142,22 +151,45 @@ def reported_estimate(value: float, stderr: float | None, n: int) -> Estimate:
 def mean_of_estimates(estimates: Sequence[Estimate], basis: str) -> Estimate:
     """The unweighted mean of k independent estimates.
 
-    Their variances add: low = m - sqrt(sum (value - low)²) / k and high = m + sqrt(sum (high - value)²) / k, each
-    variance recovered from the nearer end of its own interval, so that Wilson's asymmetry and its width at 0 and 1
-    stay. With symmetric normal intervals this is m ± 1.96 * sqrt(sum s²) / k. None where an interval is missing.
-    Source: Zou and Donner 2008, Statistics in Medicine 27:1693 (MOVER). Raises ValueError for no estimates.
+    Their variances add: low = m - t * sqrt(sum ((value - low) / t_i)²) / k, high likewise, each standard error
+    recovered from the nearer end of its own interval, so that Wilson's asymmetry and its width at 0 and 1 stay. t_i is
+    the quantile of an interval's own degrees of freedom, t that of Welch and Satterthwaite's for the sum. With normal
+    intervals this is m ± 1.96 * sqrt(sum s²) / k. None where an interval is missing. Source: Zou and Donner 2008,
+    Statistics in Medicine 27:1693 (MOVER); Satterthwaite 1946. Raises ValueError for no estimates.
     """
     if not estimates:
         raise ValueError("a mean needs at least one estimate")
     k = len(estimates)
     value = math.fsum(estimate.value for estimate in estimates) / k
-    low = high = 0.0
-    for estimate in estimates:
-        if estimate.low is None or estimate.high is None:
-            return Estimate(value, None, None, k, f"{basis}, one of them without an interval")
-        low += (estimate.value - estimate.low) ** 2
-        high += (estimate.high - estimate.value) ** 2
-    return Estimate(value, value - math.sqrt(low) / k, value + math.sqrt(high) / k, k, basis)
+    ends = [_distances(one.value, one.low, one.high, one.freedom) for one in estimates]
+    known = [one for one in ends if one is not None]
+    if len(known) < k:
+        return Estimate(value, None, None, k, f"{basis}, one of them without an interval")
+    below, above, freedom = _added(known)
+    return Estimate(value, value - below / k, value + above / k, k, basis, freedom=freedom)
+
+
+_Distances = tuple[float, float, float]
+"""How far an interval reaches below and above its value, and its degrees of freedom."""
+
+
+def _distances(value: float, low: float | None, high: float | None, freedom: float) -> _Distances | None:
+    return None if low is None or high is None else (value - low, high - value, freedom)
+
+
+def _added(parts: Sequence[_Distances]) -> _Distances:
+    """Of a sum of independent estimates; see `mean_of_estimates`."""
+    quantiles = [t_quantile(freedom) for *_, freedom in parts]
+    belows = [below / t for (below, _, _), t in zip(parts, quantiles, strict=True)]
+    aboves = [above / t for (_, above, _), t in zip(parts, quantiles, strict=True)]
+    # The wider end, so that an interval that is cut at a limit does not count as certain.
+    errors = [max(below, above) for below, above in zip(belows, aboves, strict=True)]
+    total = math.hypot(*errors)
+    rows = zip(errors, parts, strict=True)
+    spread = math.fsum((error / total) ** 4 / part[2] for error, part in rows) if total else 0.0
+    freedom = 1 / spread if spread else math.inf
+    t = t_quantile(freedom)
+    return t * math.hypot(*belows), t * math.hypot(*aboves), freedom
 
 
 def ratio_of_means(a: Sequence[float], b: Sequence[float]) -> Contrast:
@@ -178,9 +210,9 @@ def ratio_of_means(a: Sequence[float], b: Sequence[float]) -> Contrast:
         return Contrast(ratio, None, None, None, "a single value on a side, no interval")
     parts = [(standard_error(a) / mean_a, len(a)), (standard_error(b) / mean_b, len(b))]
     log_ratio = math.log(ratio)
-    half, p_value = _welch(log_ratio, parts)
+    half, p_value, freedom = _welch(log_ratio, parts)
     basis = f"Welch interval of the log ratio over {len(a)} and {len(b)} repeats"
-    return Contrast(ratio, math.exp(log_ratio - half), math.exp(log_ratio + half), p_value, basis)
+    return Contrast(ratio, math.exp(log_ratio - half), math.exp(log_ratio + half), p_value, basis, freedom)
 
 
 def difference_of_means(a: Sequence[float], b: Sequence[float], unit: str) -> Contrast:
@@ -193,101 +225,56 @@ def difference_of_means(a: Sequence[float], b: Sequence[float], unit: str) -> Co
     difference = math.fsum(a) / len(a) - math.fsum(b) / len(b)
     if min(len(a), len(b)) < 2:
         return Contrast(difference, None, None, None, "a single value on a side, no interval")
-    half, p_value = _welch(difference, [(standard_error(a), len(a)), (standard_error(b), len(b))])
+    half, p_value, freedom = _welch(difference, [(standard_error(a), len(a)), (standard_error(b), len(b))])
     basis = f"Welch interval over {len(a)} and {len(b)} {unit}"
-    return Contrast(difference, difference - half, difference + half, p_value, basis)
+    return Contrast(difference, difference - half, difference + half, p_value, basis, freedom)
 
 
-def _welch(difference: float, parts: list[tuple[float, int]]) -> tuple[float, float]:
-    """Half the 95 % interval and the two-sided p of a difference; `parts` are (standard error, n) of each sample."""
-    from scipy.special import stdtr
-
+def _welch(difference: float, parts: list[tuple[float, int]]) -> tuple[float, float, float]:
+    """Half the 95 % interval, the two-sided p and the degrees of freedom; `parts` are (standard error, n) of each."""
     variance = math.fsum(error**2 for error, _ in parts)
     if variance == 0:
-        return 0.0, 1.0 if difference == 0 else 0.0
+        return 0.0, 1.0 if difference == 0 else 0.0, math.inf
     # As shares of the variance, so that tiny errors do not underflow when raised to the fourth power.
     freedom = 1 / math.fsum((error**2 / variance) ** 2 / (n - 1) for error, n in parts)
     error = math.sqrt(variance)
-    return t_quantile(freedom) * error, float(2 * stdtr(freedom, -abs(difference) / error))
+    return t_quantile(freedom) * error, t_test(difference / error, freedom), freedom
 
 
 def difference_of_estimates(a: Estimate, b: Estimate) -> Contrast:
     """The difference a - b of two independent estimates from their intervals alone (other items on each side).
 
-    low = d - sqrt((a - low_a)² + (high_b - b)²), high likewise; p tests 0 by inverting the interval as a normal one.
-    Source: Newcombe 1998, Statistics in Medicine 17:873, method 10; Zou and Donner 2008.
+    low = d - sqrt((a - low_a)² + (high_b - b)²), high likewise, with degrees of freedom as in `mean_of_estimates`; p
+    tests 0 by inverting the interval. Source: Newcombe 1998, Statistics in Medicine 17:873, method 10; Zou and Donner
+    2008.
     """
     difference = a.value - b.value
-    if a.low is None or a.high is None or b.low is None or b.high is None:
+    one = _distances(a.value, a.low, a.high, a.freedom)
+    other = _distances(b.value, b.low, b.high, b.freedom)
+    if one is None or other is None:
         return Contrast(difference, None, None, None, "an interval is missing on a side")
-    below = math.hypot(a.value - a.low, b.high - b.value)
-    above = math.hypot(a.high - a.value, b.value - b.low)
-    p_value = _inverted_p(difference, below, above)
-    return Contrast(difference, difference - below, difference + above, p_value, "unpaired, from both intervals")
+    below, above, freedom = _added([one, (other[1], other[0], other[2])])
+    p_value = inverted_p(difference, below, above, freedom)
+    basis = "unpaired, from both intervals"
+    return Contrast(difference, difference - below, difference + above, p_value, basis, freedom)
 
 
 def mean_of_contrasts(contrasts: Sequence[Contrast], basis: str) -> Contrast:
     """The unweighted mean of independent differences; variances add as in `mean_of_estimates`, p as the interval's."""
-    as_estimates = [Estimate(c.value, c.low, c.high, 1, "") for c in contrasts]
+    as_estimates = [Estimate(c.value, c.low, c.high, 1, "", freedom=c.freedom) for c in contrasts]
     mean = mean_of_estimates(as_estimates, basis)
     if mean.low is None or mean.high is None:
         return Contrast(mean.value, None, None, None, mean.basis)
-    p_value = _inverted_p(mean.value, mean.value - mean.low, mean.high - mean.value)
-    return Contrast(mean.value, mean.low, mean.high, p_value, basis)
+    p_value = inverted_p(mean.value, mean.value - mean.low, mean.high - mean.value, mean.freedom)
+    return Contrast(mean.value, mean.low, mean.high, p_value, basis, mean.freedom)
 
 
-def _inverted_p(difference: float, below: float, above: float) -> float:
+def inverted_p(difference: float, below: float, above: float, freedom: float = math.inf) -> float:
     """Two-sided p of a difference whose 95 % interval reaches `below` and `above` it; 0.05 where it ends at 0."""
-    from scipy.special import ndtr
-
     towards_zero = below if difference > 0 else above
     if difference == 0 or towards_zero <= 0:
         return 1.0 if difference == 0 else 0.0
-    return float(2 * ndtr(-normal_quantile() * abs(difference) / towards_zero))
-
-
-def paired_difference(a: Sequence[float], b: Sequence[float]) -> Contrast:
-    """The mean of a[i] - b[i] over the same items.
-
-    Where all scores are 0 or 1: McNemar's exact p (binomial over the items on which the two differ) and the adjusted
-    Wald interval. It covers the truth more than 97 % of the time where fewer than about ten items differ. Else: the t
-    interval of the differences and its p, none with fewer than 10 items; a bootstrap's percentiles are too narrow for
-    them (90 % instead of 95 % at 10 items, 92 % at 20). Sources: McNemar 1947; Bonett and Price 2012, J. Educ. Behav.
-    Stat. 37:479; Student 1908. Raises ValueError for unequal or empty lists.
-    """
-    if len(a) != len(b) or not a:
-        raise ValueError(f"paired scores need the same items on both sides, not {len(a)} and {len(b)}")
-    if all(score in (0.0, 1.0) for score in (*a, *b)):
-        only_a = sum(x > y for x, y in zip(a, b, strict=True))
-        only_b = sum(x < y for x, y in zip(a, b, strict=True))
-        return _paired_proportions(only_a, only_b, len(a))
-    return _paired_means(a, b)
-
-
-def mcnemar_exact(only_a: int, only_b: int) -> float:
-    """Two-sided exact p that an item on which the two differ is as likely to favour either. Source: McNemar 1947."""
-    from scipy.special import bdtr
-
-    discordant = only_a + only_b
-    return min(1.0, 2 * float(bdtr(min(only_a, only_b), discordant, 0.5))) if discordant else 1.0
-
-
-def _paired_proportions(only_a: int, only_b: int, n: int) -> Contrast:
-    difference = (only_a - only_b) / n
-    p_a, p_b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
-    half = normal_quantile() * math.sqrt((p_a + p_b - (p_a - p_b) ** 2) / (n + 2))
-    low, high = max(-1.0, p_a - p_b - half), min(1.0, p_a - p_b + half)
-    basis = f"paired on {n} items, McNemar's exact test"
-    return Contrast(difference, min(low, difference), max(high, difference), mcnemar_exact(only_a, only_b), basis)
-
-
-def _paired_means(a: Sequence[float], b: Sequence[float]) -> Contrast:
-    differences = [x - y for x, y in zip(a, b, strict=True)]
-    n, difference = len(differences), math.fsum(differences) / len(differences)
-    if n < MIN_PAIRED_ITEMS:
-        return Contrast(difference, None, None, None, f"paired on {n} items, too few for an interval")
-    half, p_value = _welch(difference, [(standard_error(differences), n)])
-    return Contrast(difference, difference - half, difference + half, p_value, f"paired t interval over {n} items")
+    return t_test(t_quantile(freedom) * difference / towards_zero, freedom)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -324,8 +311,8 @@ def ranks_with_ties(estimates: Sequence[Estimate], higher_is_better: bool) -> li
     return ranges
 
 
-def percentile(values: Sequence[float] | NDArray[np.float64], percent: float) -> float:
-    """The `percent` percentile by linear interpolation between order statistics at position 1 + (n - 1) * percent/100.
+def percentiles(values: Sequence[float] | NDArray[np.float64], percents: Sequence[float]) -> list[float]:
+    """The `percents` percentiles, each by linear interpolation between order statistics at 1 + (n - 1) * percent/100.
 
     Source: Hyndman and Fan 1996, type 7, which vLLM's own benchmark uses too. Raises ValueError for no values.
     """
@@ -333,4 +320,5 @@ def percentile(values: Sequence[float] | NDArray[np.float64], percent: float) ->
 
     if len(values) == 0:
         raise ValueError("a percentile needs at least one value")
-    return float(np.percentile(np.asarray(values, dtype=float), percent, method="linear"))
+    found: list[float] = np.percentile(np.asarray(values, dtype=float), percents, method="linear").tolist()
+    return found

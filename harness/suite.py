@@ -71,6 +71,8 @@ class Model(Frozen):
     """Which lm-eval task measures a suite's task for this model, where the two differ."""
     group: str | None = None
     """Models of one group are trainings of one recipe under several seeds; the page shows their spread."""
+    license: Name | None = None
+    """As its authors name it (`apache-2.0`), for the page; None takes the catalog's. No part of what is measured."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Model:
@@ -82,11 +84,25 @@ class Model(Frozen):
         return self
 
 
+MatchKind = Literal["iso-active", "iso-total", "iso-memory", "iso-flops", "iso-quality", "iso-cost"]
+"""In what two models are alike; see `harness.matching`."""
+
+
 class Comparison(Frozen):
     """A sparse model (or group) and the dense ones that it is held against."""
 
     sparse: Name
     dense: Annotated[tuple[Name, ...], Field(min_length=1)]
+    matching: tuple[MatchKind, ...] = ()
+    """What the pairs are about, where the suite says so: in which of these the two are meant to be alike."""
+
+    @field_validator("matching")
+    @classmethod
+    def _each_once(cls, kinds: tuple[MatchKind, ...]) -> tuple[MatchKind, ...]:
+        for kind in kinds:
+            if kinds.count(kind) > 1:
+                raise ValueError(f"the kind {kind!r} is given twice")
+        return kinds
 
 
 class LogNormalShape(Frozen):

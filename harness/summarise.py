@@ -10,6 +10,7 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Literal, get_args
 
 from harness.accounting import (
     ParameterCount,
@@ -21,15 +22,16 @@ from harness.cache_form import cache_element_bytes
 from harness.environment import Ceilings
 from harness.errors import MoebenchError, StoreError
 from harness.hf_config import architecture_from_config
+from harness.items import Weighting, item_estimate, mean_of_items
 from harness.metrics import item_scores, memory_values
 from harness.operating_points import Reading, operating_points
 from harness.places import Entry, Place, measurement_of, newest_of, over_repeats, places_of
 from harness.record import MemoryMeasurement, QualityMeasurement, Record, Subject
-from harness.roof import best_ceilings
+from harness.roof import Device, Seen, best_ceilings
 from harness.routed_work import routed_work, specialisation
 from harness.scenario import QualityScenario, RoutingScenario
 from harness.schema import canonical_json
-from harness.stats import Estimate, counted, item_estimate, mean_of_estimates, reported_estimate
+from harness.stats import Estimate, counted, mean_of_estimates, reported_estimate
 from harness.summary import (
     ModelSummary,
     OtherSubject,
@@ -43,12 +45,17 @@ _SAME_SCORE = 1e-6
 
 
 def summarise(
-    records: Iterable[tuple[Path, Record]], *, tasks: Sequence[str] | None = None, terms: Terms | None = None
+    records: Iterable[tuple[Path, Record]],
+    *,
+    tasks: Sequence[str] | None = None,
+    terms: Terms | None = None,
+    seen: Seen | None = None,
 ) -> tuple[ModelSummary, ...]:
     """One summary a model, by name, of the records of one suite (as `Store.read` gives them).
 
     `tasks` are the suite's tasks, in order; without them, all that the records name. A mean score needs all of them.
-    `terms` say what requests have to keep, what an hour costs and what the devices can do.
+    `terms` say what requests have to keep, what an hour costs and what the devices can do. `seen` is what the devices
+    did at most in all runs, where `records` are only some of them; else it is taken from these.
     Raises nothing for odd content: what cannot be derived is absent and its reason stated.
     """
     by_model: dict[str, list[Entry]] = {}
@@ -62,30 +69,34 @@ def summarise(
     }
     wanted = tuple(sorted(named)) if tasks is None else tuple(tasks)
     terms = terms or Terms()
-    reach = _reach([entry.record for entries in by_model.values() for entry in entries])
+    if seen is None:
+        seen = _seen(entry.record for entries in by_model.values() for entry in entries)
+    reach = _reach(seen)
     return tuple(_model(name, entries, wanted, terms, reach) for name, entries in sorted(by_model.items()))
 
 
-_Device = tuple[str, int | None]
-"""An accelerator by name, or a processor with so many engine threads."""
-
-
-def _device_of(subject: Subject) -> _Device:
+def _device_of(subject: Subject) -> Device:
     return subject.accelerator, subject.threads
 
 
-def _reach(records: Iterable[Record]) -> dict[_Device, Ceilings]:
-    """The most that each kind of device did in any run: a run's ceilings are what some seconds saw."""
-    seen: dict[_Device, dict[str, Ceilings]] = {}
+def _seen(records: Iterable[Record]) -> Seen:
+    seen: Seen = {}
     for record in records:
-        if record.environment.ceilings is not None:
-            seen.setdefault(_device_of(record.cell.subject), {})[record.run_id] = record.environment.ceilings
+        ceilings = record.environment.ceilings
+        if ceilings is not None:
+            runs = seen.setdefault(_device_of(record.cell.subject), {})
+            runs[record.run_id, ceilings.model_dump_json()] = ceilings
+    return seen
+
+
+def _reach(seen: Seen) -> dict[Device, Ceilings]:
+    """The most that each kind of device did in any run: a run's ceilings are what some seconds saw."""
     best = {device: best_ceilings(runs.values()) for device, runs in seen.items()}
     return {device: ceilings for device, ceilings in best.items() if ceilings is not None}
 
 
 def _model(
-    name: str, entries: list[Entry], tasks: tuple[str, ...], terms: Terms, reach: Mapping[_Device, Ceilings]
+    name: str, entries: list[Entry], tasks: tuple[str, ...], terms: Terms, reach: Mapping[Device, Ceilings]
 ) -> ModelSummary:
     subjects: dict[str, list[Entry]] = {}
     for entry in sorted(entries, key=lambda one: one.when):
@@ -120,8 +131,9 @@ def _model(
         scores={task: scores[task] for task in (*tasks, *sorted(set(scores) - set(tasks))) if task in scores},
         mean_score=mean_score,
         no_mean_score=no_mean_score,
+        mean_tasks=tasks if mean_score is not None else (),
         gaps=gaps,
-        others=tuple(sorted(others, key=lambda other: other.newest, reverse=True)),
+        others=tuple(sorted(others, key=_newest_first)),
         notes=_notes(used, places, parameters),
         records=tuple(dict.fromkeys([*(entry.path for entry in used), *(gap.source for gap in gaps)])),
         routing=_named(works),
@@ -155,6 +167,10 @@ def _other(entries: list[Entry], current: Subject) -> OtherSubject:
         measured=sum(len(place.measured) for place in places.values()),
         gaps=tuple(gap for place in places.values() for gap in place.gaps),
     )
+
+
+def _newest_first(other: OtherSubject) -> tuple[float, str]:
+    return -other.newest.timestamp(), canonical_json(other.subject)
 
 
 def _structure(
@@ -249,8 +265,9 @@ def _score(scenario: QualityScenario, entries: tuple[Entry, ...]) -> TaskScore |
     listed = next((score for score in newest.scores if score.metric == metric), None)
     reported = [score.value for one in found for score in one.scores if score.metric == metric]
     value = math.fsum(reported) / len(reported) if reported else None
-    if items and (value is None or abs(math.fsum(items.values()) / len(items) - value) <= _SAME_SCORE):
-        estimate = item_estimate(list(items.values()))
+    weighting = _weighting(items, value)
+    if weighting != "reported":
+        estimate = item_estimate(items, weighting)
     elif value is not None:
         estimate = reported_estimate(value, listed.stderr if listed else None, len(newest.samples) or newest.items or 0)
     else:
@@ -263,7 +280,19 @@ def _score(scenario: QualityScenario, entries: tuple[Entry, ...]) -> TaskScore |
         estimate=estimate.from_sources([entry.path for entry in entries]),
         chance=newest.chance,
         items=items,
+        arguments=newest.arguments,
+        weighting=weighting,
     )
+
+
+def _weighting(items: Mapping[str, float], value: float | None) -> Weighting | Literal["reported"]:
+    """Of which mean of the items the reported value is; every item the same where none is reported."""
+    if items:
+        for weighting in get_args(Weighting):
+            if value is None or abs(mean_of_items(items, weighting) - value) <= _SAME_SCORE:
+                found: Weighting = weighting
+                return found
+    return "reported"
 
 
 def _mean_score(scores: Mapping[str, TaskScore], tasks: tuple[str, ...]) -> tuple[Estimate | None, str]:
@@ -279,7 +308,7 @@ def _mean_score(scores: Mapping[str, TaskScore], tasks: tuple[str, ...]) -> tupl
     if odd:
         return None, "not a score from 0 to 1: " + ", ".join(odd)
     parts = [scores[task].estimate for task in tasks]
-    mean = mean_of_estimates(parts, f"mean of {len(parts)} tasks, their variances added")
+    mean = mean_of_estimates(parts, f"unweighted mean of {len(parts)} tasks, their variances added")
     return mean.from_sources([path for part in parts for path in part.sources]), ""
 
 

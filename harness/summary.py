@@ -15,6 +15,7 @@ from harness.accelerators import AcceleratorSpec
 from harness.accounting import ParameterCount
 from harness.architecture import Architecture
 from harness.environment import Ceilings, Environment
+from harness.items import Weighting
 from harness.record import NOT_STATED, Origin, RoutedLayer, Subject
 from harness.routing.summary import RoutingSummary, Specialisation
 from harness.scenario import (
@@ -125,7 +126,19 @@ class TaskScore:
     estimate: Estimate
     chance: float | None
     items: Mapping[str, float] = field(default_factory=dict)
-    """Each item's score, by lm-eval's hash of it: equal keys are the same item in every model."""
+    """Each item's score, by its subtask and lm-eval's hash of it: equal keys are the same item in every model."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Those of `QualityMeasurement.arguments` of the newest repeat."""
+    weighting: Weighting | Literal["reported"] = "items"
+    """What counts the same in the score; reported where it is no mean of the items, or these are not known."""
+
+    @property
+    def formula(self) -> str:
+        """How the score comes about, in words."""
+        if self.weighting == "reported":
+            return "as lm-eval reports it"
+        mean = "mean of the items" if self.weighting == "items" else "mean of the subtasks' means of their items"
+        return f"{mean} by {self.metric.partition(',')[0]}"
 
 
 @dataclass(frozen=True)
@@ -228,6 +241,8 @@ class ModelSummary:
     mean_score: Estimate | None
     no_mean_score: str
     """Why there is no mean score; empty where there is one."""
+    mean_tasks: tuple[str, ...] = ()
+    """The tasks of the mean score; empty where there is none."""
     gaps: tuple[Gap, ...] = ()
     others: tuple[OtherSubject, ...] = ()
     notes: tuple[str, ...] = ()

@@ -1,15 +1,14 @@
-"""A comparison in words and as a table for the terminal, never stronger than its intervals."""
+"""Effects as text, the same in the terminal and on the pages, and the table of a comparison for the terminal."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from harness.compare import Comparison, Effect
-from harness.crossover import Crossover
 from harness.metrics import METRICS
-from harness.quantities import MINUS, count_of
+from harness.quantities import MINUS, count_of, plain
 from harness.stats import Estimate
 from harness.summary import PointKey
 
@@ -17,6 +16,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _PREFIXES = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k"))
+_NAME = 60
+_RATIO_DECIMALS, _POINT_DECIMALS, _OTHER_DECIMALS = 2, 1, 3
+_FURTHER_DECIMALS = 3
+"""How many more there may be."""
+ABOUT = 0.005
+"""How far from 1 the ratio of two counts may be to be about equal."""
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -41,12 +46,30 @@ def _plain(value: float, digits: int) -> str:
     return f"{value:.{decimals}f}"
 
 
-def interval(effect: Effect) -> str:
-    """The 95 % interval of an effect, or that there is none."""
-    low, high = effect.contrast.low, effect.contrast.high
-    if low is None or high is None:
-        return "no interval"
-    return f"{effect_size(effect, low)} to {effect_size(effect, high)}"
+def named(text: str) -> str:
+    """A foreign name within a sentence: no control characters, and not longer than a line."""
+    return plain(text, _NAME).replace("\n", " ")
+
+
+def two_digits(value: float, rounded: Callable[[float], int]) -> str:
+    """A number to two significant digits, of which `rounded` makes the last one."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{rounded(value / unit) * unit:.15g}"
+
+
+def ratio_words(ratio: float) -> str:
+    """The ratio of two counted quantities: "0.98×"."""
+    return f"{ratio:.2f}×" if 0.1 <= ratio < 100 else f"{ratio:.3g}×"
+
+
+def load_words(key: PointKey) -> str:
+    """A load within a sentence: "at 64 concurrent requests", "at 2 requests/s", "offline"."""
+    if key.concurrency is not None:
+        return f"at {count_of(key.concurrency, 'concurrent request')}"
+    return f"at {key.words}" if key.kind == "open" else key.words
+
+
+# Effects ---------------------------------------------------------------------------------------------------------
 
 
 def in_points(effect: Effect) -> bool:
@@ -57,151 +80,143 @@ def in_points(effect: Effect) -> bool:
 def effect_size(effect: Effect, value: float) -> str:
     """An end of an effect without its unit: differences with their sign, in points where they are of shares.
 
-    Ratios have three decimals near 1, so that an interval that excludes equality shows it.
+    Two decimals for ratios near 1, one for points; all numbers of an effect have as many more as it takes for the ends
+    of its interval to differ from each other and not to look like equality.
     """
-    if effect.kind == "difference":
-        text = f"{100 * value:+.1f}" if in_points(effect) else f"{value:+.3f}"
-        return text.replace("-", MINUS)
-    return f"{value:.3f}" if 0.1 <= value < 10 else significant(value)
+    if effect.kind == "ratio" and not 0.1 <= value < 10:
+        return significant(value)
+    factor, decimals = _form(effect)
+    if effect.kind == "ratio":
+        return f"{value:.{decimals}f}"
+    text = f"{factor * value:+.{decimals}f}".replace("-", MINUS)
+    return text if float(f"{factor * value:.{decimals}f}") else text[1:]
 
 
-def sentence(comparison: Comparison) -> str:
-    """Two sentences from a's view: the output rate at the highest shared load, then quality.
-
-    What the comparison cannot tell apart is said to be so; what was not measured on both sides is said to be missing.
-    """
-    speed = comparison.effect("output_tokens_per_s")
-    tasks = [effect for effect in comparison.effects if effect.metric.startswith("score:")]
-    score = comparison.effect("mean_score") or (tasks[0] if len(tasks) == 1 else None)
-    size = f"With {comparison.matching.mismatch} of {comparison.b.model} ({comparison.matching.label}), "
-    if comparison.matching.label == "not counted":
-        size = "With parameters that could not be counted, "
-    return f"{size}{_speed_clause(comparison, speed)}. {_score_clause(comparison, score)}."
-
-
-def _speed_clause(comparison: Comparison, effect: Effect | None) -> str:
-    a, b = comparison.a.model, comparison.b.model
-    if effect is None or effect.point is None:
-        return f"{a} has no speed that could be compared with that of {b}"
-    load = _at(effect.point)
-    ratio = effect_size(effect, effect.contrast.value)
-    if effect.verdict == "insufficient data":
-        return f"{a} gave {ratio} times the output tokens/s of {b} {load}, with too few repeats for an interval"
-    if effect.verdict == "indistinguishable":
-        return f"{a} cannot be told from {b} in output tokens/s {load} ({_evidence(comparison, effect)})"
-    return f"{a} gives {ratio} times the output tokens/s of {b} {load} (95 % interval {interval(effect)})"
+def _form(effect: Effect) -> tuple[float, int]:
+    """By how much the numbers of an effect are multiplied, and their decimals."""
+    points = in_points(effect)
+    least = _RATIO_DECIMALS if effect.kind == "ratio" else _POINT_DECIMALS if points else _OTHER_DECIMALS
+    factor = 100.0 if points else 1.0
+    ends = {factor * one for one in (effect.contrast.low, effect.contrast.high) if one is not None}
+    away = ends - {factor * effect.null}
+    for decimals in range(least, least + (0 if effect.exact else _FURTHER_DECIMALS)):
+        apart = len({round(end, decimals) for end in ends}) == len(ends)
+        if apart and all(round(one, decimals) != factor * effect.null for one in away):
+            return factor, decimals
+    return factor, least if effect.exact else least + _FURTHER_DECIMALS
 
 
-def _at(point: PointKey) -> str:
-    if point.concurrency is None:
-        return f"at {point.words}" if point.kind == "open" else point.words
-    return f"at {point.concurrency} concurrent request{'s' if point.concurrency > 1 else ''}"
+def effect_text(effect: Effect) -> str:
+    """An effect with its unit: "1.32×", "+2.1 points"."""
+    return effect_size(effect, effect.contrast.value) + unit_of(effect)
 
 
-def _score_clause(comparison: Comparison, effect: Effect | None) -> str:
-    if effect is None:
-        return "Quality could not be compared: " + _why_no_score(comparison)
-    name = "mean score" if effect.metric == "mean_score" else f"score on {effect.title}"
-    unit = " points" if in_points(effect) else ""
-    size = effect_size(effect, abs(effect.contrast.value)).lstrip("+") + unit
-    if effect.verdict == "insufficient data":
-        signed = effect_size(effect, effect.contrast.value) + unit
-        return f"Its {name} differs by {signed}, with too little data for an interval"
-    if effect.verdict == "indistinguishable":
-        return f"Its {name} cannot be told from the other's ({_evidence(comparison, effect)})"
-    direction = "higher" if effect.contrast.value > 0 else "lower"
-    return f"Its {name} is {direction} by {size} (95 % interval {interval(effect)})"
+def unit_of(effect: Effect) -> str:
+    """What follows the number of an effect."""
+    return "×" if effect.kind == "ratio" else " points" if in_points(effect) else ""
 
 
-def _evidence(comparison: Comparison, effect: Effect) -> str:
-    """The interval, and why it did not suffice where it excludes equality."""
-    value = effect_size(effect, effect.contrast.value) + (" points" if in_points(effect) else "")
-    text = f"{effect.kind} {value}, 95 % interval {interval(effect)}"
+def interval(effect: Effect) -> str:
+    """The 95 % interval of an effect, or that there is none."""
     low, high = effect.contrast.low, effect.contrast.high
-    if low is not None and high is not None and not low <= effect.null <= high:
-        tested = sum(one.adjusted_p is not None for one in comparison.effects)
-        text += f", not certain among {tested} effects"
-    return text
+    if low is None or high is None:
+        return "no interval"
+    return f"{effect_size(effect, low)} to {effect_size(effect, high)}"
 
 
-def _why_no_score(comparison: Comparison) -> str:
-    a, b = comparison.a, comparison.b
-    reasons = [f"{one.model}: {one.no_mean_score}" for one in (a, b) if one.no_mean_score]
-    if a.no_mean_score == b.no_mean_score:
-        reasons = [a.no_mean_score] if a.no_mean_score else []
-    scores = [reason for reason in comparison.missing if reason.startswith("scores: ")]
-    return "; ".join(scores + reasons) or "the two share no task"
+_VERDICTS = {
+    "better": "better", "worse": "worse", "indistinguishable": "not told apart",
+    "insufficient data": "too little data",
+}
 
 
-def crossover_sentences(crossings: Sequence[Crossover]) -> tuple[str, ...]:
-    """One sentence a workload, with the workload's name where there are several."""
-    several = len(crossings) > 1
-    return tuple((f"{one.name}: " if several else "") + crossover_sentence(one) for one in crossings)
+def verdict_words(effect: Effect) -> str:
+    """A verdict as the pages and the terminal word it; counts are equal where their ratio rounds to 1.00."""
+    if effect.exact and abs(effect.contrast.value - effect.null) < ABOUT:
+        return "equal" if effect.contrast.value == effect.null else "about equal"
+    return _VERDICTS[effect.verdict]
 
 
-def crossover_sentence(crossover: Crossover) -> str:
-    """One sentence on who overtakes whom at which load, never stronger than the interval."""
-    a, b = crossover.a, crossover.b
-    if crossover.concurrency is None:
-        span = f" from {crossover.lowest} to {count_of(crossover.highest, 'concurrent request')}"
-        where = span if crossover.lowest < crossover.highest else ""
-        return f"No single crossover of {a} and {b} is found{where}: {crossover.reason}."
-    other = b if crossover.overtakes == a else a
-    verb = "may overtake" if crossover.low is None or crossover.high is None else "overtakes"
-    low = f"{crossover.lowest} or less" if crossover.low is None else _two_digits(crossover.low, math.floor)
-    high = f"{crossover.highest} or more" if crossover.high is None else _two_digits(crossover.high, math.ceil)
-    return (
-        f"{crossover.overtakes} {verb} {other} at about {_two_digits(crossover.concurrency, round)} concurrent "
-        f"requests (95 % interval {low} to {high})."
-    )
+def certain(effect: Effect) -> bool:
+    """Whether an effect is better or worse for sure."""
+    return effect.verdict in ("better", "worse")
 
 
-def _two_digits(value: float, rounded: Callable[[float], int]) -> str:
-    """A number to two significant digits, of which `rounded` makes the last one."""
-    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return f"{rounded(value / unit) * unit:.15g}"
+def undecided(comparison: Comparison, effect: Effect) -> str:
+    """Value, interval and what that excludes, for an effect that cannot be told from equality."""
+    low, high = effect.contrast.low, effect.contrast.high
+    text = f"{effect_text(effect)}, 95 % {interval(effect)}"
+    if low is None or high is None:
+        return text
+    if not low <= effect.null <= high:
+        return f"{text}, not certain among {comparison.tested(effect.family)} effects"
+    if effect.kind == "ratio":
+        return text
+    most = effect_size(effect, max(abs(low), abs(high))).lstrip("+")
+    return f"{text}: more than {most}{unit_of(effect)} either way is excluded"
+
+
+# The terminal's table --------------------------------------------------------------------------------------------
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """One row an effect: metric with its unit, both values, ratio or difference with its interval, verdict of a."""
+    """One row an effect: metric with its unit, both values, ratio or difference with its interval, verdict of a.
+
+    Fits 80 columns where names are short: the effects of one load stand under it.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    a, b = escape(comparison.a.model), escape(comparison.b.model)
-    heading = f"{comparison.matching.label}: {comparison.matching.mismatch}"
-    table = Table(title=f"{a} against {b}", caption=escape(heading), box=SIMPLE_HEAD, pad_edge=False)
+    a, b = escape(named(comparison.a.model)), escape(named(comparison.b.model))
+    table = Table(title=f"{a} against {b}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("metric", overflow="fold")
     for column in (a, b):
         table.add_column(column, justify="right", overflow="fold")
-    table.add_column("a / b or a - b, 95 % interval", justify="right")
-    table.add_column(f"{a} is", no_wrap=True)
+    table.add_column("a / b or a \u2212 b, 95 %", justify="right", no_wrap=True)
+    table.add_column(f"{a} is", overflow="fold", min_width=max(map(len, _VERDICTS.values())))
     colours = {"better": "green", "worse": "red"}
+    heading = ""
     for effect in comparison.effects:
+        group = row_group(effect)
+        if group != heading:
+            table.add_row(escape(group), style="bold")
+            heading = group
+        size = effect_text(effect).removesuffix(" points") + ("" if effect.exact else f" ({interval(effect)})")
         table.add_row(
-            escape(_row_title(effect)),
-            _value(effect.a),
-            _value(effect.b),
-            effect_size(effect, effect.contrast.value)
-            + (" ×" if effect.kind == "ratio" else " points" if in_points(effect) else "")
-            + (", exact" if effect.exact else f" ({interval(effect)})"),
-            effect.verdict,
-            style=colours.get(effect.verdict),
+            escape(_row_title(effect)), _value(effect, effect.a), _value(effect, effect.b), size,
+            verdict_words(effect), style=colours.get(effect.verdict),
         )
     return table
+
+
+def row_group(effect: Effect) -> str:
+    """Under which heading an effect stands: what is counted, memory, its load, scores."""
+    if effect.exact:
+        return "Counted"
+    if effect.point is not None:
+        at = {"closed": f" at {effect.point.level:g}", "open": f" at {effect.point.level:g}/s"}
+        return named(effect.point.name) + at.get(effect.point.kind, f", {effect.point.words}")
+    return "Scores" if effect.kind == "difference" else "Memory"
 
 
 def _row_title(effect: Effect) -> str:
     unit = METRICS[effect.metric.split(":", 1)[0]].unit
     arrow = {"higher": " ↑", "lower": " ↓", "none": ""}[effect.better]
-    at = f" at {effect.point.concurrency or effect.point.words}" if effect.point and not effect.exact else ""
-    known = unit == "1" or unit in _UNITS_IN_TITLES
-    return f"{effect.title}{at}{'' if known else f', {_SHORT_UNITS.get(unit, unit)}'}{arrow}"
+    shown = "" if unit == "1" or unit in _UNITS_IN_TITLES else f", {_SHORT_UNITS.get(unit, unit)}"
+    return f"{_SHORT_TITLES.get(effect.metric, named(effect.title))}{shown}{arrow}"
 
 
-_SHORT_UNITS = {"seconds": "s", "bytes": "B"}
-_UNITS_IN_TITLES = ("tokens per second", "FLOPs")
+_SHORT_UNITS = {"seconds": "s", "bytes": "B", "US dollars": "USD", "joules": "J"}
+_UNITS_IN_TITLES = ("tokens per second", "requests per second", "FLOPs")
+_SHORT_TITLES = {
+    "output_tokens_per_s": "Tokens/s",
+    "ttft_p50_s": "TTFT p50", "tpot_p50_s": "TPOT p50", "kv_bytes_per_token": "KV/token",
+    "decode_flops_per_token": "FLOPs/token", "weights_and_cache_bytes": "Weights+cache",
+    "usd_per_million_output_tokens": "Per M tokens", "joules_per_output_token": "Per token",
+    "goodput_requests_per_s": "Goodput/s",
+}
 
 
-def _value(estimate: Estimate) -> str:
-    return significant(estimate.value)
+def _value(effect: Effect, estimate: Estimate) -> str:
+    return f"{100 * estimate.value:.1f} %" if in_points(effect) else significant(estimate.value)

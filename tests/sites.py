@@ -17,6 +17,7 @@ from harness.resources import Folders
 from harness.scenario import Offline, OpenLoop, QualityScenario, ServingScenario
 from harness.stats import Estimate
 from harness.store import Store
+from harness.suite import Suite, parse_suite
 from harness.summary import ModelSummary, PointKey
 
 if TYPE_CHECKING:
@@ -136,6 +137,65 @@ def seed_records(seeds: int = 3, *, suite: str = "seeds") -> list[Record]:
                 changes["outcome"] = outcome
             records.append(record.model_copy(update=changes))
     return records
+
+
+VARIED_LICENCES = ("Apache-2.0", "MIT", "Own & odd <licence>", "")
+_VARIED_DEVICES = ("Example GPU", "Example GPU 2", "Example CPU")
+_VARIED_PRECISIONS = ("bfloat16", "float16")
+_VARIED_SCALES = (1, 8, 64)
+"""Factors of the widths of the small suite's shapes: from thousands of parameters to billions."""
+
+
+def varied_records(models: int = 24) -> list[Record]:
+    """A suite `varied` whose models differ in size, kind, device and precision; every seventh failed at 16 requests.
+
+    Weights of every fifth do not fit 80 GB; every ninth has random weights.
+    """
+    generator = random.Random(24)
+    records: list[Record] = []
+    for index in range(models):
+        kind = list(builders.CONFIGS)[index % 4]
+        factor = _VARIED_SCALES[index % 3]
+        widths = ("hidden_size", "intermediate_size", "vocab_size", "moe_intermediate_size",
+                  "shared_expert_intermediate_size")
+        config = {key: value * factor if key in widths else value for key, value in builders.CONFIGS[kind].items()}
+        device = _VARIED_DEVICES[index % 3 if index % 2 else 0]
+        subject = builders.subject(
+            f"varied-{index:02}-{kind}", accelerator=device, precision=_VARIED_PRECISIONS[index % 5 == 0],
+            weights="dummy" if index % 9 == 8 else "checkpoint",
+        )
+        on_gpu = builders.accelerated(device) if "GPU" in device else builders.ENVIRONMENT
+        made = {"subject": subject, "config": config, "environment": on_gpu, "suite": "varied"}
+        for concurrency in (1, 16):
+            at = builders.serving_scenario(concurrency)
+            if concurrency == 16 and index % 7 == 3:
+                records.append(builders.failed_record(scenario=at, error="out-of-memory", message="too large", **made))
+                continue
+            speed = generator.uniform(50, 500) * concurrency**0.8
+            records += [
+                builders.serving_record(scenario=at, repeat=repeat, tokens_per_s=speed * (1 + 0.01 * repeat), **made)
+                for repeat in range(2)
+            ]
+        records.append(builders.memory_record(weights_bytes=10**9 if index % 5 else 10**11, **made))
+        for task in builders.TASKS:
+            scores = tuple(float(generator.random() < 0.3 + 0.02 * index) for _ in range(60))
+            records.append(builders.quality_record(task=task, item_scores=scores, **made))
+    return records
+
+
+def varied_suite(models: int = 24) -> Suite:
+    """The suite file of `varied_records`, which says licences of three quarters of its models."""
+    names = [f"varied-{index:02}-{list(builders.CONFIGS)[index % 4]}" for index in range(models)]
+    listed = "".join(
+        f"  - {{name: {name}, path: {name}{f', license: {licence!r}' if licence else ''}}}\n"
+        for index, name in enumerate(names) for licence in [VARIED_LICENCES[index // 4 % 4]]
+    )
+    return parse_suite(
+        f"name: varied\ntitle: Varied models\nmodels:\n{listed}"
+        "serving: [{prompt_tokens: 32, output_tokens: 16, concurrency: [1, 16]}]\n"
+        f"quality: {{tasks: [{', '.join(builders.TASKS)}]}}\nleaderboard: {{concurrency: 16}}\n",
+        where="varied.yaml",
+    )
 
 
 _CROSSING = {"moe-8x2": 0.86, "moe-fine": 0.78, "dense-active": 0.74, "dense-total": 0.72}

@@ -1,10 +1,8 @@
-"""Comparisons: sizes, effects, verdicts, their words, and the frontier."""
+"""Comparisons: effects, families, verdicts, and the frontier."""
 
 from __future__ import annotations
 
-import io
-import re
-from dataclasses import replace
+from typing import get_args
 
 import pytest
 from builders import (
@@ -22,16 +20,15 @@ from builders import (
     subject,
     with_paths,
 )
-from hypothesis import given
-from hypothesis import strategies as st
+from sites import with_point
 
-from harness.compare import Comparison, Effect, compare, match, pareto_frontier
+from harness.compare import Comparison, Effect, Family, compare
 from harness.groups import group_summaries
-from harness.record import Completed, Record
+from harness.record import Completed, QualityMeasurement, Record
 from harness.scenario import Offline
+from harness.stats import counted, holm, mean_estimate
 from harness.summarise import summarise
 from harness.summary import ModelSummary, PointKey
-from harness.wording import comparison_table, effect_size, in_points, sentence, significant
 
 A, B = "moe-8x2", "dense-active"
 
@@ -63,31 +60,6 @@ def small() -> dict[str, ModelSummary]:
     return summaries(*small_suite_records())
 
 
-class TestMatch:
-    @pytest.mark.parametrize(
-        ("sparse", "dense", "label"),
-        [
-            ("moe-8x2", "dense-active", "iso-active"), ("moe-8x2", "dense-total", "iso-total"),
-            ("moe-fine", "dense-total", "iso-total"), ("dense-active", "dense-total", "unmatched"),
-            ("moe-8x2", "moe-fine", "iso-active and iso-total"),
-        ],
-    )
-    def test_labels(self, small: dict[str, ModelSummary], sparse: str, dense: str, label: str) -> None:
-        assert match(small[sparse], small[dense]).label == label
-
-    def test_ratios_are_sparse_over_dense(self, small: dict[str, ModelSummary]) -> None:
-        matching = match(small["moe-8x2"], small["dense-active"])
-        assert matching.active_ratio == pytest.approx(109_488 / 107_952)
-        assert matching.total_ratio == pytest.approx(330_672 / 107_952)
-        assert matching.mismatch == "1.01 × the active and 3.06 × the total parameters"
-
-    def test_an_unknown_structure_is_not_matched(self) -> None:
-        found = summaries(serving_record(model=A), serving_record(model=B, config={}))
-        matching = match(found[A], found[B])
-        assert (matching.label, matching.active_ratio) == ("not counted", None)
-        assert "could not be counted" in sentence(compare(found[A], found[B]))
-
-
 class TestVerdicts:
     def test_a_clear_ratio(self) -> None:
         found = compared(*speeds(A, 1390, 1400, 1410), *speeds(B, 990, 1000, 1010))
@@ -116,15 +88,26 @@ class TestVerdicts:
         speed = effect(found, "output_tokens_per_s")
         assert (speed.verdict, speed.adjusted_p, speed.contrast.value) == ("insufficient data", None, 2.0)
 
-    def test_holm_counts_every_tested_effect(self) -> None:
-        # One effect with p between 0.05 / 3 and 0.05: certain alone, not among three.
-        found = compared(*speeds(A, 1020, 1060, 1100), *speeds(B, 960, 980, 1000))
-        speed = effect(found, "output_tokens_per_s")
-        assert speed.contrast.p_value is not None and speed.adjusted_p is not None
-        assert 0.05 / 3 < speed.contrast.p_value < 0.05 < speed.adjusted_p
-        assert speed.contrast.low is not None and speed.contrast.low > 1
-        assert speed.verdict == "indistinguishable"
-        assert "not certain among 3 effects" in sentence(found)
+    def test_holm_counts_every_tested_effect_of_a_family(self) -> None:
+        # p between 0.05 / 2 and 0.05: certain for the output rate, which is alone, and not for two latencies.
+        found = compared(*speeds(A, 1020, 1060, 1100), *speeds(B, 955, 977, 1000))
+        speed, latency = effect(found, "output_tokens_per_s"), effect(found, "tpot_p50_s")
+        assert latency.contrast.p_value is not None and latency.adjusted_p is not None
+        assert 0.05 / 2 < latency.contrast.p_value < 0.05 < latency.adjusted_p
+        assert latency.contrast.high is not None and latency.contrast.high < 1
+        assert (speed.verdict, latency.verdict) == ("better", "indistinguishable")
+        assert (found.tested("speed"), found.tested("latency")) == (1, 2)
+
+    def test_families_are_corrected_apart(self, small: dict[str, ModelSummary]) -> None:
+        found = compare(small["moe-8x2"], small["dense-active"])
+        tested = {"mean score": 1, "tasks": 2, "speed": 3, "latency": 6, "memory and cost": 1, "counted": 0}
+        assert {family: found.tested(family) for family in get_args(Family)} == tested
+        mean = effect(found, "mean_score")
+        assert mean.adjusted_p == mean.contrast.p_value
+        for family in ("tasks", "speed", "latency"):
+            members = [one for one in found.effects if one.family == family]
+            adjusted = holm([one.contrast.p_value or 0.0 for one in members])
+            assert [one.adjusted_p for one in members] == adjusted
 
     def test_counts_need_no_test(self) -> None:
         found = compared(memory_record(model=A, weights_bytes=600), memory_record(model=B, weights_bytes=200))
@@ -152,9 +135,9 @@ class TestScores:
         a, b = (1.0,) * 70 + (0.0,) * 30, (1.0,) * 55 + (0.0,) * 45
         found = compared(self.right(A, *a), self.right(B, *b))
         facts = effect(found, "score:facts")
-        assert facts.contrast.basis == "paired on 100 items, McNemar's exact test"
+        assert facts.contrast.basis == "paired on 100 items, McNemar's mid-p test"
         assert facts.contrast.value == pytest.approx(0.15)
-        assert facts.contrast.p_value == pytest.approx(2 * 0.5**15)
+        assert facts.contrast.p_value == pytest.approx(0.5**15)
         assert (facts.verdict, facts.title, facts.kind) == ("better", "facts", "difference")
         mean = effect(found, "mean_score")
         assert mean.contrast.value == pytest.approx(0.15)
@@ -186,7 +169,6 @@ class TestScores:
         assert found.missing == (
             "chat, concurrency 8: moe-8x2 was not measured", "facts: dense-active was not scored",
         )
-        assert "Quality could not be compared: dense-active: not measured: facts" in sentence(found)
 
     def test_groups_are_compared_over_their_trainings(self) -> None:
         records = [
@@ -213,13 +195,64 @@ class TestScores:
         assert effect(compare(group, single), "score:facts").verdict == "insufficient data"
 
 
+    def test_a_task_alone_has_the_verdict_of_the_mean(self) -> None:
+        found = compared(self.right(A, *(1.0,) * 8, *(0.0,) * 92), self.right(B, *(0.0,) * 7, 1.0, *(0.0,) * 92))
+        facts, mean = effect(found, "score:facts"), effect(found, "mean_score")
+        assert (facts.contrast, facts.adjusted_p, facts.verdict) == (mean.contrast, mean.adjusted_p, mean.verdict)
+
+    def test_items_of_subtasks_are_clustered(self) -> None:
+        found = compared(grouped(A, (8, 8, 9, 9, 8, 9)), grouped(B, (6, 5, 7, 7, 6, 6)))
+        facts = effect(found, "score:facts")
+        assert facts.contrast.basis == "paired on 60 items, clustered in 6 subtasks"
+        assert facts.verdict == "better"
+        assert facts.a.basis == "Wilson interval over 60 items clustered in 6 subtasks"
+
+    def test_subtasks_of_the_same_weight(self) -> None:
+        """lm-eval may give the mean of the subtasks' means: then so is the difference."""
+        sizes = (10, 30)
+        found = compared(grouped(A, (10, 15), 0.75, sizes), grouped(B, (8, 15), 0.65, sizes))
+        facts = effect(found, "score:facts")
+        assert facts.a.value == pytest.approx(0.75) and facts.contrast.value == pytest.approx(0.1)
+        assert facts.contrast.basis == "paired, mean of 2 subtasks as they are"
+
+    def test_a_score_that_is_no_mean_of_its_items_is_not_paired(self) -> None:
+        found = compared(grouped(A, (8, 8), 0.9), grouped(B, (5, 5), 0.3))
+        facts = effect(found, "score:facts")
+        assert facts.contrast.basis == "unpaired, from both intervals"
+        assert facts.contrast.value == pytest.approx(0.6)
+
+    def test_a_mean_of_other_tasks_is_not_compared(self) -> None:
+        both = summaries(self.right(A, 1.0, 0.0), quality_record(model=A, task="sort"))
+        (one,) = summarise(with_paths([self.right(B, 1.0, 1.0)]))
+        found = compare(both[A], one)
+        assert found.effect("mean_score") is None
+        assert found.missing == ("sort: dense-active was not scored", "mean score: not of the same tasks")
+
+
+def grouped(
+    model: str, right: tuple[int, ...], value: float | None = None, sizes: tuple[int, ...] = (10,) * 9
+) -> Record:
+    """A group of subtasks of these sizes, of which so many items are right; `value` is the score that lm-eval gives."""
+    names = [f"facts_{g}" for g, (_, size) in enumerate(zip(right, sizes, strict=False)) for _ in range(size)]
+    scores = tuple(float(i < count) for count, size in zip(right, sizes, strict=False) for i in range(size))
+    whole = quality_record(model=model, item_scores=scores)
+    assert isinstance(whole.outcome, Completed) and isinstance(whole.outcome.measurement, QualityMeasurement)
+    measured = whole.outcome.measurement
+    samples = tuple(
+        one.model_copy(update={"subtask": name}) for name, one in zip(names, measured.samples, strict=True)
+    )
+    listed = measured.scores[0]
+    scored = listed.model_copy(update={"value": listed.value if value is None else value})
+    measured = measured.model_copy(update={"samples": samples, "scores": (scored,)})
+    return whole.model_copy(update={"outcome": Completed(measurement=measured)})
+
+
 class TestConditions:
     def test_other_hardware_is_not_compared_in_speed(self) -> None:
         elsewhere = subject(B, accelerator="Example GPU")
         found = compared(*speeds(A, 1, 2), *speeds(B, 1, 2, subject=elsewhere))
         assert found.effect("output_tokens_per_s") is None
         assert found.missing == ("speed and memory: measured on different hardware (Example CPU and Example GPU)",)
-        assert "no speed that could be compared" in sentence(found)
 
     def test_hardware_that_is_not_stated_is_not_taken_as_the_same(self) -> None:
         one, other = (subject(name, accelerator="not stated") for name in (A, B))
@@ -245,7 +278,6 @@ class TestConditions:
         found = compared(quality_record(model=A), quality_record(model=B, subject=dummy))
         assert found.missing == ("scores: dummy weights know nothing",)
         assert found.effect("mean_score") is None
-        assert "Quality could not be compared" in sentence(found)
 
     def test_spoiled_points_are_not_compared(self) -> None:
         measured = closed_loop(serving_scenario(8))
@@ -267,75 +299,36 @@ class TestConditions:
         assert found.effect("output_tokens_per_s") is None and len(found.missing) == 2
 
 
-class TestWords:
-    def test_both_certain(self, small: dict[str, ModelSummary]) -> None:
-        text = sentence(compare(small["moe-8x2"], small["dense-active"]))
-        pattern = (
-            r"With 1\.01 × the active and 3\.06 × the total parameters of dense-active \(iso-active\), moe-8x2 gives "
-            r"0\.901 times the output tokens/s of dense-active at 16 concurrent requests "
-            r"\(95 % interval 0\.\d{3} to 0\.\d{3}\)\. Its mean score is higher by 8\.8 points "
-            r"\(95 % interval \+\d\.\d to \+\d+\.\d\)\."
-        )
-        assert re.fullmatch(pattern, text)
+class TestCosts:
+    """Cost, energy, goodput, and the memory at the load."""
 
-    def test_uncertain_and_insufficient_are_said(self) -> None:
-        noisy = compared(
-            *speeds(A, 900, 1000, 1130), *speeds(B, 950, 1010, 1060), quality_record(model=A), quality_record(model=B)
-        )
-        text = sentence(noisy)
-        assert "cannot be told from dense-active in output tokens/s at 8 concurrent requests" in text
-        assert "Its mean score cannot be told from the other's" in text
-        single = sentence(compared(*speeds(A, 2000), *speeds(B, 1000)))
-        assert "with too few repeats for an interval" in single and "gives" not in single
+    def measured(self, model: str, cost: float, goodput: float) -> ModelSummary:
+        (found,) = summarise(with_paths([serving_record(model=model, repeat=i) for i in range(3)]))
+        values = {"usd_per_million_output_tokens": cost, "joules_per_output_token": 2 * cost,
+                  "goodput_requests_per_s": goodput}
+        estimates = {
+            key: mean_estimate([value * share for share in (0.99, 1.0, 1.01)], "processes")
+            for key, value in values.items()
+        }
+        return with_point(found, point(8), {**found.points[0].estimates, **estimates})
 
-    def test_only_differences_of_shares_are_told_in_points(self, small: dict[str, ModelSummary]) -> None:
-        effect = compare(small["moe-8x2"], small["dense-active"]).effect("mean_score")
-        assert effect is not None and in_points(effect)
-        assert effect_size(effect, -0.0312) == "\u22123.1"
-        # a score that is no share, such as a perplexity
-        other = replace(effect, a=replace(effect.a, value=12.5))
-        assert not in_points(other) and effect_size(other, -0.0312) == "\u22120.031"
+    def test_are_compared_where_both_have_them(self) -> None:
+        found = compare(self.measured(A, 1.0, 5.0), self.measured(B, 2.0, 4.0))
+        cost, energy = effect(found, "usd_per_million_output_tokens"), effect(found, "joules_per_output_token")
+        assert (cost.contrast.value, energy.contrast.value) == pytest.approx((0.5, 0.5))
+        assert (cost.verdict, cost.family, energy.family) == ("better", "memory and cost", "memory and cost")
+        goodput = effect(found, "goodput_requests_per_s")
+        assert (goodput.verdict, goodput.family) == ("better", "latency")
 
-    def test_terminal_table(self, small: dict[str, ModelSummary]) -> None:
-        from rich.console import Console
+    def test_no_request_within_the_limits_has_no_ratio(self) -> None:
+        found = compare(self.measured(A, 1.0, 0.0), self.measured(B, 2.0, 4.0))
+        assert found.effect("goodput_requests_per_s") is None
+        assert "chat, concurrency 8: goodput, as a repeat has no request within the limits" in found.missing
 
-        comparison = compare(small["moe-8x2"], small["dense-total"])
-        table = comparison_table(comparison)
-        assert table.row_count == len(comparison.effects)
-        console = Console(file=io.StringIO(), width=160)
-        console.print(table)
-        assert isinstance(console.file, io.StringIO)
-        text = console.file.getvalue()
-        assert "moe-8x2 against dense-total" in text and "iso-total" in text and "exact" in text
-
-    @pytest.mark.parametrize(
-        ("value", "text"),
-        [
-            (0.0, "0"), (1.0, "1.00"), (0.012345, "0.0123"), (999.6, "1000"), (1234.0, "1230"), (9999.0, "10.0 k"),
-            (12_345.0, "12.3 k"), (661_344.0, "661 k"), (47e9, "47.0 G"), (1.5e12, "1.50 T"), (-2.5e6, "-2.50 M"),
-        ],
-    )
-    def test_significant_digits(self, value: float, text: str) -> None:
-        assert significant(value) == text
-
-
-POINTS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=12)
-
-
-class TestFrontier:
-    def test_by_hand(self) -> None:
-        points = [(1.0, 0.5), (2.0, 0.7), (2.0, 0.6), (3.0, 0.7), (4.0, 0.9), (0.5, 0.1)]
-        assert pareto_frontier(points) == [5, 0, 1, 4]
-        assert pareto_frontier([]) == []
-        assert pareto_frontier([(1, 1), (1, 1)]) == [0, 1]
-
-    @given(POINTS)
-    def test_exactly_the_points_that_none_beats(self, points: list[tuple[float, float]]) -> None:
-        def beaten(index: int) -> bool:
-            x, y = points[index]
-            return any(other != (x, y) and other[0] <= x and other[1] >= y for other in points)
-
-        assert sorted(pareto_frontier(points)) == [index for index in range(len(points)) if not beaten(index)]
+    def test_memory_is_counted_at_the_largest_shared_load(self, small: dict[str, ModelSummary]) -> None:
+        memory = effect(compare(small["moe-8x2"], small["dense-active"]), "weights_and_cache_bytes")
+        assert (memory.point, memory.exact, memory.verdict, memory.family) == (point(16), True, "worse", "counted")
+        assert memory.a == counted(2 * 330_672 + 16 * 48 * 256)
 
 
 def test_the_highest_shared_load_leads() -> None:

@@ -27,7 +27,8 @@ from routings import drawn_ids
 from harness.accounting import expected_distinct_experts
 from harness.environment import Ceilings, ReadRate
 from harness.errors import StoreError
-from harness.export import export_rows
+from harness.exports.model_rows import model_table
+from harness.exports.parts import Exported
 from harness.record import Cell, Completed, Record, RoutedLayer, RoutingMeasurement
 from harness.routed_work import distinct_experts, routed_work, served_as
 from harness.routing.tokens import Routing, StackTokens, fingerprint_of, pack
@@ -189,8 +190,8 @@ class TestUnread:
             rf"{SUITE}/[0-9a-f]{{16}}/"
             r"\S+\.json, so that it is measured again", reason,
         )
-        (row,) = export_rows([summary])
-        assert reason in row["notes"]
+        (row,) = model_table(Exported(SUITE, (summary,), None, "mean_score")).rows
+        assert reason in str(row["notes"])
         assert str(tmp_path) not in repr(row)
 
     @given(st.data())

@@ -8,11 +8,10 @@ from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ttest_ind, ttest_rel
+from scipy.stats import ttest_1samp, ttest_ind
 
 from harness.stats import (
     Contrast,
@@ -21,13 +20,10 @@ from harness.stats import (
     difference_of_estimates,
     difference_of_means,
     holm,
-    item_estimate,
-    mcnemar_exact,
     mean_estimate,
     mean_of_contrasts,
     mean_of_estimates,
-    paired_difference,
-    percentile,
+    percentiles,
     ranks_with_ties,
     ratio_of_means,
     reported_estimate,
@@ -110,12 +106,6 @@ class TestProportion:
         assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
         assert estimate.low < estimate.high
 
-    def test_binary_items_take_wilson_and_others_take_t(self) -> None:
-        assert item_estimate([1.0, 0.0, 1.0, 1.0]).basis == "Wilson interval over 4 items"
-        graded = item_estimate([0.5, 0.25, 1.0])
-        assert graded.basis == "t interval over 3 items"
-        assert graded.values == ()
-
     def test_reported_scores(self) -> None:
         assert reported_estimate(10.0, 1.0, 50).high == pytest.approx(11.959964)
         assert reported_estimate(10.0, None, 50).low is None
@@ -127,6 +117,13 @@ class TestMeanOfEstimates:
         assert mean.value == pytest.approx(0.6)
         assert mean.low == pytest.approx(0.6 - math.hypot(0.3, 0.4) / 2)
         assert mean.high == pytest.approx(0.6 + math.hypot(0.3, 0.4) / 2)
+
+    def test_t_intervals_add_with_the_degrees_of_both(self) -> None:
+        # Equal errors 1 / sqrt 3 with 2 degrees each: the error of the mean is 1 / sqrt 6, with 4 degrees.
+        parts = [mean_estimate(values, "runs") for values in ([1.0, 2.0, 3.0], [2.0, 3.0, 4.0])]
+        mean = mean_of_estimates(parts, "two")
+        assert (mean.value, mean.freedom) == (2.5, pytest.approx(4))
+        assert mean.high == pytest.approx(2.5 + 2.776445 / math.sqrt(6), rel=1e-6)
 
     def test_one_estimate_keeps_its_interval(self) -> None:
         one = wilson(20, 20)
@@ -200,6 +197,13 @@ class TestDifference:
         contrast = difference_of_estimates(mean_estimate([1.0], "items"), wilson(1, 2))
         assert (contrast.value, contrast.low, contrast.p_value) == (0.5, None, None)
 
+    def test_few_degrees_widen_a_difference_and_its_p(self) -> None:
+        a = mean_estimate([1.0, 2.0, 3.0], "runs")
+        contrast = difference_of_estimates(a, counted(0.0))
+        reference = ttest_1samp([1.0, 2.0, 3.0], 0.0)
+        assert (contrast.low, contrast.high) == pytest.approx((a.low, a.high))
+        assert contrast.p_value == pytest.approx(float(reference.pvalue)) and contrast.freedom == pytest.approx(2)
+
     def test_mean_of_differences(self) -> None:
         parts = [Contrast(0.4, 0.1, 0.7, 0.01, ""), Contrast(0.0, -0.4, 0.4, 1.0, "")]
         mean = mean_of_contrasts(parts, "two")
@@ -207,58 +211,6 @@ class TestDifference:
         assert mean.low == pytest.approx(0.2 - math.hypot(0.3, 0.4) / 2)
         assert mean.p_value is not None and mean.p_value > 0.05
         assert mean_of_contrasts([replace(parts[0], low=None)], "one").p_value is None
-
-
-class TestPaired:
-    def test_mcnemar_by_hand(self) -> None:
-        # 5 items favour a and 0 favour b: 2 * 0.5^5.
-        assert mcnemar_exact(5, 0) == pytest.approx(0.0625)
-        # 8 against 2: 2 * (1 + 10 + 45) / 1024.
-        assert mcnemar_exact(8, 2) == pytest.approx(0.109375)
-        assert mcnemar_exact(3, 3) == 1.0
-        assert mcnemar_exact(0, 0) == 1.0
-
-    def test_binary_items(self) -> None:
-        contrast = paired_difference([1.0] * 8 + [0.0] * 92, [0.0] * 8 + [1.0] * 2 + [0.0] * 90)
-        # Bonett and Price: (9/102 - 3/102) ± 1.959964 * sqrt((12/102 - (6/102)²) / 102).
-        half = 1.959964 * math.sqrt((12 / 102 - (6 / 102) ** 2) / 102)
-        assert contrast.value == pytest.approx(0.06)
-        assert (contrast.low, contrast.high) == pytest.approx((6 / 102 - half, 6 / 102 + half))
-        assert contrast.p_value == pytest.approx(0.109375)
-        assert contrast.basis == "paired on 100 items, McNemar's exact test"
-
-    def test_graded_items_take_the_t_interval_of_their_differences(self) -> None:
-        generator = np.random.default_rng(1)
-        b = generator.random(80)
-        a = b + 0.1 + 0.05 * generator.standard_normal(80)
-        contrast = paired_difference(list(a), list(b))
-        reference = ttest_rel(a, b)
-        ends = reference.confidence_interval(0.95)
-        assert (contrast.low, contrast.high) == pytest.approx((float(ends.low), float(ends.high)))
-        assert contrast.p_value == pytest.approx(float(reference.pvalue))
-        assert contrast.basis == "paired t interval over 80 items"
-
-    def test_few_graded_items_give_no_interval(self) -> None:
-        contrast = paired_difference([0.5] * 9, [0.25] * 9)
-        assert (contrast.value, contrast.low, contrast.p_value) == (0.25, None, None)
-
-    def test_equal_scores_do_not_differ(self) -> None:
-        scores = [0.1 * index for index in range(20)]
-        contrast = paired_difference(scores, scores)
-        assert (contrast.value, contrast.low, contrast.high, contrast.p_value) == (0.0, 0.0, 0.0, 1.0)
-
-    def test_unequal_lists_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="same items"):
-            paired_difference([1.0], [1.0, 0.0])
-
-    @given(st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1, max_size=40))
-    def test_swapping_sides_swaps_signs(self, pairs: list[tuple[float, float]]) -> None:
-        a, b = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        one, other = paired_difference(a, b), paired_difference(b, a)
-        assert one.low is not None and one.high is not None and other.high is not None
-        assert one.low <= one.value <= one.high
-        assert (one.value, one.p_value) == (-other.value, other.p_value)
-        assert one.low == pytest.approx(-other.high)
 
 
 class TestHolm:
@@ -342,10 +294,10 @@ class TestRanks:
 
 class TestPercentile:
     def test_linear_interpolation(self) -> None:
-        assert percentile([1.0, 2.0, 3.0, 4.0], 50) == 2.5
-        assert percentile([10.0, 20.0], 90) == pytest.approx(19.0)
-        assert percentile([7.0], 99) == 7.0
+        assert percentiles([1.0, 2.0, 3.0, 4.0], [50]) == [2.5]
+        assert percentiles([10.0, 20.0], [90]) == pytest.approx([19.0])
+        assert percentiles([7.0], [50, 99]) == [7.0, 7.0]
 
     def test_no_values_are_refused(self) -> None:
         with pytest.raises(ValueError, match="at least one"):
-            percentile([], 50)
+            percentiles([], [50])

@@ -57,6 +57,11 @@ class TestValid:
         assert suite.quality.limit is None
         assert suite.leaderboard.concurrency is None
 
+    def test_a_comparison_may_say_what_it_is_about(self) -> None:
+        named = {"sparse": "moe", "dense": ["dense"], "matching": ["iso-memory", "iso-cost"]}
+        assert suite_of(comparisons=[named]).comparisons[0].matching == ("iso-memory", "iso-cost")
+        assert suite_of().comparisons[0].matching == ()
+
     def test_requests_follow_the_concurrency(self) -> None:
         workload = Serving(prompt_tokens=1, output_tokens=2, concurrency=(1, 8))
         assert [workload.requests(1), workload.requests(2), workload.requests(8)] == [8, 8, 32]
@@ -109,6 +114,10 @@ class TestWrong:
             ({"quality": {"tasks": []}}, "quality.tasks"),
             ({"quality": {"tasks": ["a"], "limit": 0}}, "quality.limit"),
             ({"comparisons": [{"sparse": "moe", "dense": []}]}, "comparisons[0].dense"),
+            (
+                {"comparisons": [{"sparse": "moe", "dense": ["dense"], "matching": ["iso"]}]},
+                "comparisons[0].matching[0]",
+            ),
         ],
     )
     def test_a_wrong_value_is_placed(self, changes: dict[str, Any], place: str) -> None:
@@ -122,6 +131,10 @@ class TestWrong:
             ({"models": [model(), model()]}, "the name 'moe' is given twice"),
             ({"models": [model(hub="a/b")]}, "give exactly one of path, hub, catalog (given: path, hub)"),
             ({"models": [{"name": "moe"}]}, "give exactly one of path, hub, catalog (given: none)"),
+            (
+                {"comparisons": [{"sparse": "moe", "dense": ["dense"], "matching": ["iso-cost", "iso-cost"]}]},
+                "the kind 'iso-cost' is given twice",
+            ),
             ({"comparisons": [{"sparse": "moa", "dense": ["dense"]}]}, "unknown model 'moa'; did you mean 'moe'?"),
             ({"comparisons": [{"sparse": "moe", "dense": ["dnse"]}]}, "unknown model 'dnse'; did you mean 'dense'?"),
             ({"serving": [serving(concurrency=[4, 4])]}, "the same load is given twice"),

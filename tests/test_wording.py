@@ -1,84 +1,140 @@
-"""Comparisons in words: loads of every kind, crossovers, and the terminal's command."""
+"""Effects as text: decimals, units, verdicts, and the table of the terminal."""
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import builders
 import pytest
 import sites
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.compare import compare
-from harness.crossover import Crossover, crossovers
-from harness.scenario import Load, Offline, OpenLoop, Replay
+from harness.compare import Comparison, Effect, compare
+from harness.stats import Contrast
 from harness.summarise import summarise
-from harness.wording import crossover_sentence, crossover_sentences, sentence
+from harness.wording import (
+    comparison_table,
+    effect_size,
+    effect_text,
+    in_points,
+    interval,
+    significant,
+    two_digits,
+    verdict_words,
+)
 
 
-@pytest.mark.parametrize(("load", "words"), [
-    (OpenLoop(requests_per_s=2.0), "dense-active at 2 requests/s, with too few repeats"),
-    (Replay(), "dense-active replayed, with too few repeats"),
-    (Offline(), "dense-active offline, with too few repeats"),
-])
-def test_every_load_fits_the_sentence(load: Load, words: str) -> None:
-    scenario = builders.serving_scenario(load=load)
-    records = [builders.serving_record(model=name, scenario=scenario) for name in ("moe-8x2", "dense-active")]
-    dense, sparse = summarise(builders.with_paths(records))
-    assert words in sentence(compare(sparse, dense))
+@cache
+def pair() -> Comparison:
+    models = {one.model: one for one in summarise(builders.with_paths(builders.small_suite_records()))}
+    return compare(models["moe-8x2"], models["dense-total"])
 
 
-def test_a_reason_that_both_share_is_told_once() -> None:
-    dense, sparse = summarise(builders.with_paths(
-        [builders.serving_record(model=name) for name in ("moe-8x2", "dense-active")]
-    ))
-    assert sentence(compare(sparse, dense)).endswith("Quality could not be compared: the suite has no tasks.")
+def effect(metric: str, *numbers: float | None) -> Effect:
+    """The pair's effect, with another value, low and high where they are given."""
+    found = pair().effect(metric)
+    assert found is not None
+    if not numbers:
+        return found
+    value, low, high = numbers
+    return replace(found, contrast=Contrast(value or 0.0, low, high, None, ""))
 
 
-def test_crossovers_name_their_workload_where_there_are_several() -> None:
-    models = {one.model: one for one in summarise(builders.with_paths(sites.load_records()))}
-    (found,) = crossovers(models["moe-8x2"], models["dense-active"])
-    assert crossover_sentences([found])[0].startswith("moe-8x2 overtakes dense-active at about ")
-    other = replace(found, workload=("long", *found.workload[1:]))
-    assert [one.split(":")[0] for one in crossover_sentences([found, other])] == ["chat", "long"]
+class TestNumbers:
+    @pytest.mark.parametrize(("numbers", "text", "ends"), [
+        ((1.3, 1.2, 1.4), "1.30×", "1.20 to 1.40"),
+        ((1.0106, 1.004, 1.017), "1.011×", "1.004 to 1.017"),  # with two decimals it would end at equality
+        ((0.9, 0.9, 0.9), "0.90×", "0.90 to 0.90"),
+        ((0.871, 0.8701, 0.8723), "0.871×", "0.870 to 0.872"),
+        ((12.34, 11.0, 14.0), "12.3×", "11.0 to 14.0"),
+        ((0.0123, 0.01, 0.02), "0.0123×", "0.0100 to 0.0200"),
+        ((1.0, None, None), "1.00×", "no interval"),
+    ])
+    def test_ratios(self, numbers: tuple[float | None, ...], text: str, ends: str) -> None:
+        one = effect("output_tokens_per_s", *numbers)
+        assert (effect_text(one), interval(one)) == (text, ends)
+
+    @pytest.mark.parametrize(("numbers", "text", "ends"), [
+        ((0.041, 0.029, 0.053), "+4.1 points", "+2.9 to +5.3"),
+        ((-0.041, -0.053, -0.0004), "−4.10 points", "−5.30 to −0.04"),
+        ((0.0, -0.02, 0.02), "0.0 points", "−2.0 to +2.0"),
+    ])
+    def test_points(self, numbers: tuple[float, ...], text: str, ends: str) -> None:
+        one = effect("mean_score", *numbers)
+        assert (effect_text(one), interval(one)) == (text, ends)
+
+    def test_only_differences_of_shares_are_told_in_points(self) -> None:
+        one = effect("mean_score", -0.03, -0.05, -0.01)
+        assert in_points(one) and effect_size(one, -0.0312) == "−3.1"
+        other = replace(one, a=replace(one.a, value=12.5))  # a score that is no share, such as a perplexity
+        assert not in_points(other) and effect_text(other) == "−0.030"
+
+    @given(st.floats(0.11, 9.0), st.floats(0.0, 0.5), st.floats(0.0, 0.5))
+    def test_what_excludes_equality_looks_like_it(self, value: float, below: float, above: float) -> None:
+        one = effect("output_tokens_per_s", value, value * (1 - below), value * (1 + above))
+        for end in (one.contrast.low, one.contrast.high):
+            assert end is not None
+            told = float(effect_size(one, end))
+            assert (told - 1) * (end - 1) >= 0
+            assert abs(end - 1) < 1e-4 or told != 1
+
+    @pytest.mark.parametrize(("value", "text"), [
+        (0.0, "0"), (1.0, "1.00"), (0.012345, "0.0123"), (999.6, "1000"), (1234.0, "1230"), (9999.0, "10.0 k"),
+        (12_345.0, "12.3 k"), (661_344.0, "661 k"), (47e9, "47.0 G"), (1.5e12, "1.50 T"), (-2.5e6, "-2.50 M"),
+    ])
+    def test_significant_digits(self, value: float, text: str) -> None:
+        assert significant(value) == text
+
+    def test_two_digits_can_be_rounded_to_a_side(self) -> None:
+        assert [two_digits(value, round) for value in (3.449, 11.26, 121.0)] == ["3.4", "11", "120"]
+
+    def test_what_is_counted_alike_is_equal(self) -> None:
+        assert verdict_words(effect("kv_bytes_per_token")) == "equal"
+        assert verdict_words(effect("weights_bytes")) == "about equal"
+        assert verdict_words(effect("weights_bytes", 1.2, 1.2, 1.2)) == "worse"
+        assert verdict_words(replace(effect("mean_score"), verdict="indistinguishable")) == "not told apart"
 
 
-def test_the_command_prints_the_crossover(tmp_path: Path) -> None:
-    sites.store_of(tmp_path, sites.load_records())
+class TestTable:
+    def text(self, width: int) -> list[str]:
+        console = Console(file=io.StringIO(), width=width)
+        console.print(comparison_table(pair()))
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue().splitlines()
+
+    @pytest.mark.parametrize("width", [80, 120])
+    def test_every_effect_is_one_line(self, width: int) -> None:
+        lines = self.text(width)
+        assert max(map(len, lines)) <= width
+        for verdict in ("better", "worse", "equal", "not told apart"):
+            told = sum(line.rstrip().endswith(f"  {verdict}") for line in lines)
+            assert told == sum(verdict_words(one) == verdict for one in pair().effects)
+
+    def test_effects_stand_under_their_load(self) -> None:
+        lines = [line.strip() for line in self.text(100)]
+        headings = [line for line in lines if line in ("Counted", "Memory", "Scores") or line.startswith("chat at ")]
+        assert headings == ["Counted", "Memory", "chat at 1", "chat at 4", "chat at 16", "Scores"]
+
+    def test_foreign_text_stays_text(self) -> None:
+        hostile = replace(pair(), a=replace(pair().a, model="[red]x[/]\u202e" + "y" * 5_000))
+        console = Console(file=io.StringIO(), width=80)
+        console.print(comparison_table(hostile))
+        assert isinstance(console.file, io.StringIO)
+        text = console.file.getvalue()
+        assert "[red]" in text.replace("\n", "").replace(" ", "") and "\u202e" not in text
+
+
+def test_the_command_prints_the_answer_of_the_site(tmp_path: Path) -> None:
+    sites.store_of(tmp_path, sites.load_records(6))
     ran = CliRunner().invoke(app, ["compare", "moe-8x2", "dense-active", "--results", str(tmp_path)])
     assert ran.exit_code == 0
-    assert "moe-8x2 overtakes dense-active at about" in " ".join(ran.output.split())
-
-
-CHAT = ("chat", 32.0, 16.0, "32", "16", 2)
-
-
-class TestCrossoverSentence:
-    def of(self, **changes: object) -> str:
-        fields = {"concurrency": 11.26, "low": 6.04, "high": 22.1, "overtakes": "a", "first": "b", "last": "a"}
-        return crossover_sentence(Crossover("a", "b", CHAT, 1, 64, **fields | changes))  # type: ignore[arg-type]
-
-    def test_a_closed_interval_is_a_statement(self) -> None:
-        assert self.of() == "a overtakes b at about 11 concurrent requests (95 % interval 6 to 23)."
-        assert self.of(overtakes="b").startswith("b overtakes a at ")
-
-    def test_ends_are_rounded_outwards(self) -> None:
-        assert "at about 3.4 concurrent requests (95 % interval 2.9 to 130)" in self.of(
-            concurrency=3.449, low=2.99, high=121.0
-        )
-
-    def test_an_open_interval_is_not(self) -> None:
-        assert self.of(high=None) == (
-            "a may overtake b at about 11 concurrent requests (95 % interval 6 to 64 or more)."
-        )
-        assert "may overtake b at about 11 concurrent requests (95 % interval 1 or less to 23)" in self.of(low=None)
-
-    def test_no_crossing_says_why(self) -> None:
-        without = {"concurrency": None, "low": None, "high": None, "overtakes": ""}
-        assert self.of(**without, reason="they cross several times") == (
-            "No single crossover of a and b is found from 1 to 64 concurrent requests: they cross several times."
-        )
-        alone = Crossover("a", "b", CHAT, 4, 4, reason="fewer than two shared loads")
-        assert crossover_sentence(alone) == "No single crossover of a and b is found: fewer than two shared loads."
+    text = " ".join(ran.output.split())
+    assert "At equal active parameters (1.01×), moe-8x2 " in text
+    assert "; it overtakes at about" in text

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import InputError
 
-_SCRIPTS = ("base", "state", "theme", "tips", "tables", "charts", "pareto", "experts", "start")
+_SCRIPTS = ("base", "state", "theme", "tips", "tables", "pairs", "charts", "pareto", "experts", "history", "standalone", "drawer", "print", "start")
 """Our scripts in order; they share one scope."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.catalog import EXPLAINED_ABOVE, LMSYS_DATE, CatalogModel
 from harness.description import DEFAULT_CONTEXT_TOKENS, Description, share_of
-from harness.pages.leaderboard import ColumnGroup
+from harness.pages.leaderboard_columns import ColumnGroup
 from harness.pages.parts import Column, Mark, Value
 from harness.quantities import Scale, grouped, scale_of, signed_percent, significant
 

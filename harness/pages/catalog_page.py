@@ -23,9 +23,8 @@ from harness.pages.catalog_columns import (
     number,
     scales_of_catalog,
 )
-from harness.pages.leaderboard import ColumnGroup
+from harness.pages.leaderboard_columns import ColumnGroup
 from harness.pages.parts import Column, Mark, Page, Table, TableRow, Value
-from harness.pages.plotting import plotly_text
 from harness.quantities import Scale, count_of, plain, significant, with_unit
 
 _SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
@@ -253,20 +252,30 @@ def _scatter(entries: Sequence[Entry], scales: Mapping[str, Scale]) -> dict[str,
     axes = [{"key": "total", "title": "Total parameters", "unit": totals.unit}]
     axes += [{"key": spec.key, "title": spec.title, "unit": scales[spec.key].unit} for spec in chosen]
     metrics = [
-        {**one, "title": title, "plain": title, "direction": "", "log": True}
+        {**one, "title": title, "direction": "", "log": True}
         for one in axes
         if (title := _AXIS_TITLES.get(one["key"], one["title"]))
     ]
-    points = [_point(entry, chosen, scales, totals) for entry in entries]
+    found = [(entry, values) for entry in entries if (values := _plotted(entry, chosen, scales, totals))]
     return {
-        "metrics": metrics, "points": [point for point in points if point["values"]], "frontiers": {},
+        "metrics": metrics, "points": [_point(entry) for entry, _ in found],
+        "columns": {one["key"]: {"v": [values.get(one["key"]) for _, values in found]} for one in axes},
         "guides": {"total|active": _guides(entries, totals, scales["active"])}, "x": "total", "y": "active",
     }
 
 
-def _point(
+def _point(entry: Entry) -> dict[str, Any]:
+    hollow = entry.total is None
+    return {
+        "name": plain(entry.model.name, 80), "kind": entry.kind, "href": f"#model-{entry.model.name}",
+        "hollow": hollow, "note": " (published)" if hollow else "",
+    }
+
+
+def _plotted(
     entry: Entry, chosen: Sequence[Spec], scales: Mapping[str, Scale], totals: Scale
-) -> dict[str, Any]:
+) -> dict[str, float]:
+    """What is known of a model by axis, on the scales of the axes; the published counts where it cannot be counted."""
     published = entry.model.published
     hollow = entry.total is None
     found: dict[str, tuple[float | None, Scale]] = {"total": (entry.total or published.total, totals)}
@@ -275,14 +284,7 @@ def _point(
         found[spec.key] = (None if value is None else value * spec.factor, scales[spec.key])
     if hollow:
         found["active"] = (published.active, scales["active"])
-    known = {key: value / scale.divisor for key, (value, scale) in found.items() if value}
-    note = " (published)" if hollow else ""
-    return {
-        "name": plotly_text(entry.model.name), "plain": plain(entry.model.name, 80), "kind": entry.kind,
-        "href": f"#model-{entry.model.name}", "hollow": hollow,
-        "values": {key: [float(f"{value:.6g}")] * 3 for key, value in known.items()},
-        "texts": {key: significant(value) + note for key, value in known.items()},
-    }
+    return {key: float(f"{value / scale.divisor:.6g}") for key, (value, scale) in found.items() if value}
 
 
 def _guides(entries: Sequence[Entry], totals: Scale, actives: Scale) -> list[dict[str, Any]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from harness.compare import pareto_frontier
-from harness.pages.parts import Figure, shown
+from harness.metrics import METRICS, Metric
+from harness.pages.parts import Figure
 from harness.pages.plotting import SYMBOLS, along, ends, plotly_text
 from harness.pages.suite_view import (
     SuiteView,
@@ -15,99 +16,141 @@ from harness.pages.suite_view import (
     kind_of,
     metric_of,
     scale_for,
+    scale_of_metric,
     subjects_of,
 )
 from harness.quantities import Scale, plain
 from harness.stats import Estimate
 from harness.summary import ModelSummary
 
-_PARETO_METRICS = (
+COMPACT = (
     "mean_score", "decode_flops_per_token", "active_parameters", "total_parameters", "weights_bytes",
     "resident_peak_bytes", "device_peak_bytes", "output_tokens_per_s", "ttft_p50_s", "tpot_p50_s",
 )
-_PARETO_TASKS = 12
+"""The metrics of the plot beside a leaderboard."""
+_COMPACT_TASKS = 12
 _LOG_FROM = 8.0
+_NAME_LIMIT = 80
+_SIZES = ("decode_flops_per_token", "prefill_flops_per_token")
+_GROUPS = (
+    "Scores", "Size and arithmetic", "Memory", "Speed and cost", "Latency", "Use of the device", "Experts",
+)
+_COSTS = ("decode_flops_per_token", "active_parameters", "resident_peak_bytes")
+_GOODS = ("output_tokens_per_s", "requests_per_s")
+"""What a plot is of at first: a score, or else a speed, and what it costs."""
+_LATENCY = re.compile(r"_(mean|p\d+)_s$")
 
 
-# The scatter plot of costs and scores ----------------------------------------------------------------------------
+# The scatter plot of any two metrics ------------------------------------------------------------------------------
 
 
-def pareto_data(view: SuiteView) -> dict[str, Any] | None:
-    """Every model's value on every axis, and the frontier of every pair; None where no two axes share two models.
+def pareto_data(view: SuiteView, *, every: bool = False) -> dict[str, Any] | None:
+    """Every model's value of every metric at the leading load, for `pareto.js`; None where no plot can be made of it.
 
-    Recipes with several trainings stand for their models. Sizes count as costs: less of them is better.
+    A few metrics unless `every` one is asked for, each where two models at least have it. Recipes with several
+    trainings stand for their models. Metrics of which neither more nor less is better count as costs.
     """
     subjects = subjects_of(view.models, view.groups)
-    tasks = [f"score:{task}" for task in view.tasks[:_PARETO_TASKS]]
-    columns: dict[str, list[Estimate | None]] = {}
-    for key in (*_PARETO_METRICS[:1], *tasks, *_PARETO_METRICS[1:]):
-        found = [comparable(one, key, view.point) for one in subjects]
-        if sum(one is not None for one in found) >= 2:
-            columns[key] = found
-    scores = [key for key in (view.score, "mean_score", *tasks) if key in columns]
-    costs = [key for key in ("decode_flops_per_token", "active_parameters", "resident_peak_bytes") if key in columns]
+    found = {key: [comparable(one, key, view.point) for one in subjects] for key in _keys(view, every=every)}
+    columns = {key: column for key, column in found.items() if sum(one is not None for one in column) >= 2}
+    scores = [key for key in (view.score, "mean_score", *columns) if key in columns and "score" in key]
+    costs = [key for key in _COSTS if key in columns]
+    if every:
+        scores += [key for key in (*_GOODS, *columns) if key in columns]
+        costs += [key for key in columns if key != scores[0]]
     if not scores or not costs:
         return None
-    scales = {key: scale_for(view, key) for key in columns}
-    metrics = [_axis(view, key, columns[key], scales[key]) for key in columns]
+    columns = dict(sorted(columns.items(), key=lambda entry: _GROUPS.index(_group(metric_of(entry[0])))))
+    scales = {key: _scale(key, column) for key, column in columns.items()}
     return {
-        "metrics": metrics,
-        "points": [_point(view, model, _known(columns, scales, index)) for index, model in enumerate(subjects)],
-        "frontiers": {
-            f"{x['key']}|{y['key']}": _frontier(columns[x["key"]], columns[y["key"]], x["direction"], y["direction"])
-            for x in metrics for y in metrics if x is not y
-        },
+        "metrics": [_axis(view, key, column, scales[key]) for key, column in columns.items()],
+        "points": [_point(view, model) for model in subjects],
+        "columns": {key: column_of(column, scales[key]) for key, column in columns.items()},
         "x": costs[0],
         "y": scores[0],
     }
 
 
+def _keys(view: SuiteView, *, every: bool) -> list[str]:
+    """The metrics to offer, scores first."""
+    tasks = [f"score:{task}" for task in view.tasks]
+    if not every:
+        return [*COMPACT[:1], *tasks[:_COMPACT_TASKS], *COMPACT[1:]]
+    rest = [metric.key for metric in METRICS.values() if metric.scenario != "quality"]
+    return ["mean_score", *tasks, *rest]
+
+
+def _scale(key: str, found: Iterable[Estimate | None]) -> Scale:
+    return scale_of_metric(key, [one.value for one in found if one is not None])
+
+
+def column_of(found: Sequence[Estimate | None], scale: Scale) -> dict[str, list[float | None]]:
+    """Values on a scale, one a model, with both ends of their intervals where any has a spread or no interval."""
+    values = [None if one is None else _short(one.value, scale) for one in found]
+    if all(one is None or one.low == one.value == one.high for one in found):
+        return {"v": values}
+    lows = [None if one is None or one.low is None else _short(one.low, scale) for one in found]
+    highs = [None if one is None or one.high is None else _short(one.high, scale) for one in found]
+    return {"v": values, "lo": lows, "hi": highs}
+
+
+def _short(value: float, scale: Scale) -> float:
+    """To six digits, a whole number without a point."""
+    short = float(f"{value / scale.divisor:.6g}")
+    return int(short) if short.is_integer() else short
+
+
 def _axis(view: SuiteView, key: str, found: Sequence[Estimate | None], scale: Scale) -> dict[str, Any]:
     metric = metric_of(key)
     sizes = [one.value for one in found if one is not None]
-    title = metric.title
-    if metric.scenario == "serving" and view.point and key != "decode_flops_per_token":
-        title += f" {at_load(view.point)}"
+    loaded = metric.scenario in ("serving", "routing") and key not in _SIZES
     return {
         "key": key,
-        "title": plotly_text(title),
-        "plain": plain(title, 80),
+        "title": plain(metric.title, _NAME_LIMIT),
+        "at": at_load(view.point) if loaded and view.point else "",
+        "group": _group(metric),
         "unit": scale.unit,
-        "direction": "higher" if metric.better == "higher" else "lower",
+        "direction": "higher" if metric.better == "higher" and not _less_is_better(view, key) else "lower",
+        "neutral": metric.better == "none",
         "log": metric.unit != "1" and min(sizes) > 0 and max(sizes) / min(sizes) > _LOG_FROM,
+        "evidence": _rest_of_name(view, key),
     }
 
 
-def _known(
-    columns: Mapping[str, Sequence[Estimate | None]], scales: Mapping[str, Scale], index: int
-) -> dict[str, tuple[Estimate, Scale]]:
-    """What is known of one model, by metric, with the scale of its axis."""
-    return {key: (one, scales[key]) for key, found in columns.items() if (one := found[index]) is not None}
+def _less_is_better(view: SuiteView, key: str) -> bool:
+    """Whether this is a task whose score is an error, such as a perplexity."""
+    task = key.removeprefix("score:")
+    return key != task and any(not model.scores[task].higher_is_better for model in view.models if task in model.scores)
 
 
-def _point(view: SuiteView, model: ModelSummary, known: Mapping[str, tuple[Estimate, Scale]]) -> dict[str, Any]:
+def _group(metric: Metric) -> str:
+    """Under which heading a reader finds a metric."""
+    if metric.scenario == "serving":
+        if metric.key in _SIZES:
+            return "Size and arithmetic"
+        if _LATENCY.search(metric.key):
+            return "Latency"
+        return "Use of the device" if "mfu" in metric.key or "mbu" in metric.key else "Speed and cost"
+    titles = {"quality": "Scores", "architecture": "Size and arithmetic", "memory": "Memory", "routing": "Experts"}
+    return titles[metric.scenario]
+
+
+def _rest_of_name(view: SuiteView, key: str) -> str:
+    """What follows the model in the name of an estimate; empty where no model has evidence."""
+    for model in view.models:
+        name = view.evidence(model, key, view.point)
+        if name:
+            return name.split(".", 2)[2]
+    return ""
+
+
+def _point(view: SuiteView, model: ModelSummary) -> dict[str, Any]:
     return {
-        "name": plotly_text(model.model),
-        "plain": plain(model.model, 80),
+        "name": plain(model.model, _NAME_LIMIT),
         "kind": kind_of(model),
-        "href": view.link(model).href or "#recipes",
-        "values": {key: ends(one, scale) for key, (one, scale) in known.items()},
-        "texts": {key: _with_margin(one, scale) for key, (one, scale) in known.items()},
+        "href": view.link(model).href,
+        "evidence": view.evidence_of.get((model.model, bool(model.members)), ""),
     }
-
-
-def _with_margin(estimate: Estimate, scale: Scale) -> str:
-    value = shown(estimate, scale)
-    return f"{value.text} {value.margin}".strip()
-
-
-def _frontier(
-    x: Sequence[Estimate | None], y: Sequence[Estimate | None], x_better: str, y_better: str
-) -> list[int]:
-    """The indices of the models that no other beats on both axes."""
-    both = [(i, a.value, b.value) for i, (a, b) in enumerate(zip(x, y, strict=True)) if a and b]
-    signed = [(-a if x_better == "higher" else a, b if y_better == "higher" else -b) for _, a, b in both]
-    return [both[index][0] for index in pareto_frontier(signed)]
 
 
 # Seeds -----------------------------------------------------------------------------------------------------------

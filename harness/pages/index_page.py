@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from harness.pages.facets import Filters, filters_of
+from harness.pages.failures import FailureTable, failure_table, failures_of
 from harness.pages.figures import pareto_data, seeds_figure
 from harness.pages.lead import conditions_of, facts_of, lead_of, legend_of
-from harness.pages.leaderboard import (
+from harness.pages.leaderboard import Row, rows_of, scales_of
+from harness.pages.leaderboard_columns import (
+    FIXED_COLUMNS,
+    TEXT_COLUMNS,
     ColumnGroup,
-    GroupRow,
-    Row,
+    LoadChoice,
+    Spec,
     column_groups,
     column_specs,
     columns_of,
-    failures_of,
-    group_columns,
-    group_rows,
-    group_specs,
-    rows_of,
+    load_choices,
 )
-from harness.pages.parts import Column, FailureRow, Link, Page
-from harness.pages.suite_view import SuiteView
+from harness.pages.parts import Column, FailureRow, Link, Page, Value
+from harness.pages.recipes import GroupRow, group_columns, group_rows, group_specs
+from harness.pages.suite_view import SuiteView, scale_for
 from harness.quantities import plain
 from harness.suite import Suite
 
@@ -43,22 +46,66 @@ class IndexPage(Page):
     """The leaderboard of one suite."""
 
     heading: str
-    facts: tuple[str, ...]
+    facts: tuple[Link, ...]
     lead: str
     conditions: str
     others: tuple[Link, ...]
     groups: Groups | None
+    filters: Filters
+    loads: tuple[LoadChoice, ...]
     column_groups: tuple[ColumnGroup, ...]
     columns: tuple[Column, ...]
+    evidence: tuple[str, ...]
+    """By column the last part of the names of its estimates; empty where it has none."""
     rows: tuple[Row, ...]
     legend: str
     pareto: dict[str, Any] | None
+    explorer: str
+    """The page with the same plot of any two metrics."""
     failures: tuple[FailureRow, ...]
+    """Every cell that was not measured."""
+    failure_table: FailureTable | None
+
+    @cached_property
+    def reasons(self) -> dict[str, int]:
+        """The reason of every mark of the table, and its place: a page says each once, however many cells have it."""
+        cells = (cell for row in self.rows for cell in (row.rank, *row.cells))
+        marks = [mark for cell in cells for mark in cell.marks]
+        marks += [mark for row in self.rows for mark in (*row.marks, row.uncounted)]
+        return {reason: index for index, reason in enumerate(dict.fromkeys(mark.reason for mark in marks))}
+
+    @property
+    def seen(self) -> int:
+        """How many columns are seen at first; those behind them are hidden until a reader asks for them."""
+        return sum("later" not in column.classes for column in self.columns)
+
+    @property
+    def more(self) -> list[list[list[Any]]]:
+        """The columns that are hidden at first: of each its cells in the order of the rows, for scripts/tables.js."""
+        metrics = range(self.seen - FIXED_COLUMNS, len(self.columns) - FIXED_COLUMNS - len(TEXT_COLUMNS))
+        numbers = [[self._lean(row.cells[place]) for row in self.rows] for place in metrics]
+        words = zip(*(row.words for row in self.rows), strict=True)
+        return [*numbers, *([[text, text] for text in texts] for texts in words)]
+
+    def _lean(self, cell: Value) -> list[Any]:
+        """What sorts a cell, its text, its margin, whether it is the best, and its marks; empty ends are left out."""
+        marks = [[mark.state, mark.label, self.reasons[mark.reason]] for mark in cell.marks]
+        parts = [float(cell.order) if cell.order else "", cell.text, cell.margin, int(cell.best), marks]
+        while not parts[-1]:
+            parts.pop()
+        return parts
+
+    @property
+    def task_columns(self) -> tuple[str, ...]:
+        """The names of the columns of tasks, where these are hidden at first."""
+        return tuple(one.key for one in self.columns if one.key.startswith("task-") and "later" in one.classes)
 
 
 def index_page(view: SuiteView, views: Sequence[SuiteView], definition: Suite | None) -> IndexPage:
     """The page; `views` are all suites of the site, and `definition` is the suite's file where it is known."""
     specs = column_specs(view)
+    scales, filters = scales_of(view, specs), filters_of(view)
+    failures = (*failures_of(view, view.models), *_not_run(view, definition))
     return IndexPage(
         path=view.path,
         template="index.html",
@@ -70,13 +117,27 @@ def index_page(view: SuiteView, views: Sequence[SuiteView], definition: Suite | 
         conditions=conditions_of(view),
         others=tuple(Link(other.path, other.title) for other in views if other is not view),
         groups=_groups(view),
+        filters=filters,
+        loads=load_choices(view, specs),
         column_groups=column_groups(specs),
-        columns=columns_of(view, specs),
-        rows=rows_of(view, specs),
+        columns=columns_of(view, specs, scales, scale_for(view, "total_parameters")),
+        evidence=_evidence_of(view, specs),
+        rows=rows_of(view, specs, scales, filters.tokens),
         legend=legend_of(view),
         pareto=pareto_data(view),
-        failures=(*failures_of(view, view.models), *_not_run(view, definition)),
+        explorer=view.file("pareto"),
+        failures=failures,
+        failure_table=failure_table(failures),
     )
+
+
+def _evidence_of(view: SuiteView, specs: Sequence[Spec]) -> tuple[str, ...]:
+    """By column what follows the model in the names of its estimates."""
+    first = next(iter(view.models))
+    start = view.evidence_of.get((first.model, False), "") + "."
+    of_specs = (view.evidence(first, spec.key, spec.point).removeprefix(start) for spec in specs)
+    total = view.evidence(first, "total_parameters").removeprefix(start)
+    return ("", "", "", total, *of_specs, *("" for _ in TEXT_COLUMNS))
 
 
 def _groups(view: SuiteView) -> Groups | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.pages.parts import best_of, in_words
+from harness.pages.parts import Link, best_of, in_words
 from harness.pages.suite_view import (
     SuiteView,
     at_load,
@@ -20,8 +20,8 @@ from harness.scenario import ServingScenario
 from harness.summary import ModelSummary, PointKey, same_hardware
 
 
-def facts_of(view: SuiteView) -> tuple[str, ...]:
-    """The line under the title: date, hardware, models, failed cells."""
+def facts_of(view: SuiteView) -> tuple[Link, ...]:
+    """The line under the title: date, hardware, models, failed cells with the section that lists them."""
     hardware = sorted({hardware_text(model) for model in view.models})
     gaps = [gap for model in view.models for gap in model.gaps if not gap.measured_before]
     cells = {state: len({(g.model, g.what) for g in gaps if g.status == state}) for state in ("failed", "refused")}
@@ -29,9 +29,10 @@ def facts_of(view: SuiteView) -> tuple[str, ...]:
         f"Newest record {view.newest:%Y-%m-%d}",
         " and ".join(hardware) if len(hardware) < 3 else f"{len(hardware)} kinds of hardware",
         count_of(len(view.models), "model") + (f" of {count_of(len(view.groups), 'recipe')}" if view.groups else ""),
-        count_of(cells["failed"], "failed cell"),
     ]
-    return (*facts, count_of(cells["refused"], "refused cell")) if cells["refused"] else tuple(facts)
+    told = [state for state in cells if state == "failed" or cells[state]]
+    lists = [Link("#failures" if cells[state] else "", count_of(cells[state], f"{state} cell")) for state in told]
+    return (*(Link("", fact) for fact in facts), *lists)
 
 
 def conditions_of(view: SuiteView) -> str:

@@ -1,57 +1,33 @@
-"""Summaries of one suite -> its leaderboard: columns, rows with ranks, groups over seeds, failures."""
+"""Summaries of one suite -> the rows of its leaderboard: ranks, values with their marks, what each was measured as."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.pages.parts import (
-    Column,
-    FailureRow,
-    Link,
-    Mark,
-    Value,
-    absence,
-    best_of,
-    flag_marks,
-    gap_mark,
-    partial_marks,
-    shown,
-)
+from harness.pages.facets import licence_text, precision_text
+from harness.pages.leaderboard_columns import Spec
+from harness.pages.parts import Mark, Value, absence, best_of, flag_marks, partial_marks, shown
 from harness.pages.suite_view import (
-    VARIATION,
     SuiteView,
     at_load,
     comparable,
     estimate_of,
     flags_at,
     gaps_of,
+    hardware_text,
     kind_of,
     kind_text,
     metric_of,
-    point_text,
-    ranking,
     scale_for,
+    scale_of_metric,
     why_unknown,
 )
 from harness.quantities import Scale, capitalised, listed, plain, significant
+from harness.stats import Estimate
 from harness.summary import Gap, ModelSummary
 
 NAME_LIMIT = 120
-_OPTIONAL = (
-    ("steady_output_tokens_per_s", "Steady output"), ("goodput_requests_per_s", "Goodput"),
-    ("joules_per_output_token", "Energy"), ("usd_per_million_output_tokens", "Cost"), (VARIATION.key, "Variation"),
-)
-"""Columns of speed that are hidden until a reader asks for them."""
-
-
-@dataclass(frozen=True)
-class ColumnGroup:
-    """Columns under one heading."""
-
-    title: str
-    span: int
-    classes: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,132 +47,93 @@ class Row:
     rest_width: str
     uncounted: Mark
     cells: tuple[Value, ...]
+    words: tuple[str, ...]
+    """What it was measured as, by `leaderboard_columns.TEXT_COLUMNS`."""
+    filters: str
+    """What it has of every facet and preset: see `facets.Filters`."""
+    evidence: str
+    """The first part of the names of its estimates; each column has the rest."""
 
 
 @dataclass(frozen=True)
-class GroupRow:
-    """One recipe: the trainings that differ in their seed only."""
+class _Sizes:
+    """On which scale, and against which largest model, the bars of parameters are drawn."""
 
-    name: str
-    kind: str
-    kind_text: str
-    members: tuple[Link, ...]
-    cells: tuple[Value, ...]
+    scale: Scale
+    largest: int
 
 
-@dataclass(frozen=True)
-class _Spec:
-    """A column before it is laid out: which estimate, how many times, under which heading."""
-
-    key: str
-    title: str
-    heading: str
-    factor: float = 1.0
-    later: bool = False
-    """Whether it is hidden until a reader asks for it."""
-
-
-def column_specs(view: SuiteView) -> list[_Spec]:
-    """The metrics of the table in order, after the total parameters."""
-    on_device = any("device_peak_bytes" in model.memory for model in view.models)
-    speed = f"Speed {at_load(view.point)}, {point_text(view.point)}" if view.point else "Speed"
-    specs = [
-        _Spec("active_parameters", "Active", "Parameters"),
-        *([_Spec("mean_score", "Mean", "Score")] if len(view.tasks) > 1 else []),
-        _Spec("output_tokens_per_s", "Output", speed),
-        _Spec("ttft_p50_s", "TTFT p50", speed),
-        _Spec("tpot_p50_s", "TPOT p50", speed),
-        *(_Spec(key, title, speed, later=True) for key, title in _OPTIONAL),
-        _Spec("decode_flops_per_token", "FLOPs/token", "Compute and memory"),
-        _Spec("weights_bytes", "Weights", "Compute and memory"),
-        _Spec("kv_bytes_per_token", "KV per 1k", "Compute and memory", 1000.0),
-        _Spec("device_peak_bytes" if on_device else "resident_peak_bytes", "Memory peak", "Compute and memory"),
+def scales_of(view: SuiteView, specs: Sequence[Spec]) -> list[Scale]:
+    """One scale a column, for all models of the suite."""
+    return [
+        scale_of_metric(spec.key, [
+            one.value * spec.factor for model in view.models
+            if (one := estimate_of(model, spec.key, spec.point)) is not None
+        ])
+        for spec in specs
     ]
-    specs += [_Spec(f"score:{task}", plain(task, 60), "Tasks") for task in view.tasks]
-    return [spec for spec in specs if any(_is_known(view, model, spec) for model in view.models)]
 
 
-def _is_known(view: SuiteView, model: ModelSummary, spec: _Spec) -> bool:
-    """Whether there is anything to say of a metric: a value, or, where it is always shown, a cell that failed."""
-    known = estimate_of(model, spec.key, view.point) is not None
-    return known or (not spec.later and bool(gaps_of(model, spec.key, view.point)))
-
-
-def columns_of(view: SuiteView, specs: Sequence[_Spec]) -> tuple[Column, ...]:
-    """Heads of all columns: rank, model, kind, total parameters, and the metrics."""
-    fixed = [
-        Column("Rank", classes="rank frozen numeric", help=f"By {view.score_title}; models that overlap share ranks"),
-        Column("Model", classes="text frozen"),
-        Column("Kind", classes="text", help="Routed experts, and how many of them a token uses"),
-        Column("Total", scale_for(view, "total_parameters").unit, classes="numeric first-of-group",
-               help="Every parameter; the bar's solid part is active", first=True),
-    ]
-    return (*fixed, *(_column(view, spec, index, specs) for index, spec in enumerate(specs)))
-
-
-def _column(view: SuiteView, spec: _Spec, index: int, specs: Sequence[_Spec]) -> Column:
-    metric = metric_of(spec.key)
-    first = spec.heading != (specs[index - 1].heading if index else "Parameters")
-    direction = "" if metric.better == "none" else metric.better
-    classes = f"numeric {direction}{' first-of-group' if first else ''}{' later' if spec.later else ''}"
-    unit = scale_for(view, spec.key, spec.factor).unit
-    return Column(spec.title, unit, direction, capitalised(metric.formula), classes.strip(), first)
-
-
-def column_groups(specs: Sequence[_Spec]) -> tuple[ColumnGroup, ...]:
-    """The headings over the columns."""
-    spans: dict[str, int] = {"Parameters": 1}
-    for spec in specs:
-        spans[spec.heading] = spans.get(spec.heading, 0) + 1
-    rest = tuple(ColumnGroup(title, span) for title, span in spans.items())
-    return (ColumnGroup("", 1, "rank frozen"), ColumnGroup("", 1, "frozen"), ColumnGroup("", 1), *rest)
-
-
-# Rows ------------------------------------------------------------------------------------------------------------
-
-
-def rows_of(view: SuiteView, specs: Sequence[_Spec]) -> tuple[Row, ...]:
-    """Every model, ranked ones first."""
+def rows_of(view: SuiteView, specs: Sequence[Spec], scales: Sequence[Scale], filters: Sequence[str]) -> tuple[Row, ...]:
+    """Every model, ranked ones first; `filters` has what each of the view's models has of every facet."""
     ranks = view.ranks
-    columns = [_cells(view, spec, view.models) for spec in specs]
+    columns = [cells_of(view, spec, scale, view.models) for spec, scale in zip(specs, scales, strict=True)]
     largest = max((model.parameters.total for model in view.models if model.parameters), default=1)
+    sizes = _Sizes(scale_for(view, "total_parameters"), largest)
     rows = [
-        _row(view, model, ranks.get(model.model), tuple(column[index] for column in columns), largest)
+        replace(
+            _row(view, model, sizes), rank=rank_value(ranks.get(model.model), model, view),
+            cells=tuple(column[index] for column in columns), filters=filters[index],
+        )
         for index, model in enumerate(view.models)
     ]
-    order = sorted(range(len(rows)), key=lambda index: _place(view, view.models[index], ranks))
-    return tuple(rows[index] for index in order)
+    return tuple(rows[index] for index in in_order(view, view.models, ranks))
 
 
-def _place(view: SuiteView, model: ModelSummary, ranks: dict[str, tuple[int, int]]) -> tuple[float, float, float, str]:
-    low, high = ranks.get(model.model, (10**9, 10**9))
-    estimate = comparable(model, view.score, view.point)
-    return (low, high, -estimate.value if estimate else 0.0, model.model)
+def in_order(
+    view: SuiteView, models: Sequence[ModelSummary], ranks: dict[str, tuple[int, int]]
+) -> list[int]:
+    """The places of the models from the best rank down; those without a rank last."""
+    def place(index: int) -> tuple[float, float, float, str]:
+        model = models[index]
+        low, high = ranks.get(model.model, (10**9, 10**9))
+        estimate = comparable(model, view.score, view.point)
+        return (low, high, -estimate.value if estimate else 0.0, model.model)
+
+    return sorted(range(len(models)), key=place)
 
 
-def _row(
-    view: SuiteView, model: ModelSummary, rank: tuple[int, int] | None, cells: tuple[Value, ...], largest: int
-) -> Row:
-    parameters, scale = model.parameters, scale_for(view, "total_parameters")
+def _row(view: SuiteView, model: ModelSummary, sizes: _Sizes) -> Row:
+    """The row of a model without its numbers."""
+    parameters, subject = model.parameters, model.subject
     total = parameters.total if parameters else 0
     active = parameters.active if parameters else 0
-    subject = model.subject
-    words = [model.model, kind_of(model), kind_text(model), subject.precision, subject.accelerator, model.group or ""]
+    words = (licence_text(view, model), precision_text(model), hardware_text(model), _engine_text(model))
+    searched = [model.model, kind_of(model), kind_text(model), subject.accelerator, model.group or "", *words]
     return Row(
-        rank=rank_value(rank, model, view),
+        rank=Value(),
         name=plain(model.model, NAME_LIMIT),
         href=view.page_of[model.model],
         kind=kind_of(model),
         kind_text=kind_text(model),
-        search=plain(" ".join(words), 400),
+        search=plain(" ".join(searched), 400),
         marks=model_marks(model),
-        total=significant(total / scale.divisor) if parameters else "",
+        total=significant(total / sizes.scale.divisor) if parameters else "",
         total_order=str(total) if parameters else "",
-        active_width=f"{100 * active / largest:.2f}",
-        rest_width=f"{100 * (total - active) / largest:.2f}",
+        active_width=f"{100 * active / sizes.largest:.2f}",
+        rest_width=f"{100 * (total - active) / sizes.largest:.2f}",
         uncounted=uncounted_mark(model),
-        cells=cells,
+        cells=(),
+        words=words,
+        filters="",
+        evidence=view.evidence_of.get((model.model, False), ""),
     )
+
+
+def _engine_text(model: ModelSummary) -> str:
+    backend = model.subject.backend
+    version = model.environment.versions.get(backend, "")
+    return plain(f"{'vLLM' if backend == 'vllm' else backend} {version}".strip(), 80)
 
 
 def rank_value(rank: tuple[int, int] | None, model: ModelSummary, view: SuiteView) -> Value:
@@ -233,101 +170,47 @@ def uncounted_mark(model: ModelSummary) -> Mark:
     return Mark("missing", "not counted", capitalised(plain(model.uncounted or "no configuration", 400)))
 
 
-def _cells(view: SuiteView, spec: _Spec, models: Sequence[ModelSummary]) -> list[Value]:
+def cells_of(view: SuiteView, spec: Spec, scale: Scale, models: Sequence[ModelSummary]) -> list[Value]:
     """One column: every model's value on one scale, the best marked where it stands apart."""
-    metric, scale = metric_of(spec.key), scale_for(view, spec.key, spec.factor)
-    candidates = [comparable(model, spec.key, view.point) for model in models]
+    metric = metric_of(spec.key)
+    candidates = [comparable(model, spec.key, spec.point) for model in models]
     mixed = metric.scenario in ("serving", "memory") and len({model.subject.accelerator for model in models}) > 1
     best = None if mixed else best_of(candidates, metric.better)
     per_unit = replace(scale, divisor=scale.divisor / spec.factor)
-    return [value_of(view, model, spec.key, per_unit, best=index == best) for index, model in enumerate(models)]
+    return [value_of(view, model, spec, per_unit, best=index == best) for index, model in enumerate(models)]
 
 
-def value_of(view: SuiteView, model: ModelSummary, key: str, scale: Scale, *, best: bool = False) -> Value:
-    """A model's value of a metric with its marks, or the mark that says why there is none."""
-    estimate = estimate_of(model, key, view.point)
-    gaps = gaps_of(model, key, view.point)
+def value_of(view: SuiteView, model: ModelSummary, spec: Spec, scale: Scale, *, best: bool = False) -> Value:
+    """A model's value in a column with its marks, or the mark that says why there is none."""
+    estimate = estimate_of(model, spec.key, spec.point)
+    gaps = gaps_of(model, spec.key, spec.point) if model.gaps else []
     if estimate is None:
-        return Value(marks=(_absence(view, model, key, gaps),))
-    marks = list(partial_marks(gaps)) if key not in ("mean_score", "decode_flops_per_token") else []
-    at = model.point(view.point) if view.point else None
-    if at and metric_of(key).scenario == "serving" and key != "decode_flops_per_token":
+        return Value(marks=(_absence(model, spec, gaps),))
+    value = shown(estimate, scale, best=best, marks=_marks(view, model, spec, gaps, estimate))
+    # seven digits tell any two values of a column apart that a reader may want apart, and make a page a tenth smaller
+    return replace(value, order=f"{estimate.value:.7g}", evidence=view.evidence(model, spec.key, spec.point))
+
+
+def _marks(
+    view: SuiteView, model: ModelSummary, spec: Spec, gaps: list[Gap], estimate: Estimate
+) -> list[Mark]:
+    marks = list(partial_marks(gaps)) if spec.key not in ("mean_score", "decode_flops_per_token") else []
+    at = model.point(spec.point) if spec.point else None
+    if at and metric_of(spec.key).scenario == "serving" and spec.key != "decode_flops_per_token":
         marks += flag_marks(at.flags)
-    marks += view.records.imported(estimate.sources)
-    return shown(estimate, scale, best=best, marks=marks)
+    return [*marks, *view.records.imported(estimate.sources)]
 
 
-def _absence(view: SuiteView, model: ModelSummary, key: str, gaps: list[Gap]) -> Mark:
-    if metric_of(key).scenario == "architecture" or (key == "decode_flops_per_token" and model.uncounted):
+def _absence(model: ModelSummary, spec: Spec, gaps: list[Gap]) -> Mark:
+    metric = metric_of(spec.key)
+    if metric.scenario == "architecture" or (spec.key == "decode_flops_per_token" and model.uncounted):
         return uncounted_mark(model)
-    if key == "mean_score" and not gaps:
+    if spec.key == "mean_score" and not gaps:
         reason = model.no_mean_score or "not every task was measured"
         return Mark("missing", "incomplete", capitalised(plain(reason, 400)))
-    at = model.point(view.point) if view.point else None
-    if at and not gaps and metric_of(key).scenario == "serving":
-        return Mark("plain", "none", capitalised(plain(why_unknown(key, [at]), 400)) + ".")
-    return absence(model, plain(metric_of(key).title, 80), gaps)
-
-
-# Groups ----------------------------------------------------------------------------------------------------------
-
-
-def group_specs(view: SuiteView) -> list[_Spec]:
-    """The metrics of the table of recipes."""
-    kept = ("active_parameters", "decode_flops_per_token", "output_tokens_per_s")
-    return [spec for spec in column_specs(view) if spec.key in kept or "score" in spec.key]
-
-
-def group_columns(view: SuiteView, specs: Sequence[_Spec]) -> tuple[Column, ...]:
-    """Heads of the table of recipes."""
-    fixed = (
-        Column("Recipe", classes="text frozen"), Column("Kind", classes="text"), Column("Trainings", classes="text"),
-        Column("Rank", classes="numeric", help=f"By {view.score_title}; recipes that overlap share ranks"),
-    )
-    return (*fixed, *(replace(_column(view, spec, 0, specs), classes="numeric") for spec in specs))
-
-
-def group_rows(view: SuiteView, specs: Sequence[_Spec]) -> tuple[GroupRow, ...]:
-    """Every recipe with its values over the trainings, ranked ones first."""
-    ranks = ranking(view.groups, view)
-    columns = [_cells(view, spec, view.groups) for spec in specs]
-    rows = [
-        GroupRow(
-            name=plain(group.model, NAME_LIMIT),
-            kind=kind_of(group),
-            kind_text=kind_text(group),
-            members=tuple(view.link(member) for member in group.members),
-            cells=(rank_value(ranks.get(group.model), group, view), *(column[index] for column in columns)),
-        )
-        for index, group in enumerate(view.groups)
-    ]
-    order = sorted(range(len(rows)), key=lambda index: _place(view, view.groups[index], ranks))
-    return tuple(rows[index] for index in order)
-
-
-# What was not measured -------------------------------------------------------------------------------------------
-
-
-def failures_of(
-    view: SuiteView, models: Iterable[ModelSummary], *, with_logs: bool = False
-) -> tuple[FailureRow, ...]:
-    """One row for every cell with a failure that stands, its repeats together."""
-    rows = []
-    for model in models:
-        by_cell: dict[tuple[str, str, str], list[Gap]] = {}
-        for gap in model.gaps:
-            if not gap.measured_before and gap.status != "skipped":
-                by_cell.setdefault((gap.what, gap.status, gap.reason), []).append(gap)
-        for (what, state, _), gaps in by_cell.items():
-            newest = max(gaps, key=lambda gap: gap.started_at)
-            rows.append(FailureRow(
-                model=plain(model.model, NAME_LIMIT),
-                href=view.page_of[model.model],
-                what=plain(what, 200),
-                state=state,
-                label=state if len(gaps) == 1 else f"{state}, {len(gaps)} repeats",
-                reason=gap_mark(newest).reason,
-                log=plain(newest.log_tail[-20_000:]) if with_logs else "",
-                records=view.records.links(gap.source for gap in gaps),
-            ))
-    return tuple(rows)
+    if metric.scenario == "routing" and model.is_moe is False:
+        return Mark("plain", "none", "A dense model routes nothing.")
+    at = model.point(spec.point) if spec.point else None
+    if at and not gaps and metric.scenario == "serving":
+        return Mark("plain", "none", capitalised(plain(why_unknown(spec.key, [at]), 400)) + ".")
+    return absence(model, plain(metric.title, 80), gaps)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.items import MIN_SUBTASKS
+from harness.matching import FARTHEST, FARTHEST_POINTS, TOLERANCE, TOLERANCE_POINTS
 from harness.metrics import METRICS, Metric
 from harness.pages.parts import Page
+from harness.paired import MIN_PAIRED_ITEMS, MOST_BOOTSTRAPPED, RESAMPLES
 from harness.plausibility import BUSY_STEP_S, ENGINE_STEP_S, MARGIN, SLOWEST
+from harness.quantities import grouped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,16 @@ class MethodPage(Page):
     engine_step_ms: str
     busy_step_ms: str
     margin: str
+    least_subtasks: int
+    equal_percent: str
+    """How far from 1 the ratio of two models that count as equal may be."""
+    equal_points: str
+    farthest: str
+    """The largest ratio of a model and its nearest baseline."""
+    farthest_points: str
+    resamples: int
+    most_bootstrapped: str
+    least_items: int
 
 
 def method_page() -> MethodPage:
@@ -26,5 +40,8 @@ def method_page() -> MethodPage:
     return MethodPage(
         path="method.html", template="method.html", title="Method", menu="Method", metrics=tuple(METRICS.values()),
         slowest=f"{SLOWEST:g}", engine_step_ms=f"{1000 * ENGINE_STEP_S:g}",
-        busy_step_ms=f"{1000 * BUSY_STEP_S:g}", margin=f"{MARGIN:g}",
+        busy_step_ms=f"{1000 * BUSY_STEP_S:g}", margin=f"{MARGIN:g}", least_subtasks=MIN_SUBTASKS,
+        equal_percent=f"{100 * TOLERANCE:g}", equal_points=f"{100 * TOLERANCE_POINTS:g}", farthest=f"{FARTHEST:g}",
+        farthest_points=f"{100 * FARTHEST_POINTS:g}", resamples=RESAMPLES,
+        most_bootstrapped=grouped(MOST_BOOTSTRAPPED, 0), least_items=MIN_PAIRED_ITEMS,
     )

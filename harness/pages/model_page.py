@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from harness.metrics import METRICS, memory_split, of_scenario
+from harness.pages.commands import run_command
 from harness.pages.experts_section import ExpertsSection, experts_section
-from harness.pages.leaderboard import failures_of, model_marks, uncounted_mark
+from harness.pages.exported import model_links
+from harness.pages.failures import failures_of
+from harness.pages.history_section import HistorySection, history_section
+from harness.pages.leaderboard import model_marks, uncounted_mark
 from harness.pages.parts import (
     Column,
     FailureRow,
@@ -26,6 +30,7 @@ from harness.pages.parts import (
     partial_marks,
 )
 from harness.pages.point_table import LoadSection, load_sections
+from harness.pages.provenance import environment_terms, subject_terms
 from harness.pages.roofline_section import RooflineSection, roofline_section
 from harness.pages.suite_view import (
     SuiteView,
@@ -115,18 +120,21 @@ class ModelPage(Page):
     scores: Table | None
     experts: ExpertsSection | None
     roofline: RooflineSection | None
+    history: HistorySection | None
     failures: tuple[FailureRow, ...]
     command: str
     provenance: tuple[tuple[str, str], ...]
     engine: str
     records: tuple[RecordRow, ...]
+    exported: tuple[Link, ...]
+    """Files about this model for elsewhere."""
 
     @property
     def has_figures(self) -> bool:
         """Whether the page draws anything."""
         routed = self.experts is not None and self.experts.measured is not None
         roofline = self.roofline is not None and self.roofline.figure is not None
-        return routed or roofline or any(load.figures for load in self.loads)
+        return routed or roofline or self.history is not None or any(load.figures for load in self.loads)
 
 
 def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSummary] = ()) -> ModelPage:
@@ -156,24 +164,15 @@ def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSum
         memory_note=note,
         scores=_scores_table(view, model),
         experts=experts_section(model, view.records),
-        roofline=roofline_section(model),
+        roofline=roofline_section(model, partial(view.evidence, model)),
+        history=history_section(view, model),
         failures=failures_of(view, [model], with_logs=True),
-        command=(
-            f"moebench run {shell_word(f'suites/{view.name}.yaml')} --model {shell_word(model.model)} --results again"
-        ),
+        command=run_command(view.name, model),
         provenance=tuple(_provenance(model)),
         engine=plain(json.dumps(dict(model.subject.engine), indent=2, sort_keys=True, ensure_ascii=False)),
         records=_record_rows(view.records, model),
+        exported=model_links(view, model),
     )
-
-
-def shell_word(text: str) -> str:
-    """`text` as one word of a shell; characters that cannot be seen are written as escapes."""
-    if plain(text) == text and text.isprintable():
-        return shlex.quote(text)
-    escapes = {"'": "\\'", "\\": "\\\\"}
-    visible = (escapes.get(c, c) if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
-    return f"$'{''.join(visible)}'"
 
 
 def _facts(model: ModelSummary) -> tuple[str, ...]:
@@ -254,7 +253,8 @@ def _memory_table(view: SuiteView, model: ModelSummary) -> Table | None:
         missing = absence(model, metric.title, gaps)
         if model.memory and metric.key in _UNTOLD:
             missing = Mark("missing", "not known", _UNTOLD[metric.key])
-        cell = on_own_scale(estimate, metric.unit, missing, partial_marks(gaps) if estimate else ())
+        marks = partial_marks(gaps) if estimate else ()
+        cell = on_own_scale(estimate, metric.unit, missing, marks, view.evidence(model, metric.key))
         repeats = Value("\u2013" if estimate is None else str(estimate.n) if estimate.sources else "counted")
         links = view.records.links(estimate.sources if estimate else [gap.source for gap in gaps])
         source = Value(links=links) if links else Value("configuration" if estimate else "none")
@@ -299,7 +299,7 @@ def _scores_table(view: SuiteView, model: ModelSummary) -> Table | None:
     rows = [_score_row(view, model, task) for task in view.tasks]
     if len(view.tasks) > 1:
         missing = Mark("missing", "incomplete", capitalised(plain(model.no_mean_score or "not measured", 400)))
-        mean = on_own_scale(model.mean_score, "1", missing)
+        mean = on_own_scale(model.mean_score, "1", missing, evidence=view.evidence(model, "mean_score"))
         rows.append(TableRow("Mean", (mean, *(Value("\u2013") for _ in columns[2:]))))
     return Table(columns, tuple(rows))
 
@@ -315,7 +315,8 @@ def _score_row(view: SuiteView, model: ModelSummary, task: str) -> TableRow:
     scenario = score.scenario
     shots = "task's own" if scenario.num_fewshot is None else str(scenario.num_fewshot)
     limit = (Mark("note", "limited", f"Only the first {scenario.limit} items were asked."),) if scenario.limit else ()
-    cell = on_own_scale(score.estimate, "1", Mark("missing", "not measured", ""), (*partial_marks(gaps), *limit))
+    marks, none = (*partial_marks(gaps), *limit), Mark("missing", "not measured", "")
+    cell = on_own_scale(score.estimate, "1", none, marks, view.evidence(model, f"score:{task}"))
     return TableRow(title, (
         cell,
         Value(f"{_items(score)}"),
@@ -342,19 +343,7 @@ def _chance(score: TaskScore) -> str:
 
 
 def _provenance(model: ModelSummary) -> Iterable[tuple[str, str]]:
-    subject, environment = model.subject, model.environment
-    parallel = f"{subject.tensor_parallel}{', experts spread' if subject.expert_parallel else ''}"
-    terms = [
-        ("Source", subject.source), ("Revision", subject.revision or "not pinned"), ("Weights", subject.weights),
-        ("Precision", subject.precision), ("Quantization", subject.quantization or "none"),
-        ("Backend", subject.backend), ("Accelerator", subject.accelerator), ("Tensor parallel", parallel),
-        ("Processor", f"{environment.processor}, {count_of(environment.cores, 'core')}"),
-        ("Memory", bytes_text(environment.memory_bytes)),
-        ("Engine threads", str(environment.threads or "not set")), ("System", environment.system),
-        ("Driver", environment.driver or "none"),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(environment.versions.items()))),
-        ("Commit", environment.commit or "not known"),
-    ]
+    terms = [*subject_terms(model), *environment_terms(model)]
     if model.notes:
         terms.append(("Notes", "; ".join(model.notes)))
     for other in model.others:

@@ -1,4 +1,4 @@
-"""One comparison -> its page: the verdict, curves on shared axes with the crossover, all effects, what is missing."""
+"""One pair -> its page: the answer, matchings, curves with the crossover, all effects, tasks, and who gets what."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from harness import wording as words
 from harness.compare import Comparison, Effect
 from harness.crossover import Crossover
 from harness.metrics import METRICS
-from harness.pages.cards import effect_value, matching_text, verdict_words
+from harness.pages.cards import MATCH_NOUNS, Pair, matching_text, mismatch_text
 from harness.pages.curves import curves_of, pair_figures
+from harness.pages.disagreements import ITEMS, TASKS, Disagreement
+from harness.pages.forest import forest_figure
 from harness.pages.parts import (
     Block,
     BlockTable,
@@ -33,7 +35,8 @@ from harness.pages.suite_view import (
     point_text,
     workload_titles,
 )
-from harness.quantities import capitalised, plain
+from harness.quantities import capitalised, plain, with_unit
+from harness.suite import MatchKind
 from harness.summary import ModelSummary, TaskScore
 
 _ARROWS = {"higher": " \u2191", "lower": " \u2193", "none": ""}
@@ -64,43 +67,59 @@ class PairPage(Page):
     suite: Link
     sides: tuple[Side, Side]
     matching: str
+    matchings: Table
     lead: str
     crossovers: tuple[str, ...]
     curves: tuple[SharedCurves, ...]
     effects: BlockTable | None
     effects_note: str
+    forest: Figure | None
+    forest_height: int
+    """In px."""
     tasks: Table | None
     tasks_note: str
+    disagreements: tuple[Disagreement, ...]
+    disagreements_note: str
     missing: tuple[str, ...]
     caveats: tuple[str, ...]
 
 
-def pair_page(view: SuiteView, pair: Comparison, crossings: Sequence[Crossover], path: str) -> PairPage:
-    """The page of one comparison at `path`; `crossings` are those of its workloads."""
-    a, b = plain(pair.a.model, 120), plain(pair.b.model, 120)
+def pair_page(view: SuiteView, pair: Pair, items: Sequence[Disagreement] = ()) -> PairPage:
+    """The page of one pair; `items` are those on which the two disagree."""
+    found = pair.comparison
+    a, b = plain(found.a.model, 120), plain(found.b.model, 120)
+    forest = forest_figure(found)
     return PairPage(
-        path=path,
+        path=pair.path,
         template="pair.html",
         title=f"{a} beside {b}",
         suite=Link(view.file("pairs"), view.title),
-        sides=(_side(view, pair.a), _side(view, pair.b)),
+        sides=(_side(view, found.a), _side(view, found.b)),
         matching=matching_text(pair),
-        lead=plain(words.sentence(pair), 1_200),
-        crossovers=tuple(plain(one, 600) for one in words.crossover_sentences(crossings)),
-        curves=_curves(pair, crossings),
-        effects=_effects(pair) if pair.effects else None,
+        matchings=_matchings(pair),
+        lead=plain(pair.answer.text, 1_500),
+        crossovers=tuple(plain(one, 600) for one in pair.answer.crossovers),
+        curves=_curves(found, pair.crossings),
+        effects=_effects(view, found) if found.effects else None,
         effects_note=(
             f"The ratio is {a} / {b}, the difference {a} \u2212 {b}, each with its 95 % interval. The verdict is on "
-            f"{a}; it is corrected for the number of effects (Holm), so that an interval that only just leaves "
-            "equality shows no difference yet."
+            f"{a}; it is corrected for the number of effects of its kind (Holm), so that an interval that only just "
+            "leaves equality shows no difference yet."
         ),
-        tasks=_tasks(pair),
+        forest=forest[0] if forest else None,
+        forest_height=forest[1] if forest else 0,
+        tasks=_tasks(view, found),
         tasks_note=(
             f"\u201cOnly {a}\u201d counts the items that {a} gets and {b} misses. Tasks whose scores are not right or "
             "wrong have no such counts."
         ),
-        missing=tuple(plain(reason, 400) + "." for reason in pair.missing),
-        caveats=tuple(plain(reason, 400) + "." for reason in dict.fromkeys(pair.caveats)),
+        disagreements=tuple(items),
+        disagreements_note=(
+            f"What each answered, {ITEMS} items a side at most, of the {TASKS} tasks with most disagreement. The "
+            "question is in the task, under the item\u2019s number."
+        ),
+        missing=tuple(plain(reason, 400) + "." for reason in found.missing),
+        caveats=tuple(plain(reason, 400) + "." for reason in dict.fromkeys(found.caveats)),
     )
 
 
@@ -122,16 +141,52 @@ def _curves(pair: Comparison, crossings: Sequence[Crossover]) -> tuple[SharedCur
     return tuple(sections)
 
 
+# Matchings -------------------------------------------------------------------------------------------------------
+
+_MATCH_UNITS: dict[MatchKind, str] = {
+    "iso-active": "parameters", "iso-total": "parameters", "iso-memory": "bytes", "iso-flops": "FLOPs",
+    "iso-quality": "1", "iso-cost": "US dollars",
+}
+_MATCH_TITLES = {
+    **MATCH_NOUNS, "iso-memory": "memory: weights and cache", "iso-cost": "cost of a million output tokens",
+}
+
+
+def _matchings(pair: Pair) -> Table:
+    """All six kinds: the numbers of both, the mismatch, and whether that counts as equal."""
+    a, b = plain(pair.comparison.a.model, 80), plain(pair.comparison.b.model, 80)
+    columns = (
+        Column("Matching", classes="text frozen"), Column(a), Column(b), Column("Mismatch"),
+        Column("Counts as", classes="text"), Column("At", classes="text"),
+    )
+    rows = []
+    for kind, title in _MATCH_TITLES.items():
+        match = pair.comparison.matching.of(kind)
+        if match is None:
+            reason = plain(pair.comparison.matching.unknown.get(kind, "not known"), 300)
+            unknown = Value(marks=(Mark("missing", "not known", capitalised(reason) + "."),))
+            rows.append(TableRow(capitalised(title), (unknown, *(Value("\u2013") for _ in range(4)))))
+            continue
+        unit = _MATCH_UNITS[kind]
+        nearest = "nearest measured" if kind in pair.pairing.kinds else "not equal"
+        values = [with_unit(unit, value) for value in (match.a, match.b)]
+        rows.append(TableRow(capitalised(title), (
+            Value(values[0]), Value(values[1]), Value(mismatch_text(match)),
+            Value("equal" if match.equal else nearest), Value(load_text(match.at) if match.at else "\u2013"),
+        )))
+    return Table(columns, tuple(rows))
+
+
 # Effects ---------------------------------------------------------------------------------------------------------
 
 
-def _effects(pair: Comparison) -> BlockTable:
+def _effects(view: SuiteView, pair: Comparison) -> BlockTable:
     """All effects, those of one load together, those that are counted at the end."""
     a, b = plain(pair.a.model, 80), plain(pair.b.model, 80)
     columns = (
         Column("What", classes="text frozen"), Column("Metric", classes="text"), Column(a), Column(b),
         Column("Ratio or difference"), Column("95 % interval"), Column(f"{a} is", classes="text"),
-        Column("p", "Holm", help="The chance of so large a difference between equals, corrected for all effects"),
+        Column("p", "Holm", help="Of so large a difference between equals, corrected for all effects of its kind"),
     )
     titles = workload_titles(effect.point for effect in pair.effects if effect.point)
     blocks: dict[str, list[TableRow]] = {}
@@ -141,29 +196,52 @@ def _effects(pair: Comparison) -> BlockTable:
             title = f"{titles[effect.point.workload]}, {title}" if len(titles) > 1 else title
         elif METRICS.get(effect.metric) and METRICS[effect.metric].scenario == "memory" and not effect.exact:
             title = "Memory"
-        blocks.setdefault(capitalised(title), []).append(_effect_row(effect))
+        blocks.setdefault(capitalised(title), []).append(_effect_row(view, pair, effect))
     counted = blocks.pop("Counted", None)
     ordered = [*blocks.items(), *([("Counted", counted)] if counted else [])]
     return BlockTable(columns, tuple(Block(title, tuple(rows)) for title, rows in ordered))
 
 
-def _effect_row(effect: Effect) -> TableRow:
+def _effect_row(view: SuiteView, pair: Comparison, effect: Effect) -> TableRow:
     unit = METRICS[effect.metric.split(":", 1)[0]].unit
-    value = effect_value(effect)
     counted = "counted" if effect.exact else words.interval(effect)
     chance = "\u2013" if effect.adjusted_p is None else "< 0.001" if effect.adjusted_p < 0.001 else (
         f"{effect.adjusted_p:.3f}"
     )
+    verdict = words.verdict_words(effect)
     return TableRow(plain(effect.title, 80) + _ARROWS[effect.better], (
-        on_own_scale(effect.a, unit, _NONE), on_own_scale(effect.b, unit, _NONE), Value(value), Value(counted),
-        Value(verdict_words(effect), best=effect.verdict in ("better", "worse")), Value(chance),
+        *_both(view, pair, effect, unit), _ratio(view, pair, effect), Value(counted),
+        Value(verdict, best=verdict in ("better", "worse")), Value(chance),
     ))
+
+
+def _keys(view: SuiteView, pair: Comparison, effect: Effect) -> tuple[str, str]:
+    """The names of both estimates of an effect, for their drawers."""
+    first, second = (view.evidence(model, effect.metric, effect.point) for model in (pair.a, pair.b))
+    return first, second
+
+
+def _both(view: SuiteView, pair: Comparison, effect: Effect, unit: str) -> tuple[Value, Value]:
+    keys = _keys(view, pair, effect)
+    first, second = (
+        on_own_scale(one, unit, _NONE, evidence=key) for one, key in zip((effect.a, effect.b), keys, strict=True)
+    )
+    return first, second
+
+
+def _ratio(view: SuiteView, pair: Comparison, effect: Effect) -> Value:
+    """The effect, with the evidence of both sides."""
+    keys = " ".join(key for key in _keys(view, pair, effect) if key)
+    sign = "/" if effect.kind == "ratio" else "\u2212"
+    a, b = plain(pair.a.model, 80), plain(pair.b.model, 80)
+    basis = f"{a} {sign} {b}: {plain(effect.contrast.basis, 200)}" if keys else ""
+    return Value(words.effect_text(effect), evidence=keys, basis=basis)
 
 
 # Tasks -----------------------------------------------------------------------------------------------------------
 
 
-def _tasks(pair: Comparison) -> Table | None:
+def _tasks(view: SuiteView, pair: Comparison) -> Table | None:
     """Every shared task: the difference, and on how many items the two disagree."""
     effects = [effect for effect in pair.effects if effect.metric.startswith("score:")]
     if not effects:
@@ -174,15 +252,15 @@ def _tasks(pair: Comparison) -> Table | None:
         Column("Items", help="That both were asked"), Column("Both right"), Column(f"Only {a}"), Column(f"Only {b}"),
         Column("Neither"), Column("How", classes="text"),
     )
-    return Table(columns, tuple(_task_row(pair, effect) for effect in effects))
+    return Table(columns, tuple(_task_row(view, pair, effect) for effect in effects))
 
 
-def _task_row(pair: Comparison, effect: Effect) -> TableRow:
+def _task_row(view: SuiteView, pair: Comparison, effect: Effect) -> TableRow:
     task = effect.metric.removeprefix("score:")
     counts = _agreement(pair.a.scores[task], pair.b.scores[task])
     return TableRow(plain(task, 120), (
-        on_own_scale(effect.a, "1", _NONE), on_own_scale(effect.b, "1", _NONE), Value(effect_value(effect)),
-        Value(words.interval(effect)), *(Value(count) for count in counts), Value(plain(effect.contrast.basis, 120)),
+        *_both(view, pair, effect, "1"), _ratio(view, pair, effect), Value(words.interval(effect)),
+        *(Value(count) for count in counts), Value(plain(effect.contrast.basis, 120)),
     ))
 
 

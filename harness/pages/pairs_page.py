@@ -1,38 +1,298 @@
-"""All pairs of a sparse and a dense model, one card each."""
+"""All pairs of a sparse and a dense model: a table of verdicts that can be searched, a card each, what to measure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-from harness.pages.cards import Card
-from harness.pages.parts import Page
-from harness.pages.suite_view import SuiteView
+from harness import wording as words
+from harness.compare import Effect
+from harness.matching import Suggestion
+from harness.pages.cards import MATCH_NOUNS, Card, Pair, Shown, card_of, matching_text, mismatch_text, shown_of
+from harness.pages.facets import Choice, Facet
+from harness.pages.parts import Column, Page, Table, TableRow, Value
+from harness.pages.suite_view import SuiteView, kind_of
+from harness.quantities import capitalised, count_of, listed, plain
+from harness.speed_words import changes_lead
+from harness.summary import ModelSummary
 
 _LEGEND = (
-    "Matched by counted parameters, within 10 %. The middle line means equal; bars are 95 % intervals. A verdict "
-    "is corrected for the number of effects of its pair (Holm): an interval that only just leaves the line shows "
-    "no difference yet."
+    "Verdicts are on the sparse model, corrected for the number of effects of their kind (Holm): an interval that only "
+    "just leaves equality shows no difference yet. Bars are 95 % intervals; the middle line means equal. Equal is "
+    "within 10 %, of scores within 2 points."
 )
+_GLYPHS = {
+    "better": "\u25b2", "worse": "\u25bc", "not told apart": "\u2248", "about equal": "=", "equal": "=",
+    "too little data": "?",
+}
+"""A mark for every verdict, so that colour is not all that tells them apart."""
+_NOT_COMPARED = "not compared"
+_HELD = "\u00a0"
+"""A blank at which no line ends."""
+_LOADS = ("low", "middle", "high")
+_TITLES = {
+    "quality": "Score", "low": "Low load", "middle": "Middle", "high": "High load", "memory": "Memory", "cost": "Cost",
+}
+_GROUPS = {
+    "quality": "Quality", **dict.fromkeys(_LOADS, "Output tokens/s"), **dict.fromkeys(("memory", "cost"), "Needs"),
+}
+
+
+@dataclass(frozen=True)
+class VerdictCell:
+    """One effect of a pair in a few characters; `text` is empty where it was not compared."""
+
+    text: str
+    order: str
+    verdict: str
+    glyph: str
+    css: str
+    below: str = ""
+    """What stands under it: the load and the interval."""
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """One pair in the table of verdicts."""
+
+    href: str
+    sparse: str
+    dense: str
+    kinds: tuple[str, str]
+    """The shapes of both."""
+    matching: str
+    cells: tuple[VerdictCell, ...]
+    crossover: str
+    crossover_order: str
+    filters: str
+    """Its `facet:choice` words with blanks between."""
+
+    @property
+    def search(self) -> str:
+        """What a reader can look for."""
+        return f"{self.sparse} {self.dense}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairsPage(Page):
-    """The cards of one suite."""
+    """The table and the cards of one suite."""
 
     heading: str
+    lead: str
     note: str
+    glyphs: tuple[VerdictCell, ...]
+    """The legend of the marks."""
+    facets: tuple[Facet, ...]
+    column_groups: tuple[tuple[str, int], ...]
+    """The headings over the columns, each with the number of columns under it."""
+    columns: tuple[Column, ...]
+    rows: tuple[PairRow, ...]
     cards: tuple[Card, ...]
+    suggestions: Table | None
+    unmatched: str
 
 
-def pairs_page(view: SuiteView, cards: Sequence[Card], unmatched: str) -> PairsPage:
-    """The page; `unmatched` says which sparse models have no dense partner."""
+def pairs_page(
+    view: SuiteView, pairs: Sequence[Pair], alone: Sequence[ModelSummary], suggested: Sequence[Suggestion]
+) -> PairsPage:
+    """The page; `alone` are the sparse models that are held against nothing, `suggested` what could be measured."""
+    shown = [shown_of(pair.comparison) for pair in pairs]
+    known = [key for key in Shown._fields if any(getattr(one, key) is not None for one in shown)]
+    facets, tokens = _facets(pairs, shown)
+    alike = _common_loads(shown)
+    rows = [
+        _row(view, pair, [_cell(getattr(one, key), alike.get(key, "")) for key in known], filters)
+        for pair, one, filters in zip(pairs, shown, tokens, strict=True)
+    ]
     return PairsPage(
         path=view.file("pairs"),
         template="pairs.html",
         title=f"Sparse vs dense: {view.title}",
         menu="Sparse vs dense",
         heading="Sparse vs dense",
-        note=f"{_LEGEND} {unmatched}".strip(),
-        cards=tuple(cards),
+        lead=_lead(pairs, shown),
+        note=_LEGEND,
+        glyphs=tuple(
+            VerdictCell("", "", verdict, glyph, _css(verdict))
+            for verdict, glyph in _GLYPHS.items() if verdict != "about equal"
+        ),
+        facets=facets,
+        column_groups=_column_groups(known),
+        columns=_columns(known, alike),
+        rows=tuple(rows),
+        cards=tuple(card_of(view, pair) for pair in pairs),
+        suggestions=_suggestions(suggested),
+        unmatched=_unmatched(alone),
     )
+
+
+def _unmatched(alone: Sequence[ModelSummary]) -> str:
+    if not alone:
+        return ""
+    names = listed(plain(one.model, 60) for one in alone)
+    return f"No measured dense model is near enough (within a factor of 2) to {names}."
+
+
+def _lead(pairs: Sequence[Pair], shown: Sequence[Shown]) -> str:
+    """How many pairs have which verdict, on the score and on the output rate at the highest load."""
+    sentences = []
+    for key, start in (("quality", "Score"), ("high", "Output tokens/s at the highest load")):
+        verdicts = [_verdict(getattr(row, key)) for row in shown]
+        found = [verdict for verdict in (*_GLYPHS, _NOT_COMPARED) if verdict in verdicts]
+        counts = [f"{verdict} in {verdicts.count(verdict)}" for verdict in found]
+        if found and found != [_NOT_COMPARED]:
+            counts[0] += f" of {count_of(len(pairs), 'pair')}"
+            sentences.append(f"{start} of the sparse model: {listed(counts)}.")
+    return " ".join(sentences)
+
+
+# The table -------------------------------------------------------------------------------------------------------
+
+
+def _common_loads(shown: Sequence[Shown]) -> dict[str, str]:
+    """By column the load that all its effects have; columns whose effects differ in it are left out."""
+    found = {}
+    for key in Shown._fields:
+        at = {_load(one) for row in shown if (one := getattr(row, key)) is not None}
+        if len(at) == 1:
+            found[key] = at.pop()
+    return found
+
+
+def _load(effect: Effect) -> str:
+    if effect.point is None:
+        return ""
+    at = {"closed": f"at {effect.point.level:g}", "open": f"at {effect.point.level:g}/s"}
+    return at.get(effect.point.kind, effect.point.words)
+
+
+def _column_groups(known: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    groups = [("Sparse against dense", 2), *((title, len(list(some))) for title, some in groupby(known, _GROUPS.get))]
+    return (*((title or "", span) for title, span in groups), ("Lead changes at", 1))
+
+
+def _columns(known: Sequence[str], alike: dict[str, str]) -> tuple[Column, ...]:
+    columns = [Column("Pair", classes="text frozen", key="pair"), Column("Matching", classes="text", key="matching")]
+    for key in known:
+        name = f"Tokens/s, {_TITLES[key].lower()}" if key in _LOADS else _TITLES[key]
+        better = "lower" if key in ("memory", "cost") else "higher"
+        unit, classes = alike.get(key, ""), f"numeric {better}"
+        columns.append(Column(_TITLES[key], unit, better, classes=classes, name=name, key=key))
+    help_ = "The concurrent requests from which on the one that was behind is ahead"
+    return (*columns, Column("Crossover", "concurrent", help=help_, classes="numeric", key="crossover"))
+
+
+def _row(view: SuiteView, pair: Pair, cells: Sequence[VerdictCell], filters: str) -> PairRow:
+    a, b = pair.comparison.a, pair.comparison.b
+    text, order = _crossover(pair)
+    return PairRow(
+        pair.path, plain(a.model, 80), plain(b.model, 80), (kind_of(a), kind_of(b)), _short_matching(pair),
+        tuple(cells), text, order, filters,
+    )
+
+
+def _short_matching(pair: Pair) -> str:
+    """The kinds that the pair is about with their mismatch, equal ones first."""
+    known = {match.kind: match for match in pair.comparison.matching.matches}
+    kinds = [kind for kind in pair.kinds if kind in known]
+    if not kinds:
+        return matching_text(pair)
+    kinds.sort(key=lambda kind: not known[kind].equal)
+    signs = {True: "=", False: "\u2260"}
+    return ", ".join(f"{signs[known[one].equal]} {MATCH_NOUNS[one]} {mismatch_text(known[one])}".replace(" ", _HELD)
+                     for one in kinds)
+
+
+def _cell(effect: Effect | None, common_load: str) -> VerdictCell:
+    if effect is None:
+        return VerdictCell("", "", _NOT_COMPARED, "", "none")
+    verdict = words.verdict_words(effect)
+    parts = ["counted" if effect.exact else words.interval(effect)]
+    load = _load(effect)
+    parts = [load, *parts] if load and load != common_load else parts
+    order = f"{effect.contrast.value:.6g}"
+    return VerdictCell(words.effect_text(effect), order, verdict, _GLYPHS[verdict], _css(verdict), ": ".join(parts))
+
+
+def _css(verdict: str) -> str:
+    """The class of a verdict."""
+    return "equal" if verdict == "about equal" else verdict.split(maxsplit=1)[0]
+
+
+def _crossover(pair: Pair) -> tuple[str, str]:
+    """Where the lead changes on the first workload on which it does; a dash where it does not."""
+    found = next((one for one in pair.crossings if one.concurrency is not None), None)
+    if found is None or found.concurrency is None:
+        return "\u2013", ""
+    may = "" if changes_lead(pair.comparison, found) else "? "
+    who = _GLYPHS["better" if found.overtakes == found.a else "worse"]
+    return f"{may}{who} {words.two_digits(found.concurrency, round)}", f"{found.concurrency:.6g}"
+
+
+# Facets ----------------------------------------------------------------------------------------------------------
+
+
+_NO_KIND = "none"
+_ORDER = (*MATCH_NOUNS, _NO_KIND, *_GLYPHS, _NOT_COMPARED)
+
+
+def _facets(pairs: Sequence[Pair], shown: Sequence[Shown]) -> tuple[tuple[Facet, ...], list[str]]:
+    """What pairs can be chosen by, and of each pair its words; a facet with one value tells nothing and is left out."""
+    told: list[tuple[str, str, list[tuple[str, ...]]]] = [
+        ("matching", "Matching", [pair.kinds or (_NO_KIND,) for pair in pairs]),
+        ("score", "Score", [(_verdict(one.quality),) for one in shown]),
+        ("speed", "Speed at the highest load", [(_verdict(one.high),) for one in shown]),
+        ("crossover", "Crossover", [(_changes(pair),) for pair in pairs]),
+    ]
+    facets, tokens = [], [list[str]() for _ in pairs]
+    titles: dict[str, str] = dict(MATCH_NOUNS.items())
+    for key, title, values in told:
+        ids = {one: one.replace(" ", "-") for one in sorted({one for some in values for one in some}, key=_place)}
+        for row, some in zip(tokens, values, strict=True):
+            row += [f"{key}:{ids[one]}" for one in some]
+        if len(ids) > 1:
+            facets.append(Facet(key, title, tuple(
+                Choice(id_, capitalised(titles.get(one, one)), sum(one in some for some in values))
+                for one, id_ in ids.items()
+            )))
+    return tuple(facets), [" ".join(row) for row in tokens]
+
+
+def _place(value: str) -> tuple[int, str]:
+    return _ORDER.index(value) if value in _ORDER else len(_ORDER), value
+
+
+def _verdict(effect: Effect | None) -> str:
+    return _NOT_COMPARED if effect is None else words.verdict_words(effect)
+
+
+def _changes(pair: Pair) -> str:
+    """Whether the sparse model overtakes on any workload, or is overtaken."""
+    known = [one for one in pair.crossings if one.concurrency is not None]
+    sure = [one for one in known if changes_lead(pair.comparison, one)]
+    if not sure:
+        return "may change the lead" if known else "no change of the lead"
+    return "sparse overtakes" if sure[0].overtakes == sure[0].a else "dense overtakes"
+
+
+# What to measure -------------------------------------------------------------------------------------------------
+
+
+def _suggestions(suggested: Iterable[Suggestion]) -> Table | None:
+    """One row a sparse model and model of the catalog, with the kinds in which that would be nearer."""
+    rows: dict[tuple[str, str], list[Suggestion]] = {}
+    for one in suggested:
+        rows.setdefault((one.sparse, one.name), []).append(one)
+    if not rows:
+        return None
+    columns = (
+        Column("Sparse model", classes="text frozen"), Column("Dense model of the catalog", classes="text"),
+        Column("Nearer than any measured in", classes="text wide"),
+    )
+    return Table(columns, tuple(
+        TableRow(plain(sparse, 80), (Value(plain(name, 80)), Value(listed(
+            f"{MATCH_NOUNS[one.kind]} ({mismatch_text(one.match)})" for one in found
+        ))))
+        for (sparse, name), found in rows.items()
+    ))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -45,6 +45,10 @@ class Value:
     best: bool = False
     marks: tuple[Mark, ...] = ()
     links: tuple[Link, ...] = ()
+    evidence: str = ""
+    """The names of the estimates behind it (`SuiteView.evidence`), parted by a blank: what its drawer shows."""
+    basis: str = ""
+    """How it was made of several estimates, in words; empty where it is one."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Column:
     """Whether a group of columns starts here."""
     name: str = ""
     """The title with its group, for lists in which columns of one title must be told apart."""
+    key: str = ""
+    """Its name in an address; empty where its title serves."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +168,9 @@ class Slugs:
 # Values from estimates -------------------------------------------------------------------------------------------
 
 
-def shown(estimate: Estimate, scale: Scale, *, best: bool = False, marks: Sequence[Mark] = ()) -> Value:
+def shown(
+    estimate: Estimate, scale: Scale, *, best: bool = False, marks: Sequence[Mark] = (), evidence: str = ""
+) -> Value:
     """An estimate on a scale; what has no spread has no margin, what has no interval shows its n instead."""
     value = estimate.value / scale.divisor
     text, around = significant(value), ""
@@ -170,7 +178,7 @@ def shown(estimate: Estimate, scale: Scale, *, best: bool = False, marks: Sequen
         around = f"n = {estimate.n}"
     elif estimate.low < estimate.high:
         around = margin(value, estimate.low / scale.divisor, estimate.high / scale.divisor)
-    return Value(text, around, repr(estimate.value), best, tuple(marks))
+    return Value(text, around, repr(estimate.value), best, tuple(marks), evidence=evidence)
 
 
 def in_words(estimate: Estimate, scale: Scale) -> str:
@@ -185,13 +193,15 @@ def in_words(estimate: Estimate, scale: Scale) -> str:
     return f"{text} (95 % interval {low} to {high})"
 
 
-def on_own_scale(estimate: Estimate | None, unit: str, missing: Mark, marks: Sequence[Mark] = ()) -> Value:
+def on_own_scale(
+    estimate: Estimate | None, unit: str, missing: Mark, marks: Sequence[Mark] = (), evidence: str = ""
+) -> Value:
     """An estimate with its unit beside it, for tables whose rows have different units."""
     if estimate is None:
         return Value(marks=(missing,))
     scale = scale_of(unit, [estimate.value])
-    value = shown(estimate, scale, marks=marks)
-    return Value(f"{value.text}{' ' + scale.unit if scale.unit else ''}", value.margin, value.order, marks=value.marks)
+    value = shown(estimate, scale, marks=marks, evidence=evidence)
+    return replace(value, text=f"{value.text}{' ' + scale.unit if scale.unit else ''}")
 
 
 def best_of(estimates: Sequence[Estimate | None], direction: str) -> int | None:
@@ -229,7 +239,7 @@ def absence(summary: ModelSummary, kind: str, fits: Iterable[Gap]) -> Mark:
     gaps = sorted(fits, key=lambda gap: gap.started_at)
     if gaps:
         return gap_mark(gaps[-1])
-    return Mark("missing", "not measured", f"No record of {kind} for {plain(summary.model)}.")
+    return Mark("missing", "not measured", f"No record of {plain(kind, 120)} for {plain(summary.model, 120)}.")
 
 
 def partial_marks(gaps: Iterable[Gap]) -> tuple[Mark, ...]:

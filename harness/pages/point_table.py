@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.pages.curves import model_figures
@@ -190,7 +190,7 @@ class _Section:
         estimate = _estimate(point, key)
         if estimate is None:
             return Value(marks=(Mark("plain", "none", capitalised(why_unknown(key, [point])) + "."),))
-        return shown(estimate, scale)
+        return shown(estimate, scale, evidence=self._view.evidence(self._model, key, point.key))
 
     def _left_out(self) -> str:
         reasons: dict[str, list[str]] = {}
@@ -211,11 +211,17 @@ class _Section:
         )
         return BlockTable(columns, tuple(
             Block(self._title(point.key), tuple(
-                TableRow(title, tuple(_latency(point.estimates, f"{start}_{name}_s") for name in _STATISTICS))
+                TableRow(title, tuple(self._latency(point, f"{start}_{name}_s") for name in _STATISTICS))
                 for start, title in _LATENCIES.items() if start in known
             ))
             for point in self._points
         ))
+
+    def _latency(self, point: OperatingPoint, key: str) -> Value:
+        estimate = point.estimates.get(key)
+        if estimate is None:
+            return Value("\u2013")
+        return shown(estimate, Scale("ms", 1e-3), evidence=self._view.evidence(self._model, key, point.key))
 
 
 def note_marks(point: OperatingPoint) -> tuple[Mark, ...]:
@@ -232,7 +238,3 @@ def _estimate(point: OperatingPoint, key: str) -> Estimate | None:
         return None if spread is None else counted(spread)
     return point.estimates.get(key)
 
-
-def _latency(estimates: Mapping[str, Estimate], key: str) -> Value:
-    estimate = estimates.get(key)
-    return Value("\u2013") if estimate is None else shown(estimate, Scale("ms", 1e-3))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InputError, StoreError
 from harness.groups import group_summaries
+from harness.history import Histories
+from harness.pages.licences import licences_of
 from harness.pages.parts import RecordFact, RecordIndex, Slugs
-from harness.pages.suite_view import SuiteView, all_tasks, leading_point
+from harness.pages.suite_view import SuiteView, all_tasks, leading_point, leading_score
 from harness.quantities import plain
 from harness.record import Origin, Record
 from harness.scenario import ServingScenario, scenario_words
 from harness.store import Store
+from harness.store_index import StoreIndex, read_needed
 from harness.suite import Suite
 from harness.summarise import summarise
 from harness.summary import ModelSummary
@@ -27,6 +31,10 @@ class SuiteRecords:
     models: tuple[ModelSummary, ...]
     facts: dict[Path, RecordFact]
     problems: tuple[str, ...]
+    licences: Mapping[str, str]
+    """By model, where anybody states one."""
+    index: StoreIndex
+    """Of all records, also of those that no summary needs."""
 
     @property
     def newest(self) -> str:
@@ -37,15 +45,15 @@ class SuiteRecords:
 def read_suite(store: Store, name: str, definition: Suite | None, suites_dir: Path | None) -> SuiteRecords:
     """What the records of the suite `name` say. Raises InputError where none can be read."""
     problems: list[StoreError] = []
-    entries = list(store.read(name, problems))
+    index, entries = read_needed(store, name, problems)
     if not entries:
         hint = f"first run: moebench run suites/{name}.yaml"
         raise InputError(f"no record of the suite {name!r} can be read", where=str(store.root / name), hint=hint)
     facts = {path: _fact(record) for path, record in entries}
     tasks = definition.quality.tasks if definition and definition.quality else None
     broken = tuple(f"{Path(one.where).name}: {one.what}" for one in problems)
-    models = summarise(entries, tasks=tasks, terms=Terms.of(definition, suites_dir))
-    return SuiteRecords(name, models, facts, broken)
+    models = summarise(entries, tasks=tasks, terms=Terms.of(definition, suites_dir), seen=index.seen_ceilings())
+    return SuiteRecords(name, models, facts, broken, licences_of(models, definition, suites_dir), index)
 
 
 def _fact(record: Record) -> RecordFact:
@@ -70,9 +78,6 @@ def view_of(read: SuiteRecords, definition: Suite | None, root: Path, slugs: Slu
     wanted = definition.quality.tasks if definition and definition.quality else ()
     choice = definition.leaderboard if definition else None
     tasks = tuple(dict.fromkeys((*wanted, *all_tasks(models))))
-    score = f"score:{choice.score}" if choice and choice.score in tasks else "mean_score"
-    if len(tasks) == 1:
-        score = f"score:{tasks[0]}"
     return SuiteView(
         name=read.name,
         title=plain(definition.title if definition else read.name, 160),
@@ -82,8 +87,10 @@ def view_of(read: SuiteRecords, definition: Suite | None, root: Path, slugs: Slu
         groups=tuple(group for group in group_summaries(models) if len(group.members) > 1),
         point=leading_point(models, choice.concurrency if choice else None),
         tasks=tasks,
-        score=score,
+        score=leading_score(tasks, choice.score if choice else None),
         records=RecordIndex(root, read.facts),
         page_of={model.model: f"models/{folder}/{inside.of(model.model, model.model)}.html" for model in models},
         problems=read.problems,
+        licences=read.licences,
+        histories=Histories(read.index),
     )

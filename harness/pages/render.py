@@ -46,7 +46,7 @@ def render_site(
     from harness.pages.site import build_site
 
     target = _checked_target(out, store)
-    chosen = _chosen_suites(store, suites)
+    chosen = chosen_suites(store, suites)
     site = build_site(store, chosen, named=bool(suites), definitions=definitions, suites_dir=folders.suites)
     with _swapped_in(target) as folder:
         write_site(site, folder, folders.templates)
@@ -64,6 +64,7 @@ def write_site(site: Site, folder: Path, templates_dir: Path) -> None:
     write_assets(folder / "assets", templates_dir / "assets")
     for suite in site.suites:
         _write_exports(suite, folder)
+        _write_evidence(suite, folder)
         _copy_records(suite, folder)
 
 
@@ -91,7 +92,8 @@ def script_json(value: Any) -> Markup:
 # What is rendered, and where to ----------------------------------------------------------------------------------
 
 
-def _chosen_suites(store: Store, suites: Sequence[str] | None) -> list[str]:
+def chosen_suites(store: Store, suites: Sequence[str] | None) -> list[str]:
+    """The suites to render, each once: `suites`, or all of the store. Raises InputError as `render_site` does."""
     known = store.suites()
     if not known:
         raise InputError(
@@ -149,11 +151,24 @@ def _swapped_in(target: Path) -> Iterator[Path]:
 
 
 def _write_exports(suite: SuitePages, folder: Path) -> None:
-    from harness.export import export_rows, to_csv, to_json
+    """Writes the exports of a suite below `folder`."""
+    from harness.pages.exported import export_files
 
-    rows = export_rows(suite.summaries)
-    (folder / suite.csv_path).write_text(to_csv(rows), encoding="utf-8", newline="")
-    (folder / suite.json_path).write_text(to_json(rows), encoding="utf-8", newline="\n")
+    for path, content in export_files(suite.view):
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def _write_evidence(suite: SuitePages, folder: Path) -> None:
+    """Writes what stands behind the numbers, a script for each model that `drawer.js` loads when it is asked for."""
+    from harness.pages.evidence import evidence_files
+
+    for file in evidence_files(suite.view):
+        target = folder / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = f"moebenchEvidence({script_json(file.name)},{script_json(file.content)});\n"
+        target.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _copy_records(suite: SuitePages, folder: Path) -> None:

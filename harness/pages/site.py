@@ -7,23 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.accelerators import Accelerators
-from harness.catalog import Catalog
-from harness.compare import Comparison
-from harness.crossover import crossovers
-from harness.pages.cards import card_of, pairs_of, partners_of, unmatched_note
+from harness.catalog import Catalog, CatalogModel
+from harness.matching import Pairing, named_pairs, pairings, partners_of, suggestions, unmatched
+from harness.pages.cards import pair_of
 from harness.pages.catalog_page import catalog_page
+from harness.pages.disagreements import disagreements
+from harness.pages.exported import export_links
 from harness.pages.frame import framed
 from harness.pages.index_page import index_page
 from harness.pages.method_page import method_page
 from harness.pages.model_page import model_page
-from harness.pages.pair_page import PairPage, pair_page
+from harness.pages.pair_page import pair_page
 from harness.pages.pairs_page import pairs_page
-from harness.pages.parts import Link, Page, Slugs
+from harness.pages.pareto_page import pareto_page
+from harness.pages.parts import Page, Slugs
 from harness.pages.reading import read_suite, view_of
+from harness.pages.runs_page import runs_page
 from harness.pages.suite_view import SuiteView, subjects_of
 from harness.store import Store
 from harness.suite import Suite
-from harness.summary import ModelSummary
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,6 @@ class SuitePages:
     """One suite of a site with what goes into its exports and its copied records."""
 
     view: SuiteView
-    csv_path: str
-    json_path: str
-
-    @property
-    def summaries(self) -> tuple[ModelSummary, ...]:
-        """The rows of the exports: models, then groups."""
-        return (*self.view.models, *self.view.groups)
 
     @property
     def record_copies(self) -> tuple[tuple[Path, str], ...]:
@@ -75,44 +70,48 @@ def build_site(
         read.sort(key=lambda one: (one.newest, one.name), reverse=True)
     views = [view_of(one, known.get(one.name), store.root, slugs, first=one is read[0]) for one in read]
     leading = known.get(views[0].name)
-    common = _common_pages(suites_dir, leading.prices_usd_per_hour if leading else {})
-    suites = [SuitePages(view, view.file("data", "csv"), view.file("data", "json")) for view in views]
+    catalog = tuple(Catalog(suites_dir)) if suites_dir else ()
+    common = _common_pages(suites_dir, catalog, leading.prices_usd_per_hour if leading else {})
+    suites = [SuitePages(view) for view in views]
     pages: list[Page] = []
     for suite in suites:
         view = suite.view
-        own = _pages_of(view, views, known.get(view.name), pair_slugs)
+        own = _pages_of(view, views, known.get(view.name), pair_slugs, catalog)
         own += common if view is views[0] else ()
-        exports = (Link(suite.csv_path, "CSV"), Link(suite.json_path, "JSON"))
-        pages += framed(own, view, common, exports)
+        pages += framed(own, view, common, export_links(view))
     return Site(tuple(pages), tuple(suites))
 
 
 def _pages_of(
-    view: SuiteView, views: Sequence[SuiteView], definition: Suite | None, slugs: Slugs
+    view: SuiteView, views: Sequence[SuiteView], definition: Suite | None, slugs: Slugs,
+    catalog: Sequence[CatalogModel],
 ) -> list[Page]:
     """The pages of a suite in the order of the menu; `slugs` name those of pairs."""
     subjects = subjects_of(view.models, view.groups)
-    named = [(one.sparse, dense) for one in definition.comparisons for dense in one.dense] if definition else []
-    pairs = pairs_of(subjects, named)
-    pair_pages = [_pair_page(view, pair, slugs, first=view is views[0]) for pair in pairs]
-    cards = [card_of(view, pair, page.crossovers, page.path) for pair, page in zip(pairs, pair_pages, strict=True)]
+    matched = pairings(subjects, named_pairs(definition), score=view.score)
+    pairs = [pair_of(one, _pair_path(view, one, slugs, first=view is views[0])) for one in matched]
+    items = disagreements([pair.comparison for pair in pairs])
+    suggested = suggestions(subjects, matched, catalog)
     return [
         index_page(view, views, definition),
-        *([pairs_page(view, cards, unmatched_note(subjects, pairs))] if cards else []),
-        *(model_page(view, model, partners_of(model, pairs)) for model in view.models),
-        *pair_pages,
+        *([pairs_page(view, pairs, unmatched(subjects, matched), suggested)] if pairs or suggested else []),
+        *([explorer] if (explorer := pareto_page(view)) else []),
+        *filter(None, [runs_page(view)]),
+        *(model_page(view, model, partners_of(model, matched)) for model in view.models),
+        *(pair_page(view, pair, found) for pair, found in zip(pairs, items, strict=True)),
     ]
 
 
-def _pair_page(view: SuiteView, pair: Comparison, slugs: Slugs, *, first: bool) -> PairPage:
+def _pair_path(view: SuiteView, pair: Pairing, slugs: Slugs, *, first: bool) -> str:
     names = (pair.a.model, pair.b.model)
-    slug = slugs.of((view.name, *names), " ".join(names if first else (view.name, *names)))
-    return pair_page(view, pair, crossovers(pair.a, pair.b), f"pairs/{slug}.html")
+    return f"pairs/{slugs.of((view.name, *names), ' '.join(names if first else (view.name, *names)))}.html"
 
 
-def _common_pages(suites_dir: Path | None, prices_usd_per_hour: Mapping[str, float]) -> tuple[Page, ...]:
+def _common_pages(
+    suites_dir: Path | None, catalog: Sequence[CatalogModel], prices_usd_per_hour: Mapping[str, float]
+) -> tuple[Page, ...]:
     """The pages that belong to no suite: the catalog, where it is known, and the method."""
     if suites_dir is None:
         return (method_page(),)
     accelerators = Accelerators(suites_dir).priced(prices_usd_per_hour, "set by the suite")
-    return (catalog_page(Catalog(suites_dir), accelerators), method_page())
+    return (catalog_page(catalog, accelerators), method_page())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from statistics import stdev
@@ -12,8 +12,9 @@ from statistics import stdev
 from harness.accounting import flops_per_token
 from harness.architecture import Architecture
 from harness.description import experts_words
+from harness.history import Histories
 from harness.metrics import METRICS, Metric
-from harness.pages.parts import Link, RecordIndex
+from harness.pages.parts import Link, RecordIndex, Slugs
 from harness.quantities import Scale, count_of, grouped, listed, plain, scale_of, with_unit
 from harness.scenario import MemoryScenario, QualityScenario, RoutingScenario, ServingScenario
 from harness.stats import Estimate, counted, ranks_with_ties
@@ -42,6 +43,10 @@ class SuiteView:
     """Model -> its page, relative to the site's root."""
     problems: tuple[str, ...] = ()
     """Record files that could not be read."""
+    licences: Mapping[str, str] = field(default_factory=dict)
+    """Model -> its licence, where anybody states one."""
+    histories: Histories | None = None
+    """What all nights measured; None where that is not known."""
 
     @property
     def path(self) -> str:
@@ -65,6 +70,51 @@ class SuiteView:
     def ranks(self) -> dict[str, tuple[int, int]]:
         """The range of ranks of every model that may be ranked."""
         return ranking(self.models, self)
+
+    def evidence(self, model: ModelSummary, key: str, point: PointKey | None = None) -> str:
+        """The name of an estimate in addresses and for its drawer: `<suite>.<model>.<metric>`, then task or point.
+
+        A `point` is left out of the name of what is not measured at one. Empty for a model without a page.
+        """
+        name = self.evidence_of.get((model.model, bool(model.members)))
+        if name is None:
+            return ""
+        if key.startswith("score:"):
+            return f"{name}.score.{self.task_names[key.removeprefix('score:')]}"
+        loaded = metric_of(key).scenario in ("serving", "routing") or key == MEMORY_AT_LOAD
+        at = self.point_names.get(point) if point and loaded else None
+        return f"{name}.{key}.{at}" if at else f"{name}.{key}"
+
+    @cached_property
+    def evidence_of(self) -> dict[tuple[str, bool], str]:
+        """The first part of the names of estimates, `<suite>.<model>`, by model and whether it is a group.
+
+        The file with them is `evidence/<suite>/<model>.js`. A group's name begins with `_`, which no model's does.
+        """
+        found = {}
+        for model in self.models:
+            path = self.page_of.get(model.model)
+            if path:
+                found[model.model, False] = path.removeprefix("models/").removesuffix(".html").replace("/", ".")
+        if not found:
+            return {}
+        folder, slugs = next(iter(found.values())).split(".")[0], Slugs()
+        return found | {(one.model, True): f"{folder}._{slugs.of(one.model, one.model)}" for one in self.groups}
+
+    @cached_property
+    def point_names(self) -> dict[PointKey, str]:
+        """A short name for every operating point of the suite, for addresses."""
+        slugs = Slugs()
+        keys = sorted({point.key for model in (*self.models, *self.groups) for point in model.points})
+        keys += [] if self.point is None or self.point in keys else [self.point]
+        return {key: slugs.of(key, f"{key.name} {key.words}") for key in keys}
+
+    @cached_property
+    def task_names(self) -> dict[str, str]:
+        """A short name for every task of the suite, for addresses."""
+        slugs = Slugs()
+        known = dict.fromkeys((*self.tasks, *(task for model in self.models for task in model.scores)))
+        return {task: slugs.of(task, task) for task in known}
 
     @property
     def score_title(self) -> str:
@@ -96,10 +146,21 @@ def all_tasks(models: Iterable[ModelSummary]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def leading_score(tasks: Sequence[str], wanted: str | None = None) -> str:
+    """The key of the score that ranks: that of the only task or of the `wanted` one, else the mean over all."""
+    if len(tasks) == 1 or wanted in tasks:
+        return f"score:{wanted if wanted in tasks else tasks[0]}"
+    return "mean_score"
+
+
 def subjects_of(models: Sequence[ModelSummary], groups: Sequence[ModelSummary]) -> tuple[ModelSummary, ...]:
     """What is compared: recipes where there are several trainings, and the models that belong to none of those."""
     grouped = {member.model for group in groups for member in group.members}
     return (*groups, *(model for model in models if model.model not in grouped))
+
+
+MEMORY_AT_LOAD = "weights_and_cache_bytes"
+"""The metric of memory that depends on the load."""
 
 
 # What a model is -------------------------------------------------------------------------------------------------
@@ -219,9 +280,10 @@ def why_unknown(key: str, points: Sequence[OperatingPoint]) -> str:
     start = _NOTED.get(key)
     noted = dict.fromkeys(note for point in points for note in point.notes if start and note.startswith(start))
     if start and noted:
-        return listed([note.removeprefix(start) for note in noted])
+        return listed([plain(note.removeprefix(start), 200) for note in noted])
     if key != VARIATION.key and all(point.origins for point in points):
-        return f"{listed(dict.fromkeys(one.tool for point in points for one in point.origins))} does not tell"
+        tools = dict.fromkeys(plain(one.tool, 80) for point in points for one in point.origins)
+        return f"{listed(tools)} does not tell"
     return _UNKNOWN.get(key, "not measured")
 
 

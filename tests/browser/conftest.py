@@ -11,9 +11,15 @@ import builders
 import pytest
 import sites
 
+from harness.pages.render import render_site
+from harness.resources import Folders
+from harness.store import Store
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
     from sites import Visit
+
+SITE_SUITES = ["small", "seeds", "hostile", "loads"]
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +29,33 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     records = [*builders.small_suite_records(), *sites.awkward_records(), *sites.seed_records()]
     records += [*sites.hostile_records(), *sites.load_records()]
     store = sites.store_of(folder / "results", records)
-    return sites.render(store, folder / "site", ["small", "seeds", "hostile", "loads"], catalog=True).parent
+    return sites.render(store, folder / "site", SITE_SUITES, catalog=True).parent
+
+
+@pytest.fixture(scope="session")
+def varied(site: Path) -> Path:
+    """The site of a suite whose models differ in everything by which they can be chosen, in a folder of its own."""
+    folder = site.parent / "varied"
+    store = sites.store_of(folder / "results", sites.varied_records())
+    folders, suite = Folders(sites.TEMPLATES, None), sites.varied_suite()
+    return render_site(store, folder / "site", ["varied"], folders=folders, definitions={"varied": suite}).parent
+
+
+@pytest.fixture(scope="session")
+def report(site: Path) -> Path:
+    """The same suites in one file, in a folder of its own."""
+    from harness.pages.standalone import render_standalone
+
+    out = site.parent / "alone" / "report.html"
+    folders = Folders(sites.TEMPLATES, sites.SUITES)
+    return render_standalone(Store(site.parent / "results"), out, SITE_SUITES, folders=folders)
 
 
 @pytest.fixture
 def visit(browser: Browser, site: Path) -> Iterator[Visit]:
     """Opens a page of the site from disk and waits for it; keyword arguments are those of a browser context.
 
+    A page is named by its path, which may have a hash, or by its whole address, as one in the report of one file.
     Any console message of a warning or worse, any exception, dialog or request beyond the folder fails the test.
     """
     contexts: list[BrowserContext] = []
@@ -47,9 +73,9 @@ def visit(browser: Browser, site: Path) -> Iterator[Visit]:
         context.on("page", watch)
         page = context.new_page()
         page.set_default_timeout(15_000)
-        page.goto((site / path).as_uri())
+        page.goto(path if "://" in path else f"{site.as_uri()}/{path}")
         if options.get("java_script_enabled", True):
-            page.wait_for_selector("html[data-ready]", state="attached")
+            page.wait_for_selector("html[data-ready][data-drawn]", state="attached")
         return page
 
     yield opened
@@ -59,5 +85,7 @@ def visit(browser: Browser, site: Path) -> Iterator[Visit]:
 
 
 def _inside(url: str, site: Path) -> bool:
-    """Whether a request stays in the site's folder."""
-    return url.startswith(("data:", "blob:")) or unquote(url).startswith(f"file://{site}/")
+    """Whether a request stays in the site's folder, in the report's file, or on a test's own server."""
+    folder, alone = f"file://{site}/", f"file://{site.parent}/alone/report.html"
+    varied = f"file://{site.parent}/varied/site/"
+    return url.startswith(("data:", "blob:", "http://127.0.0.1:")) or unquote(url).startswith((folder, alone, varied))

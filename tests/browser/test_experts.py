@@ -245,8 +245,8 @@ def test_a_failure_of_routing_stands_where_the_experts_would(visit: Visit) -> No
 
 def test_the_numbers_are_there_without_scripts(visit: Visit) -> None:
     page = visit(SMALL, java_script_enabled=False)
-    assert page.get_by_role("region", name="Balance of the experts' load").is_visible()
-    assert page.get_by_role("region", name="Expert parallelism", exact=True).is_visible()
+    assert page.get_by_role("group", name="Balance of the experts' load").is_visible()
+    assert page.get_by_role("group", name="Expert parallelism", exact=True).is_visible()
 
 
 def test_dense_models_have_no_experts(visit: Visit) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import builders
 import pytest
 import sites
 
-from harness import plan, plausibility, repeats, utilisation
+from harness import items, matching, paired, plan, plausibility, repeats, utilisation
+from harness.compare import Family
 from harness.measurements import serving, sweep
 
 
@@ -47,3 +49,15 @@ def test_the_concurrency_of_routing(text: str) -> None:
 def test_a_ceiling_that_was_beaten(text: str) -> None:
     assert utilisation.TOO_LOW in text
     assert "it is flagged, and the figure left out" not in text
+
+
+def test_comparisons(text: str) -> None:
+    assert f"Two models are equal within {100 * matching.TOLERANCE:g} %" in text
+    assert f"up to a factor of {matching.FARTHEST:g} or {100 * matching.FARTHEST_POINTS:g} points" in text
+    assert f"over {paired.RESAMPLES} resamples of the items" in text
+    assert f"fewer than {items.MIN_SUBTASKS} subtasks" in text
+
+
+def test_every_family_is_named(text: str) -> None:
+    assert "the mean score alone, the tasks, the output rate at every load, latencies and goodput at every load" in text
+    assert get_args(Family) == ("mean score", "tasks", "speed", "latency", "memory and cost", "counted")

@@ -24,7 +24,7 @@ def pair_of(site: Site, title: str) -> PairPage:
 
 @pytest.fixture(scope="module")
 def loads(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return site_of(tmp_path_factory.mktemp("loads"), "loads", sites.load_records())
+    return site_of(tmp_path_factory.mktemp("loads"), "loads", sites.load_records(6))
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,10 @@ def test_pairs_of_several_suites_have_files_of_their_own(tmp_path: Path) -> None
 
 def test_the_crossover_is_told_on_the_page_and_on_the_card(loads: Site) -> None:
     page = pair_of(loads, "moe-8x2 beside dense-active")
-    assert page.crossovers[0].startswith("moe-8x2 overtakes dense-active at about ")
+    assert "; it overtakes at about " in page.lead and page.crossovers == ()
     shown = next(page for page in loads.pages if isinstance(page, PairsPage))
     card = next(one for one in shown.cards if one.href == page.path)
-    assert card.crossover == page.crossovers[0]
+    assert (card.sentence, card.crossover) == (page.lead, "")
     shapes = page.curves[0].figures[0].content["layout"]["shapes"]
     assert [shape["type"] for shape in shapes] == ["rect", "line"]
 
@@ -107,3 +107,55 @@ def test_recipes_have_pair_pages_too(tmp_path: Path) -> None:
     page = pair_of(site_of(tmp_path, "seeds", sites.seed_records()), "moe-8x2 beside dense-active")
     assert [side.link.href for side in page.sides] == ["", ""]
     assert page.curves
+
+
+class TestMatchings:
+    def test_all_six_with_their_mismatch(self, small: Site) -> None:
+        rows = {row.title: row.cells for row in pair_of(small, "moe-8x2 beside dense-active").matchings.rows}
+        assert list(rows) == [
+            "Active parameters", "Total parameters", "Memory: weights and cache", "FLOPs/token", "Score",
+            "Cost of a million output tokens",
+        ]
+        assert [cell.text for cell in rows["Active parameters"]] == ["109 k", "108 k", "1.01×", "equal", "\u2013"]
+        assert rows["Total parameters"][3].text == "not equal"
+        assert rows["Memory: weights and cache"][4].text == "16 concurrent requests"
+        assert rows["Score"][2].text.endswith(" points")
+        assert rows["Cost of a million output tokens"][0].marks[0].label == "not known"
+
+
+class TestForest:
+    def test_one_line_a_task_and_the_mean_below(self, small: Site) -> None:
+        page = pair_of(small, "moe-8x2 beside dense-active")
+        assert page.forest is not None
+        content = page.forest.content
+        assert content["layout"]["yaxis"]["categoryarray"][0] == "Mean score"
+        drawn = {name: (x, symbol) for trace in content["data"]
+                 for name, x, symbol in zip(trace["y"], trace["x"], trace["marker"]["symbol"], strict=True)}
+        assert set(drawn) == {"Mean score", "facts", "sort"}
+        assert drawn["facts"][0] == pytest.approx(100 * (0.795 - 0.63), abs=2)
+        assert drawn["facts"][1] == "circle" and drawn["Mean score"][1] == "diamond"
+
+    def test_what_is_not_certain_is_an_open_mark(self, small: Site) -> None:
+        figures = [page.forest for page in small.pages if isinstance(page, PairPage) and page.forest]
+        drawn = [
+            (text.rpartition(", ")[2], symbol)
+            for figure in figures for trace in figure.content["data"]
+            for text, symbol in zip(trace["text"], trace["marker"]["symbol"], strict=True)
+        ]
+        assert {verdict for verdict, _ in drawn} == {"better", "worse", "not told apart"}
+        assert all(symbol.endswith("-open") == (verdict == "not told apart") for verdict, symbol in drawn)
+
+    def test_one_task_is_no_figure(self, tmp_path: Path) -> None:
+        records = [builders.quality_record(model=model) for model in ("moe-8x2", "dense-active")]
+        assert pair_of(site_of(tmp_path, "small", records), "moe-8x2 beside dense-active").forest is None
+
+
+class TestEvidence:
+    def test_numbers_name_the_estimates_behind_them(self, small: Site) -> None:
+        effects = pair_of(small, "moe-8x2 beside dense-active").effects
+        assert effects is not None
+        speed = next(block for block in effects.blocks if block.title == "1 concurrent request").rows[0]
+        of_a, of_b, ratio = speed.cells[:3]
+        assert of_a.evidence and of_b.evidence and of_a.evidence != of_b.evidence
+        assert ratio.evidence == f"{of_a.evidence} {of_b.evidence}"
+        assert ratio.basis.startswith("moe-8x2 / dense-active: Welch interval")

@@ -114,7 +114,7 @@ def test_a_workload_is_named_where_there_are_several(tmp_path: Path) -> None:
 
 
 def test_the_variation_is_that_of_the_repeats(loads: Site) -> None:
-    (summary,) = (one for one in loads.suites[0].summaries if one.model == "moe-8x2")
+    (summary,) = (one for one in loads.suites[0].view.models if one.model == "moe-8x2")
     speed = next(point for point in summary.points if point.concurrency == 1).estimates["output_tokens_per_s"]
     found = cell(sections(loads, "moe-8x2")["Closed loops"].table, "1", "Variation")
     assert len(speed.values) == 3

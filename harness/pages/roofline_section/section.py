@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.pages.parts import BlockTable, Figure, Mark
 from harness.pages.roofline_section.figure import roofline_figure
 from harness.pages.roofline_section.roofs import FAR_BELOW, PHASES, Placed, RoofLine, roof_words, roofs_of
-from harness.pages.roofline_section.table import experts_table, roofline_table
+from harness.pages.roofline_section.table import Named, experts_table, roofline_table
 from harness.pages.suite_view import NO_UTILISATION, load_text
 from harness.quantities import capitalised, listed, plain, significant
 from harness.summary import ModelSummary
@@ -29,8 +29,8 @@ class RooflineSection:
     """Why the use of the device is not known, of some loads or of all."""
 
 
-def roofline_section(model: ModelSummary) -> RooflineSection | None:
-    """The section of a model that was served; None of others."""
+def roofline_section(model: ModelSummary, named: Named = lambda _key, _point: "") -> RooflineSection | None:
+    """The section of a model that was served, None of others; `named` gives the names of its estimates' evidence."""
     placed = [Placed(point, phase) for point in model.points for phase in point.roofline]
     missing = _missing(model)
     shown = [point for point in model.points if point.roofline or point.beaten]
@@ -40,8 +40,8 @@ def roofline_section(model: ModelSummary) -> RooflineSection | None:
     return RooflineSection(
         note=_note(model, placed, roofs) if placed else "",
         figure=roofline_figure(model, placed, roofs) if placed else None,
-        table=roofline_table(shown) if shown else None,
-        experts=experts_table(shown) if shown and model.is_moe else None,
+        table=roofline_table(shown, named) if shown else None,
+        experts=experts_table(shown, named) if shown and model.is_moe else None,
         missing=missing,
     )
 

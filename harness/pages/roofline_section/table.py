@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.pages.parts import Block, BlockTable, Column, Mark, TableRow, Value, flag_marks, shown
@@ -10,7 +10,7 @@ from harness.pages.roofline_section.roofs import FAR_BELOW, PHASES, peak_of
 from harness.pages.suite_view import load_text, workload_titles
 from harness.quantities import Scale, capitalised, scale_of, significant
 from harness.stats import Estimate
-from harness.summary import OperatingPoint
+from harness.summary import OperatingPoint, PointKey
 from harness.utilisation import TOO_LOW, RooflinePoint
 
 _PERCENT = Scale("%", 0.01)
@@ -34,21 +34,25 @@ _VARIANT_HELP = {
 _MBU = "Bytes that a step has to read over its time and the measured bandwidth, "
 
 
-def roofline_table(points: Sequence[OperatingPoint]) -> BlockTable:
+Named = Callable[[str, PointKey], str]
+"""The name of the evidence of a metric at a point, as `SuiteView.evidence` gives it; empty where there is none."""
+
+
+def roofline_table(points: Sequence[OperatingPoint], named: Named) -> BlockTable:
     """One block a load, one row a phase and one for both together."""
     scale = scale_of("FLOPs", [one.achieved_flops_per_s for point in points for one in point.roofline])
     titles = workload_titles(point.key for point in points)
-    blocks = tuple(Block(_title(point, titles), tuple(_rows(point, scale))) for point in points)
+    blocks = tuple(Block(_title(point, titles), tuple(_rows(point, scale, named))) for point in points)
     return BlockTable(_columns(scale), blocks)
 
 
-def experts_table(points: Sequence[OperatingPoint]) -> BlockTable:
+def experts_table(points: Sequence[OperatingPoint], named: Named) -> BlockTable:
     """The MBU of each load and phase by how the experts that a step reads are counted."""
     titles = workload_titles(point.key for point in points)
     heads = (Column(f"{name.capitalize()} experts", "%", "", _MBU + _VARIANT_HELP[name]) for name in _VARIANTS)
     return BlockTable((Column("Load", classes="text frozen"), Column("Phase", classes="text"), *heads), tuple(
         Block(_title(point, titles), tuple(
-            TableRow(words, tuple(_estimate(point, f"{phase}_mbu_{name}") for name in _VARIANTS))
+            TableRow(words, tuple(_estimate(point, f"{phase}_mbu_{name}", named) for name in _VARIANTS))
             for phase, words in PHASES if phase in {one.phase for one in point.roofline} | set(point.beaten)
         ))
         for point in points
@@ -69,7 +73,7 @@ def _columns(scale: Scale) -> tuple[Column, ...]:
     )
 
 
-def _rows(point: OperatingPoint, scale: Scale) -> Iterable[TableRow]:
+def _rows(point: OperatingPoint, scale: Scale, named: Named) -> Iterable[TableRow]:
     known = {one.phase: one for one in point.roofline}
     share = point.estimates.get("prefill_time_share")
     phases = [(phase, words) for phase, words in PHASES if phase in known or phase in point.beaten]
@@ -77,26 +81,30 @@ def _rows(point: OperatingPoint, scale: Scale) -> Iterable[TableRow]:
         time = _NONE
         if share is not None:
             part = share.value if phase == "prefill" else 1 - share.value
-            time = Value(significant(100 * part))
-        placed = _placed(point, known[phase], scale) if phase in known else _beaten(point.beaten[phase])
+            basis = "" if phase == "prefill" else "What the share of the prefill leaves."
+            time = Value(significant(100 * part), evidence=named("prefill_time_share", point.key), basis=basis)
+        placed = _placed(point, known[phase], scale, named) if phase in known else _beaten(point.beaten[phase])
         if phase == phases[0][0]:
             placed = (placed[0], replace(placed[1], marks=flag_marks(point.flags)), *placed[2:])
-        yield TableRow(words, (time, *placed, _estimate(point, f"{phase}_mfu"), _estimate(point, f"{phase}_mbu")))
+        uses = (_estimate(point, f"{phase}_{use}", named) for use in ("mfu", "mbu"))
+        yield TableRow(words, (time, *placed, *uses))
     if len(phases) > 1:
         yield TableRow("Together", (
-            Value("100"), _NONE, _NONE, _NONE, _NONE, _estimate(point, "mfu"), _estimate(point, "mbu"),
+            Value("100"), _NONE, _NONE, _NONE, _NONE, *(_estimate(point, use, named) for use in ("mfu", "mbu")),
         ))
 
 
-def _placed(point: OperatingPoint, one: RooflinePoint, scale: Scale) -> tuple[Value, ...]:
+def _placed(point: OperatingPoint, one: RooflinePoint, scale: Scale, named: Named) -> tuple[Value, ...]:
     """Intensity, what was achieved, the share of the roof and what binds; the estimates are those of MFU and MBU."""
     achieved, share = Value(significant(one.achieved_flops_per_s / scale.divisor)), Value(significant(100 * one.share))
     mfu = point.estimates.get(f"{one.phase}_mfu")
     if mfu is not None:
-        achieved = shown(_times(mfu, peak_of(one)), scale)
-    binds = point.estimates.get(f"{one.phase}_{'mfu' if one.bound == 'compute' else 'mbu'}")
+        times_peak = shown(_times(mfu, peak_of(one)), scale, evidence=named(f"{one.phase}_mfu", point.key))
+        achieved = replace(times_peak, basis="The MFU below, times the measured rate of products of the device.")
+    use = f"{one.phase}_{'mfu' if one.bound == 'compute' else 'mbu'}"
+    binds = point.estimates.get(use)
     if binds is not None:
-        share = shown(binds, _PERCENT)
+        share = shown(binds, _PERCENT, evidence=named(use, point.key))
     return Value(significant(one.intensity_flops_per_byte)), achieved, share, binding(one)
 
 
@@ -132,9 +140,9 @@ def binding(point: RooflinePoint) -> Value:
     return Value(text, marks=(Mark("plain", "overhead", why),))
 
 
-def _estimate(point: OperatingPoint, key: str) -> Value:
+def _estimate(point: OperatingPoint, key: str, named: Named) -> Value:
     found = point.estimates.get(key)
-    return Value(marks=(_UNKNOWN,)) if found is None else shown(found, _PERCENT)
+    return Value(marks=(_UNKNOWN,)) if found is None else shown(found, _PERCENT, evidence=named(key, point.key))
 
 
 def _title(point: OperatingPoint, titles: Mapping[Hashable, str]) -> str:

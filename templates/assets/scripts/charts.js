@@ -27,7 +27,7 @@ const frame = () => ({
 });
 const axis = (given) => ({
   gridcolor: colour("line"), linecolor: colour("muted"), zeroline: false, ticks: "outside", tickcolor: colour("muted"),
-  automargin: true, exponentformat: "none", ...coloured(given),
+  automargin: true, exponentformat: "none", separatethousands: true, ...coloured(given),
 });
 const settings = { displaylogo: false, responsive: true, displayModeBar: false };
 

@@ -1,35 +1,113 @@
-// The scatter plot of any two metrics, with the frontier.
+// The scatter plot of any two metrics: the frontier, what is beaten for certain, and the same in words and as a table.
+//
+// A plot's data has `points` and, for every metric, a column of their values: `v`, and `lo` and `hi` where some have an
+// interval. A point on two axes has its value and ends on each; an end that is not known is null.
 
-const interval = (values, side) => ({
-  type: "data", visible: values.some(([, low, high]) => low < high), symmetric: false, thickness: 1.2, width: 3, color: colour(side.color),
-  array: values.map(([value, , high]) => high - value), arrayminus: values.map(([value, low]) => value - low),
+const SYMBOLS = { sparse: "circle", dense: "square", unknown: "diamond" };
+const KINDS_IN_WORDS = { sparse: "sparse (MoE)", dense: "dense", unknown: "structure not counted" };
+const NAMED = { frontier: 12, others: 5 };  // names in a sentence, the others are counted
+const CROWD = 40;        // points from which on the bars of intervals stand back
+const LABEL_LENGTH = 40;
+
+const plotText = (text) => text.replace(/[&<>]/g, (character) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" }[character]));
+const shortened = (text) => (text.length > LABEL_LENGTH ? `${text.slice(0, LABEL_LENGTH - 1)}\u2026` : text);
+
+// What is known ----------------------------------------------------------------------------------------------------
+
+// Value, low and high of a point in a column; null where there is no value.
+function valueIn(column, index) {
+  const value = column.v[index];
+  if (value === null) return null;
+  return column.lo ? { value, low: column.lo[index], high: column.hi[index] } : { value, low: value, high: value };
+}
+
+// The points that have a value on both axes, and those of the same kind that have not.
+function pointsOn(data, x, y, kind) {
+  const [points, missing] = [[], []];
+  data.points.forEach((point, index) => {
+    if (kind && point.kind !== kind) return;
+    const at = { ...point, index, x: valueIn(data.columns[x.key], index), y: valueIn(data.columns[y.key], index) };
+    (at.x && at.y ? points : missing).push(at);
+  });
+  return { points, missing };
+}
+
+const gain = (metric, value) => (metric.direction === "higher" ? value : -value);
+// The least and the most that an estimate may be worth; without an interval anything is possible.
+function gains(metric, { low, high }) {
+  if (low === null || high === null) return [-Infinity, Infinity];
+  return metric.direction === "higher" ? [low, high] : [-high, -low];
+}
+
+// The points that no other beats: none is at least as good on both axes and better on one. By rising x.
+function frontierOf(points, x, y) {
+  if (!x.direction || !y.direction) return [];
+  const worth = (point) => [gain(x, point.x.value), gain(y, point.y.value)];
+  const order = points.map((point) => [point, worth(point)]).sort(([, a], [, b]) => b[0] - a[0] || b[1] - a[1]);
+  const frontier = [];
+  let last = null;
+  for (const [point, [atX, atY]] of order) {
+    if (last === null || atY > last[1] || (atX === last[0] && atY === last[1])) { frontier.push(point); last = [atX, atY]; }
+  }
+  return frontier.sort((a, b) => a.x.value - b.x.value);
+}
+
+// The points that another beats wherever in their intervals the values are.
+function certainlyBeaten(points, x, y) {
+  if (!x.direction || !y.direction) return new Set();
+  const all = points.map((point) => [...gains(x, point.x), ...gains(y, point.y)]);
+  const beats = (a, b) => a[0] >= b[1] && a[2] >= b[3] && (a[0] > b[1] || a[2] > b[3]);
+  return new Set(points.filter((_, i) => all.some((other, j) => j !== i && beats(other, all[i]))));
+}
+
+// Drawing ----------------------------------------------------------------------------------------------------------
+
+const inkOf = (kind) => (kind === "unknown" ? "muted" : kind);
+const PALE = { sparse: "rest", dense: "rest-dense", unknown: "line" };
+
+const intervalBars = (values, crowded, kind) => ({
+  type: "data", visible: values.some(({ low, high }) => low !== null && low < high), symmetric: false, thickness: crowded ? 0.8 : 1.2, width: crowded ? 0 : 3,
+  color: colour(crowded ? PALE[kind] : inkOf(kind)), array: values.map(({ value, high }) => (high === null ? 0 : high - value)),
+  arrayminus: values.map(({ value, low }) => (low === null ? 0 : value - low)),
 });
 
-const SYMBOLS = { sparse: "circle", dense: "square" };
+const titleOf = (metric) => `${metric.title}${metric.at ? ` ${metric.at}` : ""}`;
 
-function paretoTrace(kind, points, x, y, places) {
-  const values = (metric) => points.map((point) => point.values[metric.key]);
-  const text = (metric, point) => `${metric.title}: ${point.texts[metric.key]}${metric.unit ? ` ${metric.unit}` : ""}`;
+function valueText({ value, low, high }, metric) {
+  const unit = metric.unit ? ` ${metric.unit}` : "";
+  if (low === null || high === null) return `${significant(value)}${unit} (no interval)`;
+  return `${significant(value)}${unit}${low < high ? ` (${significant(low)} to ${significant(high)})` : ""}`;
+}
+
+function paretoTrace(kind, points, { x, y, places, beaten, crowded }) {
+  const text = (metric, one) => `${plotText(titleOf(metric))}: ${plotText(valueText(one, metric))}`;
+  const ink = colour(inkOf(kind));
   return {
-    type: "scatter", mode: "markers+text", name: kind === "sparse" ? "sparse (MoE)" : "dense", cliponaxis: false,
-    x: values(x).map(([value]) => value), y: values(y).map(([value]) => value),
-    error_x: interval(values(x), { color: kind }), error_y: interval(values(y), { color: kind }),
-    text: points.map((point) => (places.get(point) ? point.name : "")), textposition: points.map((point) => places.get(point) || "top center"),
+    type: "scatter", mode: "markers+text", name: KINDS_IN_WORDS[kind], cliponaxis: false,
+    x: points.map((point) => point.x.value), y: points.map((point) => point.y.value),
+    error_x: intervalBars(points.map((point) => point.x), crowded, kind), error_y: intervalBars(points.map((point) => point.y), crowded, kind),
+    text: points.map((point) => (places.get(point) ? plotText(shortened(point.name)) : "")),
+    textposition: points.map((point) => places.get(point) || "top center"),
     textfont: { size: 12, color: colour("ink") },
     marker: {
-      size: points.length > 20 ? 9 : 12, symbol: points.map((point) => SYMBOLS[kind] + (point.hollow ? "-open" : "")), color: colour(kind),
-      line: { width: 1, color: points.map((point) => colour(point.hollow ? kind : "paper")) },
+      size: points.length > 20 ? 9 : 12, symbol: points.map((point) => SYMBOLS[kind] + (point.hollow ? "-open" : "")),
+      color: points.map((point) => (beaten.has(point) && !point.hollow ? colour(PALE[kind]) : ink)), opacity: 1,
+      line: { width: 1, color: points.map((point) => (point.hollow || beaten.has(point) ? ink : colour("paper"))) },
     },
-    customdata: points.map((point) => point.href),
-    hovertext: points.map((point) => `<b>${point.name}</b><br>${text(x, point)}<br>${text(y, point)}`), hoverinfo: "text",
+    customdata: points.map((point) => point.href), meta: points.map((point) => point.index),
+    hovertext: points.map((point) => `<b>${plotText(point.name)}</b>${plotText(point.note || "")}<br>${text(x, point.x)}<br>${text(y, point.y)}`), hoverinfo: "text",
   };
 }
 
-// From the lowest to the highest end of an interval with a margin around, as plotly wants it (exponents for logs).
-function range(points, metric) {
-  const ends = points.flatMap((point) => point.values[metric.key]).filter((value) => !metric.log || value > 0)
-    .map((value) => (metric.log ? Math.log10(value) : value));
-  const [low, high] = [Math.min(...ends), Math.max(...ends)];
+const ends = ({ value, low, high }) => [value, low ?? value, high ?? value];
+
+// From the lowest to the highest end of an interval with a margin around, as plotly wants it (exponents for logs). On a
+// logarithmic axis no further than thrice beyond the values: an interval down to nothing would fill it.
+function range(values, metric) {
+  const known = values.map(({ value }) => value);
+  const [least, most] = [Math.min(...known) / 3, Math.max(...known) * 3];
+  const found = values.flatMap(ends).map((value) => (metric.log ? Math.log10(Math.min(most, Math.max(least, value))) : value));
+  const [low, high] = [Math.min(...found), Math.max(...found)];
   const pad = 0.07 * (high - low) || Math.abs(high) * 0.1 || 1;
   return [low - pad, high + pad];
 }
@@ -37,14 +115,14 @@ function range(points, metric) {
 // Every label, those on the frontier first, takes the first of eight places where it meets no label placed before,
 // point, interval or frontier; where there is none it is left out, and the point explains itself when pointed at.
 function labelPlaces(points, line, guides, [x, y], box) {
-  const scale = (metric, length) => {
-    const [low, high] = range(points, metric);
+  const scale = (metric, name, length) => {
+    const [low, high] = range(points.map((point) => point[name]), metric);
     return (value) => (((metric.log ? Math.log10(value) : value) - low) / (high - low)) * length;
   };
   const width = box.clientWidth - 90;
-  const [atX, atY] = [scale(x, width), scale(y, box.clientHeight - 95)];
-  const across = (point) => point.values[x.key].map(atX);
-  const up = (point) => point.values[y.key].map(atY);
+  const [atX, atY] = [scale(x, "x", width), scale(y, "y", box.clientHeight - 95)];
+  const across = (point) => ends(point.x).map(atX);
+  const up = (point) => ends(point.y).map(atY);
   const xs = points.map((point) => across(point)[0]);
   const ys = points.map((point) => -up(point)[0]);
   const taken = points.map((_, i) => [xs[i] - 8, ys[i] - 8, xs[i] + 8, ys[i] + 8]);
@@ -52,7 +130,7 @@ function labelPlaces(points, line, guides, [x, y], box) {
     const [px, py] = [atX(guide.x[1]), -atY(guide.y[1])];
     taken.push([px - 7 * guide.name.length, py - 20, px, py]);
   }
-  for (const point of points) {
+  for (const point of points.length > CROWD ? line : points) {
     const [[px, left, right], [py, low, high]] = [across(point), up(point)];
     taken.push([left, -py - 1, right, -py + 1], [px - 1, -high, px + 1, -low]);
   }
@@ -63,11 +141,10 @@ function labelPlaces(points, line, guides, [x, y], box) {
   });
   const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
   const places = new Map();
-  const first = (point) => Number(!line.includes(point));
-  const turns = points.map((_, i) => i).sort((a, b) => first(points[a]) - first(points[b]) || a - b);
+  const first = new Set(line);
+  const turns = points.map((_, i) => i).sort((a, b) => Number(!first.has(points[a])) - Number(!first.has(points[b])) || a - b);
   turns.forEach((i) => {
-    const point = points[i];
-    const length = point.plain.length * 7.3;
+    const length = shortened(points[i].name).length * 7.3;
     const at = { right: xs[i] + 9, left: xs[i] - 9 - length, center: xs[i] - length / 2 };
     const level = { middle: ys[i] - 8, top: ys[i] - 25, bottom: ys[i] + 9 };
     const order = ["middle right", "middle left", "top right", "bottom right", "top left", "bottom left", "top center", "bottom center"];
@@ -77,22 +154,22 @@ function labelPlaces(points, line, guides, [x, y], box) {
       const area = [at[horizontal], level[vertical], at[horizontal] + length, level[vertical] + 16];
       if (inside(area) && !taken.some((other, j) => j !== i && meets(area, other))) {
         taken.push(area);
-        places.set(point, place);
+        places.set(points[i], place);
         return;
       }
     }
-    places.set(point, null);
+    places.set(points[i], null);
   });
   return places;
 }
 
 const BETTER = { higher: ", \u2191 better", lower: ", \u2193 better" };
 
-function paretoAxis(metric, points) {
-  const title = `${metric.title}${metric.unit ? ` (${metric.unit})` : ""}${BETTER[metric.direction] || ""}`;
-  const [low, high] = range(points, metric);
-  const decades = high - low;
-  return axis({ title: { text: title, standoff: 8, font: { size: 13 } }, type: metric.log ? "log" : "linear", range: [low, high], nticks: 7, ...(metric.log ? { dtick: decades > 2.5 ? 1 : "D2" } : {}) });
+function paretoAxis(metric, values) {
+  const better = metric.neutral ? ", taken as a cost" : BETTER[metric.direction] || "";
+  const title = `${plotText(titleOf(metric))}${metric.unit ? ` (${metric.unit})` : ""}${better}`;
+  const [low, high] = values.length ? range(values, metric) : [0, 1];
+  return axis({ title: { text: title, standoff: 8, font: { size: 13 } }, type: metric.log ? "log" : "linear", range: [low, high], nticks: 7, ...(metric.log ? { dtick: high - low > 2.5 ? 1 : "D2" } : {}) });
 }
 
 // Straight lines through a pair of axes, such as equal shares of active parameters, each with its name at its end.
@@ -103,32 +180,161 @@ function guideTraces(guides) {
   }));
 }
 
-function drawPareto(box) {
-  const data = embedded(box.dataset.pareto);
-  const chosen = (name) => data.metrics.find((metric) => metric.key === document.getElementById(`pareto-${name}`).value);
-  const [x, y] = [chosen("x"), chosen("y")];
-  const points = data.points.filter((point) => point.values[x.key] && point.values[y.key]);
-  const missing = data.points.filter((point) => !points.includes(point)).map((point) => point.plain);
-  const line = (data.frontiers[`${x.key}|${y.key}`] || []).map((index) => data.points[index])
-    .sort((a, b) => a.values[x.key][0] - b.values[x.key][0]);
-  const lines = (data.guides || {})[`${x.key}|${y.key}`] || [];
-  const places = points.length ? labelPlaces(points, line, lines, [x, y], box) : new Map();
-  const frontier = {
+function frontierTrace(line, x) {
+  return {
     type: "scatter", mode: "lines", name: "frontier", hoverinfo: "skip", line: { color: colour("muted"), width: 1.5, dash: "dot", shape: x.direction === "lower" ? "hv" : "vh" },
-    x: line.map((point) => point.values[x.key][0]), y: line.map((point) => point.values[y.key][0]),
+    x: line.map((point) => point.x.value), y: line.map((point) => point.y.value),
   };
-  const traces = ["sparse", "dense"].map((kind) => [kind, points.filter((point) => point.kind === kind)])
-    .filter(([, some]) => some.length).map(([kind, some]) => paretoTrace(kind, some, x, y, places));
-  const layout = { ...frame(), xaxis: paretoAxis(x, points), yaxis: paretoAxis(y, points) };
-  const guides = guideTraces(lines);
+}
+
+// The same in words and as a table ---------------------------------------------------------------------------------
+
+function namesOf(points, most = NAMED.others) {
+  const names = points.slice(0, most).map((point) => point.name);
+  const rest = points.length - names.length;
+  if (rest) names.push(`${rest} more`);
+  return names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : names[0] || "";
+}
+
+function paretoWords({ points, missing, line, beaten }) {
+  const near = points.filter((point) => !line.includes(point) && !beaten.has(point));
+  const sentences = [];
+  if (line.length) sentences.push(`On the frontier: ${namesOf(line, NAMED.frontier)}.`);
+  if (line.length && near.length) sentences.push(`Not on it, though their intervals leave that open: ${namesOf(near)}.`);
+  if (beaten.size) sentences.push(`Certainly beaten on both axes, and drawn pale: ${namesOf([...beaten])}.`);
+  if (missing.length) sentences.push(`Without a value here: ${namesOf(missing)}.`);
+  return sentences.join(" ");
+}
+
+const axisHead = (metric) => [made("span", {}, titleOf(metric)), ...(metric.unit ? [made("span", { class: "unit" }, metric.unit)] : [])];
+const evidenceAt = (point, metric) => (point.evidence && metric.evidence ? `${point.evidence}.${metric.evidence}` : "");
+
+function paretoRows(points, { x, y, line, beaten }) {
+  const cell = (point, metric, one) => {
+    const [text, name] = [valueText(one, { unit: "" }), evidenceAt(point, metric)];
+    return made("td", {}, name ? evidenceButton(name, text) : text);
+  };
+  const state_ = (point) => (line.includes(point) ? "on the frontier" : beaten.has(point) ? "certainly beaten" : "left open by intervals");
+  return points.map((point) => made("tr", {},
+    made("th", { scope: "row", class: "text frozen" }, made("span", { class: `shape ${point.kind}`, "aria-hidden": "true" }), point.href ? made("a", { href: siteHref(point.href) }, point.name) : point.name),
+    cell(point, y, point.y), cell(point, x, point.x), made("td", { class: "text" }, state_(point))));
+}
+
+function paretoTable(points, plot) {
+  return made("div", { class: "box", tabindex: "0", role: "region", "aria-label": "Values on the two axes" }, made("table", { class: "data" },
+    made("thead", {}, made("tr", {}, made("th", { scope: "col", class: "text frozen" }, "Model"), made("th", { scope: "col" }, axisHead(plot.y)),
+      made("th", { scope: "col" }, axisHead(plot.x)), made("th", { scope: "col", class: "text" }, "Place"))),
+    made("tbody", {}, paretoRows(points, plot))));
+}
+
+function tellPareto(plot) {
+  const words = document.getElementById("pareto-missing");
+  if (words) words.textContent = paretoWords(plot);
+  const place = document.getElementById("pareto-values");
+  if (!place) return;
+  const others = plot.points.filter((point) => !plot.line.includes(point)).sort((a, b) => a.x.value - b.x.value);
+  const more = made("details", { class: "more" }, made("summary", {}, `The other ${others.length === 1 ? "model" : `${others.length} models`}`));
+  // built when it is asked for: there may be hundreds
+  more.addEventListener("toggle", () => { if (more.open && !$("table", more)) more.append(paretoTable(others, plot)); });
+  place.replaceChildren(plot.line.length ? paretoTable(plot.line, plot) : made("p", { class: "muted" }, "No model has a value on both axes."), others.length ? more : "");
+}
+
+// Controls ---------------------------------------------------------------------------------------------------------
+
+const control = (name) => document.getElementById(`pareto-${name}`);
+const pressedKind = () => $("[data-pareto-kind][aria-pressed='true']")?.dataset.paretoKind || "";
+
+const dataOf = (box) => (box.paretoData ??= embedded(box.dataset.pareto));
+
+// What an address says of the axes; what it does not name, or names and is not there, is as the page proposes it.
+function restoreAxes() {
+  for (const box of $$("[data-pareto]")) {
+    const data = dataOf(box);
+    for (const name of ["x", "y"]) {
+      const metric = data.metrics.find((one) => one.key === (state.get(name) || data[name])) || data.metrics.find((one) => one.key === data[name]);
+      control(name).value = metric.key;
+      const log = control(`${name}-log`);
+      if (log) log.checked = state.get(`${name}log`) ? state.get(`${name}log`) === "1" : metric.log;
+    }
+    const kind = $$("[data-pareto-kind]").some((chip) => chip.dataset.paretoKind === state.get("kind")) ? state.get("kind") : "";
+    for (const chip of $$("[data-pareto-kind]")) chip.setAttribute("aria-pressed", String(chip.dataset.paretoKind === kind));
+    if (box.dataset.ready) drawPareto(box);
+  }
+}
+
+function keepAxes(data) {
+  for (const name of ["x", "y"]) {
+    const value = control(name).value;
+    state.set(name, value === data[name] ? "" : value);
+    const [log, metric] = [control(`${name}-log`), data.metrics.find((one) => one.key === value)];
+    if (log) state.set(`${name}log`, log.checked === metric.log ? "" : String(Number(log.checked)));
+  }
+  if ($("[data-pareto-kind]")) state.set("kind", pressedKind());
+}
+
+function connectAxes(box, data) {
+  const redraw = () => { keepAxes(data); drawPareto(box); };
+  for (const name of ["x", "y"]) {
+    control(name).addEventListener("change", () => {
+      const log = control(`${name}-log`);
+      if (log) log.checked = data.metrics.find((one) => one.key === control(name).value).log;
+      redraw();
+    });
+    control(`${name}-log`)?.addEventListener("change", redraw);
+  }
+  control("swap")?.addEventListener("click", () => {
+    for (const [field, suffix] of [["value", ""], ["checked", "-log"]]) {
+      const [x, y] = [control(`x${suffix}`), control(`y${suffix}`)];
+      [x[field], y[field]] = [y[field], x[field]];
+    }
+    redraw();
+  });
+  for (const chip of $$("[data-pareto-kind]")) chip.addEventListener("click", () => {
+    for (const other of $$("[data-pareto-kind]")) other.setAttribute("aria-pressed", String(other === chip));
+    redraw();
+  });
+}
+
+// A point leads to what stands behind its two values, or to its place on the page.
+function openPoint(plot, index) {
+  const point = plot.points.find((one) => one.index === index);
+  const names = [plot.y, plot.x].map((metric) => evidenceAt(point, metric));
+  if (names.every(Boolean)) openDrawer([...new Set(names)].join(" ")); else if (point.href) visit(point.href);
+}
+
+// An axis as it is chosen: logarithmic only where every value is positive.
+function chosenAxis(data, name) {
+  const metric = data.metrics.find((one) => one.key === control(name).value);
+  const log = control(`${name}-log`);
+  const positive = data.columns[metric.key].v.every((value) => value === null || value > 0);
+  if (log) { log.disabled = !positive; if (!positive) log.checked = false; }
+  return { ...metric, log: log ? log.checked : metric.log };
+}
+
+function drawPareto(box) {
+  const data = dataOf(box);
+  const first = !box.dataset.ready;
+  if (first) { restoreAxes(); connectAxes(box, data); }
+  const [x, y] = [chosenAxis(data, "x"), chosenAxis(data, "y")];
+  const plot = { x, y, ...pointsOn(data, x, y, pressedKind()) };
+  plot.line = frontierOf(plot.points, x, y);
+  plot.beaten = certainlyBeaten(plot.points, x, y);
+  plot.crowded = plot.points.length > CROWD;
+  const guides = (data.guides || {})[`${x.key}|${y.key}`] || [];
+  plot.places = plot.points.length ? labelPlaces(plot.points, plot.line, guides, [x, y], box) : new Map();
+  // those that are not pale first, since the legend is drawn like the first
+  const ordered_ = [...plot.points].sort((a, b) => plot.beaten.has(a) - plot.beaten.has(b));
+  const traces = Object.keys(SYMBOLS).map((kind) => [kind, ordered_.filter((point) => point.kind === kind)])
+    .filter(([, some]) => some.length).map(([kind, some]) => paretoTrace(kind, some, plot));
+  const layout = { ...frame(), xaxis: paretoAxis(x, plot.points.map((point) => point.x)), yaxis: paretoAxis(y, plot.points.map((point) => point.y)) };
   const guidesCaption = document.getElementById("pareto-guides");
   if (guidesCaption) guidesCaption.hidden = !guides.length;
-  document.getElementById("pareto-missing").textContent = missing.length ? `Without a value here: ${missing.join(", ")}.` : "";
-  const drawn = window.Plotly.react(box, [...guides, ...(line.length ? [frontier] : []), ...traces], layout, settings);
-  if (!box.dataset.ready) {
+  tellPareto(plot);
+  const drawn = window.Plotly.react(box, [...guideTraces(guides), ...(plot.line.length ? [frontierTrace(plot.line, x)] : []), ...traces], layout, settings);
+  box.plot = plot;
+  if (first) {
     box.dataset.ready = "1";
-    drawn.then(() => box.on("plotly_click", (event) => { const href = event.points[0].customdata; if (href) window.location.href = href; }));
-    for (const name of ["x", "y"]) document.getElementById(`pareto-${name}`).addEventListener("change", () => drawPareto(box));
+    drawn.then(() => box.on("plotly_click", ({ points: [{ data: { meta }, pointIndex }] }) => { if (meta) openPoint(box.plot, meta[pointIndex]); }));
   }
   return drawn;
 }

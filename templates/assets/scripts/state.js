@@ -17,3 +17,10 @@ const state = {
     history.replaceState(null, "", hash || location.href.split("#")[0]);
   },
 };
+
+// A link to a place on the page, such as the skip link, takes the whole hash: what was chosen is put back.
+function keepState(event) {
+  const [before, now] = [event.oldURL, event.newURL].map((url) => new URL(url).hash);
+  const at = before.indexOf("?");
+  if (at >= 0 && now && !now.includes("?")) history.replaceState(null, "", now + before.slice(at));
+}

@@ -7,11 +7,16 @@ function applyTheme() {
   root.classList.toggle("dark", isDark());
   const button = $(".theme");
   if (button) button.textContent = isDark() ? "Light theme" : "Dark theme";
-  drawCharts();
+  if (root.dataset.drawn) drawCharts();
 }
 
 function switchTheme() {
   root.dataset.theme = isDark() ? "light" : "dark";
   try { localStorage.setItem("moebench-theme", root.dataset.theme); } catch { /* a browser may keep nothing for files */ }
   applyTheme();
+}
+
+function listenForTheme() {
+  document.addEventListener("click", (event) => { if (event.target instanceof Element && event.target.closest(".theme")) switchTheme(); });
+  prefersDark.addEventListener("change", applyTheme);
 }

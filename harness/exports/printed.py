@@ -1,0 +1,176 @@
+"""The few columns that fit a page, on one scale a column, with intervals: what Markdown and LaTeX lay out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.exports.parts import Exported
+from harness.metrics import Better, Metric
+from harness.quantities import Scale, capitalised, grouped, margin, plain, scale_of, significant
+from harness.stats import Estimate, ranks_with_ties
+from harness.summary import ModelSummary
+
+HEADLINE = (
+    "total_parameters", "active_parameters", "weights_bytes", "output_tokens_per_s", "ttft_p50_s", "tpot_p50_s",
+    "decode_flops_per_token",
+)
+"""The columns of a table whose metrics nobody chose; scores follow."""
+MOST_TASKS = 6
+"""Up to so many, each task has a column; with more the mean of all stands for them."""
+_SHORT = {"Time to first token": "TTFT", "Time per output token": "TPOT", "Inter-token latency": "ITL"}
+_LONGEST_NAME = 120
+_LONGEST_NOTE = 300
+
+
+@dataclass(frozen=True)
+class PrintedColumn:
+    """The head of a column of numbers; `unit` is empty where the title says it."""
+
+    title: str
+    unit: str
+    better: Better
+
+
+@dataclass(frozen=True)
+class PrintedCell:
+    """A value with its margin, both as text; `text` is empty where it is missing. `best`: stands apart as the best."""
+
+    text: str = ""
+    margin: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class PrintedRow:
+    """One model; `notes` are the numbers of what is to know of it."""
+
+    name: str
+    kind: str
+    cells: tuple[PrintedCell, ...]
+    notes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A table for readers. Text is plain, with neither control characters nor line ends, and yet to be escaped."""
+
+    caption: str
+    columns: tuple[PrintedColumn, ...]
+    rows: tuple[PrintedRow, ...]
+    notes: tuple[str, ...]
+
+
+def printed(exported: Exported, metrics: Sequence[str] = ()) -> Printed:
+    """The table of all models and groups, of `metrics` by key where some are given, else of the headline's."""
+    asked = [exported.metric(key) for key in metrics or _headline(exported)]
+    estimates = [(metric, [one.estimate(metric.key, exported.point) for one in exported.summaries]) for metric in asked]
+    known = [(metric, found) for metric, found in estimates if metrics or any(found)]
+    scales = [scale_of(metric.unit, [one.value for one in found if one is not None]) for metric, found in known]
+    columns = [_column(exported, metric, scale, found) for (metric, found), scale in zip(known, scales, strict=True)]
+    notes = {text: number for number, text in enumerate(dict.fromkeys(
+        text for one in exported.summaries for text in _notes(one, exported)), 1)}
+    rows = [
+        PrintedRow(
+            one_line(one.model, _LONGEST_NAME), {True: "MoE", False: "dense", None: "unknown"}[one.is_moe],
+            tuple(cells[index] for _, cells in columns),
+            tuple(notes[text] for text in dict.fromkeys(_notes(one, exported))),
+        )
+        for index, one in enumerate(exported.summaries)
+    ]
+    return Printed(_caption(exported), tuple(head for head, _ in columns), tuple(rows), tuple(notes))
+
+
+def _headline(exported: Exported) -> list[str]:
+    tasks = exported.tasks
+    scores = ["mean_score"] if len(tasks) > 1 else []
+    return [*HEADLINE, *scores, *(f"score:{task}" for task in tasks if len(tasks) <= MOST_TASKS)]
+
+
+def _column(
+    exported: Exported, metric: Metric, scale: Scale, found: Sequence[Estimate | None]
+) -> tuple[PrintedColumn, list[PrintedCell]]:
+    """The head of a metric and its cells in the order of the summaries."""
+    title = one_line(metric.title, _LONGEST_NAME)
+    for words, short in _SHORT.items():
+        title = title.replace(words, short) if metric.scenario == "serving" else title
+    head = PrintedColumn(title, "" if title.endswith(scale.unit) else scale.unit, metric.better)
+    best = best_of(exported, metric)
+    cells = [
+        PrintedCell() if one is None else PrintedCell(*value_texts(one, scale), best=summary is best)
+        for summary, one in zip(exported.summaries, found, strict=True)
+    ]
+    return head, cells
+
+
+def value_texts(estimate: Estimate, scale: Scale) -> tuple[str, str]:
+    """A value and its margin on a scale; the margin is empty where there is none, and `n = 1` where none is known."""
+    value = estimate.value / scale.divisor
+    if estimate.low is None or estimate.high is None:
+        return significant(value), f"n = {estimate.n}"
+    if estimate.low == estimate.high:
+        return significant(value), ""
+    return significant(value), margin(value, estimate.low / scale.divisor, estimate.high / scale.divisor)
+
+
+def best_of(exported: Exported, metric: Metric) -> ModelSummary | None:
+    """The model that stands apart as the best; None where its interval touches that of another."""
+    found = competing(exported, metric)
+    if metric.better == "none" or len(found) < 2:
+        return None
+    ranks = ranks_with_ties([one for _, one in found], metric.better == "higher")
+    return next((summary for (summary, _), rank in zip(found, ranks, strict=True) if rank == (1, 1)), None)
+
+
+def competing(exported: Exported, metric: Metric) -> list[tuple[ModelSummary, Estimate]]:
+    """What may be ranked by a metric, with its values.
+
+    Random weights have neither speed nor score, and timings that are not to be trusted do not compete; nor do the
+    members of a group beside it.
+    """
+    members = {member.model for one in exported.summaries for member in one.members}
+    return [
+        (one, found) for one in exported.summaries
+        if (found := one.estimate(metric.key, exported.point)) is not None and _competes(exported, one, metric, members)
+    ]
+
+
+def _competes(exported: Exported, summary: ModelSummary, metric: Metric, members: set[str]) -> bool:
+    if not summary.members and summary.model in members:
+        return False
+    measured = metric.scenario == "quality" or (metric.scenario == "serving" and "flops" not in metric.key)
+    if measured and summary.subject.weights == "dummy":
+        return False
+    at = summary.point(exported.point) if exported.point and metric.scenario == "serving" else None
+    return not (at and at.flags)
+
+
+def _notes(summary: ModelSummary, exported: Exported) -> Iterator[str]:
+    """What a reader of the row has to know, a sentence each."""
+    if summary.members:
+        yield f"A recipe: the mean over {len(summary.members)} trainings, with intervals over these."
+    if summary.subject.weights == "dummy":
+        yield "Random weights: speeds and scores say nothing of a trained model."
+    at = summary.point(exported.point) if exported.point else None
+    for flag in at.flags if at else ():
+        yield one_line(f"Not to be trusted: {flag}.", _LONGEST_NOTE)
+    for gap in summary.gaps:
+        if gap.status != "skipped" and not gap.measured_before:
+            reason = gap.reason if gap.status == "refused" else f"{gap.error}: {gap.reason}"
+            yield one_line(f"{capitalised(gap.status)} ({gap.what}): {reason}.", _LONGEST_NOTE)
+
+
+def _caption(exported: Exported) -> str:
+    """The suite and, in words, where the speeds were measured."""
+    where = ""
+    if exported.point is not None:
+        key = exported.point
+        load = f"{grouped(key.concurrency, 0)} concurrent requests" if key.concurrency else key.words
+        at = "at " if key.kind in ("closed", "open") else ""
+        where = f"; speeds of {key.name}, {key.prompt} prompt and {key.output} output tokens, {at}{load}"
+    return one_line(f"Suite {exported.suite}{where}. Margins are 95 % intervals.", _LONGEST_NOTE)
+
+
+def one_line(text: str, limit: int) -> str:
+    """Foreign text on one line, its control and direction characters as visible marks, cut at `limit` characters."""
+    return plain(" ".join(text.split()), limit)

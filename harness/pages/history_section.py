@@ -1,0 +1,283 @@
+"""A model's nights -> the section of its page: any figure over time, what changed in between, the latest values.
+
+The section says what was measured and no more: whether a change is one is not judged here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.history import BEFORE, CellHistory, Latest, ModelHistory, Series, latest_of
+from harness.metrics import METRICS
+from harness.pages.parts import Column, Table, TableRow, Value
+from harness.pages.plotting import plotly_text
+from harness.pages.suite_view import SuiteView, at_load, kind_of, load_text, point_text
+from harness.quantities import Scale, count_of, plain, scale_of, signed_percent, significant
+from harness.summary import ModelSummary
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NIGHTS = 400
+"""The most that are drawn, the newest."""
+NUMBERS = 40_000
+"""Values beyond which loads other than the leading one are drawn by their main figures only."""
+DIGITS = 5
+"""Significant ones of the largest value of a series."""
+CHANGES = 60
+"""The most that are listed, the newest."""
+
+_MAIN = ("output_tokens_per_s", "ttft_p50_s", "tpot_p50_s", "e2e_p50_s", "ttft_p99_s", "joules_per_output_token")
+_FIRST = ("output_tokens_per_s", "ttft_p50_s", "tpot_p50_s", "joules_per_output_token")
+_MEMORY = ("device_peak_bytes", "resident_peak_bytes", "load_s")
+_TASKS = 12
+_REASON = 200
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A figure that can be drawn; `id` names it in the address."""
+
+    id: str
+    title: str
+
+
+@dataclass(frozen=True)
+class HistorySection:
+    """The nights of one model."""
+
+    note: str
+    choices: tuple[tuple[str, tuple[Choice, ...]], ...]
+    """By the place that they belong to."""
+    chosen: str
+    data: dict[str, Any]
+    """What history.js draws from."""
+    latest: Table
+    latest_note: str
+    changes: tuple[tuple[str, str], ...]
+    """Night and what was another than before, the newest first."""
+    changes_note: str
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One series with its names and its scale."""
+
+    id: str
+    metric: str
+    title: str
+    cell: int
+    """Which of the history's cells it belongs to."""
+    series: Series
+
+    @property
+    def scale(self) -> Scale:
+        known = self.series.values[np.isfinite(self.series.values)]
+        return scale_of(METRICS[self.metric].unit, known.tolist())
+
+
+def history_section(view: SuiteView, model: ModelSummary) -> HistorySection | None:
+    """The section of one model; None with fewer than two nights."""
+    history = view.histories.of(model) if view.histories is not None else None
+    if history is None:
+        return None
+    lines = [line for index, cell in enumerate(history.cells) for line in _lines(view, cell, index)]
+    lines = _within_reason(view, history, lines)
+    first = max(0, len(history.times) - NIGHTS)
+    chosen = next((line for line in lines if _is_leading(view, history, line)), lines[0])
+    changes = [(f"{history.times[night]:%Y-%m-%d %H:%M}", night) for night in sorted(history.changes, reverse=True)]
+    return HistorySection(
+        note=_note(history),
+        choices=tuple(_choices(view, history, lines)),
+        chosen=chosen.id,
+        data=_data(model, history, lines, first),
+        latest=_latest_table(view, history, lines),
+        latest_note=_latest_note(view),
+        changes=tuple((when, plain("; ".join(history.changes[night]), 600)) for when, night in changes[:CHANGES]),
+        changes_note=f"{len(changes) - CHANGES} earlier changes are not listed." if len(changes) > CHANGES else "",
+    )
+
+
+def _latest_note(view: SuiteView) -> str:
+    load = f"Speed is {at_load(view.point)}. " if view.point is not None else ""
+    return (
+        f"{load}The median is of up to {BEFORE} nights before the latest. These are differences as measured: which of "
+        "them are noise is not judged here."
+    )
+
+
+def _lines(view: SuiteView, cell: CellHistory, index: int) -> Iterator[_Line]:
+    point = cell.point
+    for key in (key for key in METRICS if key in cell.series):
+        title, name = METRICS[key].title, key
+        if point is not None:
+            name = f"{key}.{view.point_names.get(point, 'load')}"
+        elif cell.place[0] == "quality":
+            task = str(cell.place[1])
+            title, name = f"Score on {plain(task, 80)}", f"score.{view.task_names.get(task, 'task')}"
+        yield _Line(name, key, title, index, cell.series[key])
+
+
+def _is_leading(view: SuiteView, history: ModelHistory, line: _Line) -> bool:
+    return line.metric == "output_tokens_per_s" and history.cells[line.cell].point == view.point
+
+
+def _within_reason(view: SuiteView, history: ModelHistory, lines: list[_Line]) -> list[_Line]:
+    """All lines, or, where they are many, of loads other than the leading one the main ones only."""
+    nights = min(len(history.times), NIGHTS)
+    if len(lines) * nights <= NUMBERS:
+        return lines
+    points = [cell.point for cell in history.cells]
+    return [
+        line for line in lines if points[line.cell] in (None, view.point) or line.metric in _MAIN
+    ][: max(1, 2 * NUMBERS // nights)]
+
+
+def _choices(
+    view: SuiteView, history: ModelHistory, lines: Sequence[_Line]
+) -> Iterator[tuple[str, tuple[Choice, ...]]]:
+    """Loads first, the leading one before the others, then tasks, then memory."""
+    order = {"serving": 0, "quality": 1, "memory": 2}
+    groups: dict[tuple[int, bool, str], list[Choice]] = {}
+    for line in lines:
+        cell = history.cells[line.cell]
+        key = (order.get(str(cell.place[0]), 3), cell.point != view.point, _group_title(cell))
+        groups.setdefault(key, []).append(Choice(line.id, line.title))
+    for key in sorted(groups, key=lambda one: one[:2]):
+        yield key[2], tuple(groups[key])
+
+
+def _group_title(cell: CellHistory) -> str:
+    point = cell.point
+    if point is not None:
+        return f"{plain(point.name, 60)}, {point_text(point)}, {load_text(point)}"
+    return {"quality": "Scores", "memory": "Memory"}.get(str(cell.place[0]), "Other")
+
+
+def _note(history: ModelHistory) -> str:
+    """What is drawn, in words."""
+    first, last = history.times[0], history.times[-1]
+    words = f"{count_of(len(history.times), 'night')} from {first:%Y-%m-%d} to {last:%Y-%m-%d} measured these cells"
+    repeated = any(np.isfinite(one.margins).any() for cell in history.cells for one in cell.series.values())
+    words += ". A point is the mean over a night's repeats, its bar the 95 % interval" if repeated else ""
+    words += f". The newest {NIGHTS} are drawn" if len(history.times) > NIGHTS else ""
+    return (
+        f"{words}. Vertical lines are changes of engine, driver or machine; crosses are nights that tried and measured "
+        "nothing."
+    )
+
+
+# What is drawn ---------------------------------------------------------------------------------------------------
+
+
+def _data(model: ModelSummary, history: ModelHistory, lines: Sequence[_Line], first: int) -> dict[str, Any]:
+    """Times as minutes since 1970, figures as whole numbers times a power of ten: a year takes some 2 kB a series."""
+    drawn = {line.cell for line in lines}
+    return {
+        "kind": kind_of(model),
+        "times": [int(when.timestamp() // 60) for when in history.times[first:]],
+        "changes": [
+            [night - first, plotly_text("; ".join(_short(one) for one in words), 60)]
+            for night, words in sorted(history.changes.items()) if night >= first
+        ],
+        "failed": [
+            _failed(cell, first) if index in drawn else [] for index, cell in enumerate(history.cells)
+        ],
+        "series": {line.id: _packed(history, line, first) for line in lines},
+    }
+
+
+def _short(change: str) -> str:
+    """A change without what was before, as there is little room beside a line."""
+    name, arrow, now = change.partition(" \u2192 ")
+    return f"{name.split(' ')[0]} {now}" if arrow else change
+
+
+def _failed(cell: CellHistory, first: int) -> list[list[Any]]:
+    return [[night - first, plotly_text(reason, _REASON)] for night, reason in cell.failed.items() if night >= first]
+
+
+def _packed(history: ModelHistory, line: _Line, first: int) -> dict[str, Any]:
+    """One series: `values` and, where there are repeats, `margins` in units of 10^`power`; null where there is none."""
+    scale, metric = line.scale, METRICS[line.metric]
+    point = history.cells[line.cell].point
+    values = line.series.values[first:] / scale.divisor
+    margins = line.series.margins[first:] / scale.divisor
+    largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
+    power = math.floor(math.log10(largest)) - DIGITS + 1 if largest > 0 and math.isfinite(largest) else 0
+    packed: dict[str, Any] = {
+        "title": plotly_text(line.title, 80), "unit": scale.unit, "power": power, "cell": line.cell,
+        "where": plotly_text(at_load(point), 60) if point is not None else "",
+        "better": "" if metric.better == "none" else metric.better,
+        "values": _whole(values, power),
+    }
+    if np.isfinite(margins).any():
+        packed["margins"] = _whole(margins, power)
+    return packed
+
+
+def _whole(values: NDArray[np.float64], power: int) -> list[int | None] | int:
+    """Values in units of 10^power; one number where all nights have the same."""
+    scaled = np.round(values / 10.0**power) if power >= 0 else np.round(values * 10.0**-power)
+    known = np.isfinite(scaled)
+    if known.all():
+        whole: list[int] = scaled.astype(np.int64).tolist()
+        return whole[0] if len(set(whole)) == 1 else list(whole)
+    return [int(value) if fine else None for value, fine in zip(scaled.tolist(), known.tolist(), strict=True)]
+
+
+# The latest values -----------------------------------------------------------------------------------------------
+
+
+def _latest_table(view: SuiteView, history: ModelHistory, lines: Sequence[_Line]) -> Table:
+    columns = (
+        Column("Figure", classes="text frozen"), Column("Latest"), Column("Measured", classes="text"),
+        Column("Previous"), Column("Latest to previous"),
+        Column("Median before", help=f"Of up to {BEFORE} nights before the latest"), Column("Latest to median"),
+    )
+    rows = []
+    for line in _headlines(view, history, lines):
+        latest = latest_of(line.series)
+        if latest is not None:
+            rows.append(_latest_row(history, line, latest))
+    return Table(columns, tuple(rows))
+
+
+def _headlines(view: SuiteView, history: ModelHistory, lines: Sequence[_Line]) -> Iterator[_Line]:
+    at_point = [line for line in lines if history.cells[line.cell].point == view.point is not None]
+    by_metric = {line.metric: line for line in at_point}
+    yield from (by_metric[key] for key in _FIRST if key in by_metric)
+    scores = [line for line in lines if history.cells[line.cell].place[0] == "quality"]
+    yield from scores[:_TASKS]
+    memory = {line.metric: line for line in lines if history.cells[line.cell].place[0] == "memory"}
+    peak = next((key for key in _MEMORY[:2] if key in memory), None)
+    yield from (memory[key] for key in (peak, *_MEMORY[2:]) if key in memory)
+
+
+def _latest_row(history: ModelHistory, line: _Line, latest: Latest) -> TableRow:
+    scale = scale_of(METRICS[line.metric].unit, [latest.value])
+    failed = sorted(night for night in history.cells[line.cell].failed if night > latest.night)
+    when = f"{history.times[latest.night]:%Y-%m-%d}"
+    when += f" ({count_of(len(failed), 'night')} since failed)" if failed else ""
+
+    def shown(value: float | None) -> Value:
+        return Value("\u2013" if value is None else f"{significant(value / scale.divisor)} {scale.unit}".rstrip())
+
+    return TableRow(line.title, (
+        shown(latest.value), Value(when), shown(latest.previous), Value(_change(line, latest.value, latest.previous)),
+        shown(latest.median), Value(_change(line, latest.value, latest.median)),
+    ))
+
+
+def _change(line: _Line, value: float, before: float | None) -> str:
+    """Relative in percent; of scores and shares the difference in hundredths."""
+    if before is None:
+        return "\u2013"
+    if METRICS[line.metric].unit == "1":
+        return f"{signed_percent(value - before)} points"
+    return f"{signed_percent(value / before - 1)} %" if before else "\u2013"

@@ -1,0 +1,143 @@
+"""What each run of a suite did: when, on which machine, with which software, how much it measured, and what failed.
+
+Everything comes from the rows of the store's index; no record is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from harness.history import machine_words
+from harness.index_rows import time_of
+from harness.store_index import StoreIndex
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.int64]
+
+STATES = ("completed", "failed", "refused", "skipped")
+SOFTWARE = ("moebench", "vllm", "torch", "lm_eval")
+"""The versions that are listed."""
+
+
+class Reason(NamedTuple):
+    """Why cells were not measured."""
+
+    state: str
+    words: str
+    cells: int
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run; what its records do not agree on is listed as often as it differs."""
+
+    id: str
+    started: datetime
+    duration_s: float
+    """From the start of its first cell to the end of its last one."""
+    machines: tuple[str, ...]
+    versions: dict[str, tuple[str, ...]]
+    """Of `SOFTWARE`; empty where it was not installed."""
+    commits: tuple[str, ...]
+    models: int
+    cells: dict[str, int]
+    """Cells by what came of them; one of which only some repeats failed counts in both."""
+    reasons: tuple[Reason, ...]
+    """The most frequent first."""
+    tools: tuple[str, ...]
+    """The other tools that measured, where it is an import."""
+
+
+def runs_of(index: StoreIndex, most: int | None = None) -> tuple[list[Run], int]:
+    """The runs of a suite, the newest first and no more than `most` of them, and how many there are."""
+    codes, ids = index.codes("run_id")
+    order = np.lexsort((index.started_us, codes))
+    groups = [rows for rows in np.split(order, np.searchsorted(codes[order], np.arange(1, len(ids)))) if len(rows)]
+    groups.sort(key=lambda rows: (int(index.started_us[rows[0]]), ids[int(codes[rows[0]])]), reverse=True)
+    reader = _Reader(index)
+    return [reader.run(rows) for rows in groups[:most]], len(groups)
+
+
+class _Reader:
+    """The columns that runs are told from."""
+
+    def __init__(self, index: StoreIndex) -> None:
+        names = ("run_id", "cell", "model", "status", "error", "reason", "environment", "origin")
+        self._columns = {name: index.codes(name) for name in names}
+        self._started = index.started_us
+        self._ended = index.started_us / 1e6 + index.numbers("duration_s")
+        self._environments = [json.loads(text) for text in self._columns["environment"][1]]
+
+    def run(self, rows: Numbers) -> Run:
+        """The run of some rows, which are by age."""
+        machines = [self._environments[code] for code in self._distinct("environment", rows)]
+        versions = {
+            name: _several(one["versions"].get(name) for one in machines) for name in SOFTWARE
+        }
+        started_us = int(self._started[rows[0]])
+        return Run(
+            id=self._words("run_id", rows)[0],
+            started=time_of(started_us),
+            duration_s=float(self._ended[rows].max()) - started_us / 1e6,
+            machines=_several(machine_words(one) for one in machines),
+            versions=versions,
+            commits=_several(one["commit"] for one in machines),
+            models=len(self._distinct("model", rows)),
+            cells=self._cells(rows),
+            reasons=self._reasons(rows),
+            tools=_several(_tool(text) for text in self._words("origin", rows)),
+        )
+
+    def _distinct(self, name: str, rows: Numbers) -> list[int]:
+        """The codes of a column among some rows, in the order in which they are first met."""
+        return list(dict.fromkeys(self._columns[name][0][rows].tolist()))
+
+    def _words(self, name: str, rows: Numbers) -> list[str]:
+        words = self._columns[name][1]
+        return [words[code] for code in self._distinct(name, rows)]
+
+    def _cells(self, rows: Numbers) -> dict[str, int]:
+        states, words = self._columns["status"]
+        met = set(zip(states[rows].tolist(), self._columns["cell"][0][rows].tolist(), strict=True))
+        counts = Counter(words[state] for state, _ in met)
+        return {state: counts[state] for state in STATES}
+
+    def _reasons(self, rows: Numbers) -> tuple[Reason, ...]:
+        """Failed and refused cells by their reason."""
+        states, words = self._columns["status"]
+        told = [row for row in rows.tolist() if words[states[row]] in ("failed", "refused")]
+        names = ("status", "error", "reason")
+        cells: dict[tuple[str, ...], set[int]] = {}
+        models: dict[tuple[str, ...], set[str]] = {}
+        for row in told:
+            key = tuple(self._columns[name][1][self._columns[name][0][row]] for name in names)
+            cells.setdefault(key, set()).add(int(self._columns["cell"][0][row]))
+            models.setdefault(key, set()).add(self._columns["model"][1][self._columns["model"][0][row]])
+        found = [
+            Reason(key[0], ": ".join(filter(None, key[1:])), len(some), tuple(sorted(models[key])))
+            for key, some in cells.items()
+        ]
+        return tuple(sorted(found, key=lambda one: (-one.cells, one.state, one.words)))
+
+
+def _several(values: Iterable[str | None]) -> tuple[str, ...]:
+    """Each once, without those that are not there."""
+    return tuple(dict.fromkeys(value for value in values if value))
+
+
+def _tool(origin: str) -> str:
+    """The tool of an imported record, with its version; empty for moebench's own."""
+    if not origin:
+        return ""
+    fields = json.loads(origin)
+    return f"{fields['tool']} {fields['version']}" if fields["version"] else str(fields["tool"])

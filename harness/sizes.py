@@ -1,0 +1,129 @@
+"""The numbers by which a model is matched with another: parameters, memory, FLOPs, quality and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.accounting import kv_bytes, state_bytes, weight_bytes
+from harness.architecture import Architecture
+from harness.cache_form import cache_element_bytes
+from harness.suite import MatchKind
+from harness.summary import ModelSummary, PointKey, TaskScore
+from harness.utilisation import served_model
+
+
+@dataclass(frozen=True)
+class LoadSizes:
+    """What a model needs at one load; None where that is not known."""
+
+    memory: float | None
+    flops: float | None
+    cost: float | None
+
+    def of(self, kind: MatchKind) -> float | None:
+        """The number of a kind that depends on the load."""
+        return self.memory if kind == "iso-memory" else self.flops if kind == "iso-flops" else self.cost
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The numbers by which one model is matched, counted once; loads are the points that it was measured at."""
+
+    summary: ModelSummary
+    active: float | None
+    total: float | None
+    quality: float | None
+    no_quality: str
+    asked: tuple[object, ...]
+    """How the tasks of the score were asked: only scores of the same questions are matched."""
+    loads: Mapping[PointKey, LoadSizes]
+    """By the points that it was measured at, the most concurrent closed loop first, other loads last."""
+    flagged: frozenset[PointKey]
+    """The points whose timings should not be trusted."""
+
+
+def sizes_of(summary: ModelSummary, score: str) -> Sizes:
+    """The numbers of a model; `score` is the key of the estimate that is its quality."""
+    quality, no_quality = _quality(summary, score)
+    counts, weights = summary.parameters, _weights(summary)
+    sequences: dict[tuple[float, float], float | None] = {}
+    loads = {}
+    for point in sorted(summary.points, key=lambda one: (one.key.kind == "closed", one.key.level), reverse=True):
+        key = point.key
+        lengths = (key.prompt_tokens, key.output_tokens)
+        if lengths not in sequences:
+            sequences[lengths] = _sequence_bytes(summary, key)
+        cost = None if point.flags else _value(summary, "usd_per_million_output_tokens", key)
+        flops = _value(summary, "decode_flops_per_token", key)
+        loads[key] = LoadSizes(_memory(weights, sequences[lengths], key), flops, cost)
+    return Sizes(
+        summary, counts.active if counts else None, counts.total if counts else None, quality, no_quality,
+        _asked_of(summary, score), loads, frozenset(point.key for point in summary.points if point.flags),
+    )
+
+
+def _value(summary: ModelSummary, key: str, point: PointKey | None = None) -> float | None:
+    found = summary.estimate(key, point)
+    return found.value if found is not None and found.value > 0 else None
+
+
+def memory_at(summary: ModelSummary, at: PointKey) -> float | None:
+    """Bytes of the weights and of the cache of all requests in flight, each with its whole prompt and output.
+
+    weights + concurrency * (cache of prompt + output tokens + recurrent state of a sequence). Weights are those of the
+    checkpoint as measured, else counted in the precision that was served. None where the load has no concurrency, or
+    the structure or the form of weights or cache is not known. Source: definition; see `accounting.kv_bytes`.
+    """
+    return _memory(_weights(summary), _sequence_bytes(summary, at), at)
+
+
+def _memory(weights: float | None, sequence: float | None, at: PointKey) -> float | None:
+    if weights is None or sequence is None or at.concurrency is None:
+        return None
+    return weights + at.concurrency * sequence
+
+
+def _weights(summary: ModelSummary) -> float | None:
+    measured = _value(summary, "weights_bytes")
+    if measured is not None:
+        return measured
+    model, _ = served_model(summary.subject, summary.config, summary.architecture)
+    return weight_bytes(model.architecture, model.precision) if model else None
+
+
+def _sequence_bytes(summary: ModelSummary, at: PointKey) -> float | None:
+    element = cache_element_bytes(summary.subject, summary.config)
+    if summary.architecture is None or element is None:
+        return None
+    return sequence_bytes(summary.architecture, at, element)
+
+
+def sequence_bytes(architecture: Architecture, at: PointKey, element_bytes: float) -> float:
+    """Bytes that one request keeps in the cache when its output ends, its recurrent state included."""
+    context = at.prompt_tokens + at.output_tokens
+    return kv_bytes(architecture, context, element_bytes) + state_bytes(architecture, element_bytes)
+
+
+def _quality(summary: ModelSummary, score: str) -> tuple[float | None, str]:
+    """The score from 0 to 1, or why there is none."""
+    if summary.subject.weights == "dummy":
+        return None, "dummy weights know nothing"
+    found = summary.estimate(score)
+    if found is None:
+        return None, summary.no_mean_score if score == "mean_score" else "not scored"
+    task = summary.scores.get(score.removeprefix("score:"))
+    if not 0 <= found.value <= 1 or (task is not None and not task.higher_is_better):
+        return None, "not a score from 0 to 1"
+    return found.value, ""
+
+
+def _asked_of(summary: ModelSummary, score: str) -> tuple[object, ...]:
+    tasks = summary.mean_tasks if score == "mean_score" else (score.removeprefix("score:"),)
+    return tuple((task, asked(summary.scores[task])) for task in tasks if task in summary.scores)
+
+
+def asked(score: TaskScore) -> tuple[object, ...]:
+    """What has to be the same for two scores of a task to be compared."""
+    scenario = score.scenario
+    return score.metric, scenario.num_fewshot, scenario.apply_chat_template, score.higher_is_better

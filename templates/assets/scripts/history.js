@@ -1,0 +1,129 @@
+// Any figure of a model over its nights, with what changed between them.
+
+// Values are whole numbers times a power of ten; where all nights have the same there is one.
+function nightly(data, packed) {
+  const scale = 10 ** Math.abs(packed.power);
+  const real = (whole) => (whole === null ? null : packed.power < 0 ? whole / scale : whole * scale);
+  const all = (given) => (Array.isArray(given) ? given : data.times.map(() => given)).map(real);
+  return { values: all(packed.values), margins: packed.margins === undefined ? null : all(packed.margins) };
+}
+
+const nightText = (minutes) => new Date(60000 * minutes).toISOString().slice(0, 16).replace("T", " ");
+const fourDigits = (value) => {
+  const digits = Math.max(0, 3 - Math.floor(Math.log10(Math.abs(value) || 1)));
+  return value.toLocaleString("en", { maximumFractionDigits: Math.min(digits, 12) }).replaceAll(",", "\u202f");
+};
+
+// A line for every change, and its words where the line before is not too near.
+function changeLines(data, width) {
+  const [first, last] = [data.times[0], data.times.at(-1)];
+  const nights = data.changes.map(([night, words]) => ({ at: data.times[night], words }));
+  const shapes = nights.map(({ at }) => ({
+    type: "line", xref: "x", yref: "paper", x0: nightText(at), x1: nightText(at), y0: 0, y1: 1, layer: "below",
+    line: { color: colour("muted"), width: 1, dash: "dot" },
+  }));
+  let free = Infinity;
+  const annotations = [];
+  for (const { at, words } of nights.toReversed()) {
+    const place = width * (at - first) / Math.max(last - first, 1);
+    if (free - place < 17) continue;
+    free = place;
+    annotations.push({
+      xref: "x", yref: "paper", x: nightText(at), y: 1, text: words, showarrow: false, textangle: -90,
+      xanchor: "right", yanchor: "top", bgcolor: colour("paper"), font: { size: 11, color: colour("muted") },
+    });
+  }
+  return { shapes, annotations };
+}
+
+function historyTraces(data, packed, nights) {
+  const unit = packed.unit ? ` ${packed.unit}` : "";
+  const dates = data.times.map(nightText);
+  const side = data.kind === "unknown" ? "muted" : data.kind;
+  const around = (night) => (nights.margins?.[night] ? ` \u00b1 ${fourDigits(nights.margins[night])}` : "");
+  const traces = [{
+    type: "scatter", mode: "lines+markers", name: "measured", x: dates, y: nights.values, connectgaps: false,
+    line: { color: colour(side), width: 1.5 }, marker: { color: colour(side), size: dates.length > 60 ? 4 : 7, symbol: SYMBOLS[side] || "diamond" },
+    error_y: nights.margins ? { type: "data", array: nights.margins, thickness: 1.2, width: 3, color: colour(side) } : { visible: false },
+    text: nights.values.map((value, night) => (value === null ? "" : `${dates[night]} UTC<br>${fourDigits(value)}${around(night)}${unit}`)), hoverinfo: "text",
+  }];
+  const failed = data.failed[packed.cell];
+  if (failed.length) traces.push({
+    type: "scatter", mode: "markers", name: "not measured", yaxis: "y2", x: failed.map(([night]) => dates[night]), y: failed.map(() => 0.03),
+    marker: { symbol: "x", size: 8, color: colour("bad") }, cliponaxis: false,
+    text: failed.map(([night, why]) => `${dates[night]} UTC<br>${why.replace(/(.{60}\S*) /g, "$1<br>")}`), hoverinfo: "text",
+  });
+  return traces;
+}
+
+// The figure in a sentence, for those who cannot see it too.
+function historyWords(data, packed, nights, box) {
+  const known = nights.values.map((value, night) => [value, night]).filter(([value]) => value !== null);
+  const title = box.selectedOptions[0].textContent;
+  const where = plainText(packed.where);
+  const unit = packed.unit ? ` ${packed.unit}` : "";
+  const failed = data.failed[packed.cell].length;
+  const better = packed.better ? `; ${packed.better} is better` : "";
+  const head = `${title}${where ? ` ${where}` : ""}, ${known.length} of ${data.times.length} nights`;
+  const tail = failed ? ` ${failed} night${failed === 1 ? "" : "s"} tried and measured nothing.` : "";
+  if (!known.length) return `${head}.${tail}`;
+  const values = known.map(([value]) => value);
+  const [low, high] = [Math.min(...values), Math.max(...values)].map(fourDigits);
+  return `${head}: from ${low} to ${high}${unit}, the latest ${fourDigits(values.at(-1))}${unit} on ${nightText(data.times[known.at(-1)[1]]).slice(0, 10)}${better}.${tail}`;
+}
+
+// Text that was written for plotly, as a reader sees it.
+const plainText = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+
+// The values as a table, the newest first; filled when it is opened, as it is long.
+function fillValues(data, packed, nights, details) {
+  const failed = new Map(data.failed[packed.cell]);
+  const changes = new Map(data.changes);
+  const row = (tag, texts) => {
+    const made = document.createElement("tr");
+    made.append(...texts.map((text, place) => {
+      const cell = document.createElement(place ? tag : "th");
+      cell.textContent = text;
+      if (tag === "th" || !place) cell.scope = tag === "th" ? "col" : "row";
+      if (place !== 1) cell.className = place ? "text wide" : "text frozen";
+      return cell;
+    }));
+    return made;
+  };
+  const value = (night) => {
+    const [found, margin] = [nights.values[night], nights.margins?.[night]];
+    return found === null ? (failed.has(night) ? "failed" : "\u2013") : `${fourDigits(found)}${margin ? ` \u00b1 ${fourDigits(margin)}` : ""}`;
+  };
+  const said = (night) => [failed.get(night), changes.get(night)].filter(Boolean).map(plainText).join("; ");
+  const order = data.times.map((_, night) => night).reverse();
+  $("thead", details).replaceChildren(row("th", ["Night (UTC)", packed.unit ? `Value (${packed.unit})` : "Value", "What happened"]));
+  $("tbody", details).replaceChildren(...order.map((night) => row("td", [nightText(data.times[night]), value(night), said(night)])));
+}
+
+function drawHistory(box) {
+  const data = embedded(box.dataset.history);
+  const select = document.getElementById("history-figure");
+  const details = document.getElementById("history-values");
+  if (!box.dataset.ready) {
+    box.dataset.ready = "1";
+    const usual = select.value;
+    const asked = state.get("history");
+    if (asked && data.series[asked]) select.value = asked;
+    select.addEventListener("change", () => { state.set("history", select.value === usual ? "" : select.value); drawHistory(box); });
+    details.addEventListener("toggle", () => { if (details.open) drawHistory(box); });
+  }
+  const packed = data.series[select.value];
+  const nights = nightly(data, packed);
+  const unit = packed.unit ? ` (${packed.unit})` : "";
+  const values = nights.values.filter((value) => value !== null);
+  const fromZero = values.length && Math.min(...values) >= 0 && Math.min(...values) < 0.5 * Math.max(...values);
+  const layout = {
+    ...frame(), showlegend: data.failed[packed.cell].length > 0, ...changeLines(data, box.clientWidth - 90),
+    xaxis: axis({ type: "date", showgrid: false, hoverformat: "%Y-%m-%d %H:%M" }),
+    yaxis: axis({ title: { text: `${packed.title}${unit}${BETTER[packed.better] || ""}`, font: { size: 13 } }, ...(fromZero ? { rangemode: "tozero" } : {}), nticks: 6 }),
+    yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
+  };
+  document.getElementById("history-words").textContent = historyWords(data, packed, nights, select);
+  if (details.open) fillValues(data, packed, nights, details);
+  return window.Plotly.react(box, historyTraces(data, packed, nights), layout, settings);
+}

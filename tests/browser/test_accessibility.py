@@ -1,0 +1,297 @@
+"""Every page for everyone: what axe-core finds, the keyboard, a phone, paper, the reader's own colours."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+    from sites import Visit
+
+pytestmark = pytest.mark.browser
+
+PAGES = (
+    "index.html", "suite-seeds.html", "suite-hostile.html", "pairs.html", "pairs/moe-8x2-dense-active.html",
+    "pairs/loads-moe-8x2-dense-active.html", "models/small/moe-8x2.html", "models/small/broken.html",
+    "models/loads/moe-8x2.html", "models/loads/imported-moe.html", "pareto.html", "catalog.html", "method.html",
+)
+PHONE = {"width": 360, "height": 740}
+DESK = {"width": 1280, "height": 800}
+
+# What axe-core finds under all of WCAG 2.2 A and AA and its own advice, as "rule (impact): elements"
+FINDINGS = """async (impacts) => {
+  const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+  const rules = { "target-size": { enabled: true } };
+  const found = await axe.run(document, { runOnly: { type: "tag", values: tags }, rules, preload: false });
+  return found.violations.filter((one) => impacts.includes(one.impact))
+    .map((one) => `${one.id} (${one.impact}): ${one.nodes.slice(0, 3).map((node) => node.target.join(" "))}`);
+}"""
+
+# What reaches beyond the paper or the window, outside of what scrolls in its own box
+OVERFLOW = """(boxes) => [...document.querySelectorAll("body *")]
+  .filter((one) => one.checkVisibility() && !one.closest(".unseen, .skip, #tip, dialog, svg"))
+  .filter((one) => !(boxes && one.closest(boxes)))
+  .filter((one) => one.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+  .map((one) => `${one.tagName}.${one.className}`)"""
+
+# Where the keyboard goes from the top, each as a short name with whether focus can be seen there
+FOCUSED = """() => {
+  const one = document.activeElement;
+  const style = getComputedStyle(one);
+  const seen = (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== "none";
+  const label = one.getAttribute("aria-label") || one.textContent.trim().slice(0, 40);
+  const name = `${one.tagName}.${one.className} ${label}`;
+  one.dataset.stop ||= String(document.querySelectorAll("[data-stop]").length);
+  return { seen, name, body: one === document.body, inside: !one.closest("[hidden], [aria-hidden=true]"),
+    stop: one.dataset.stop };
+}"""
+
+
+def _axe() -> Path:
+    """The axe.min.js that comes with axe-playwright-python, of which nothing else is used."""
+    found = importlib.util.find_spec("axe_playwright_python")
+    assert found is not None, "install the dev extra: pip install -e .[dev]"
+    assert found.submodule_search_locations is not None
+    return Path(found.submodule_search_locations[0]) / "axe.min.js"
+
+
+def _findings(page: Page) -> list[str]:
+    page.add_script_tag(path=str(_axe()))
+    found: list[str] = page.evaluate(FINDINGS, ["moderate", "serious", "critical"])
+    return found
+
+
+def _open(visit: Visit, path: str, **options: Any) -> Page:
+    page = visit(path, **options)
+    page.wait_for_selector("html[data-drawn]", state="attached")
+    return page
+
+
+# axe-core --------------------------------------------------------------------------------------------------------
+
+
+def test_a_fault_is_found(visit: Visit) -> None:
+    page = _open(visit, "method.html", color_scheme="light", viewport=PHONE)
+    assert _findings(page) == []
+    page.evaluate(
+        """() => document.querySelector("main").insertAdjacentHTML("beforeend", `<p style="color:#ccc">pale</p>
+          <button></button><div style="overflow:auto;height:20px;width:90px"><pre>${"x ".repeat(400)}</pre></div>
+          <a href="#main" style="font-size:8px">a</a><a href="#main" style="font-size:8px">b</a><h5>deep</h5>`)"""
+    )
+    found = {one.split()[0] for one in page.evaluate(FINDINGS, ["moderate", "serious", "critical"])}
+    assert {"color-contrast", "button-name", "scrollable-region-focusable", "target-size", "heading-order"} <= found
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["light-desk", "dark-phone"])
+def test_axe_finds_nothing(visit: Visit, path: str, scheme: str, size: dict[str, int]) -> None:
+    page = _open(visit, path, color_scheme=scheme, viewport=size)
+    for details in page.locator("main details:not(.facet)").all():
+        details.evaluate("one => { one.open = true; }")
+    assert _findings(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_what_opens(visit: Visit, scheme: str) -> None:
+    page = _open(visit, "models/loads/moe-8x2.html", color_scheme=scheme, viewport=DESK)
+    page.locator("main [data-evidence]").first.click()
+    page.wait_for_selector("dialog[open]")
+    assert _findings(page) == []
+    page.keyboard.press("Escape")
+    page = _open(visit, "index.html", color_scheme=scheme, viewport=DESK)
+    page.get_by_role("button", name="Columns").click()
+    page.wait_for_selector(".dt-button-collection")
+    # the open menu lies over a part of the button that it belongs to
+    assert [one for one in _findings(page) if one != "target-size (serious): .buttons-collection"] == []
+    assert page.locator(".dt-button-collection [aria-pressed=true]").count() > 3
+    page.keyboard.press("Escape")
+    page = _open(visit, "models/small/broken.html", color_scheme=scheme, viewport=DESK)
+    page.locator("main button.mark").first.focus()
+    page.wait_for_selector("#tip:not([hidden])")
+    # what explains a mark belongs to it, and to no part of the page
+    assert [one for one in _findings(page) if one != "region (moderate): #tip"] == []
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", PHONE), ("dark", DESK)], ids=["light-phone", "dark-desk"])
+def test_axe_finds_nothing_in_the_file_of_all_pages(
+    visit: Visit, report: Path, scheme: str, size: dict[str, int]
+) -> None:
+    page = _open(visit, report.as_uri(), color_scheme=scheme, viewport=size)
+    assert _findings(page) == []
+    for path in ("models/loads/moe-8x2.html", "pairs.html"):
+        page.evaluate("path => { delete document.documentElement.dataset.drawn; location.hash = `#/${path}`; }", path)
+        page.wait_for_selector("html[data-drawn]", state="attached")
+        assert page.evaluate(FINDINGS, ["moderate", "serious", "critical"]) == []
+
+
+# The keyboard ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path", ["index.html", "pairs.html", "models/loads/moe-8x2.html", "pareto.html", "catalog.html"]
+)
+def test_tab_reaches_everything_and_shows_where_it_is(visit: Visit, path: str) -> None:
+    page = _open(visit, path)
+    reachable = page.evaluate(
+        """() => [...document.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")]
+          .filter((one) => one.tabIndex >= 0 && !one.disabled && one.checkVisibility()).length"""
+    )
+    stops, unseen = set(), []
+    for _ in range(reachable + 5):
+        page.keyboard.press("Tab")
+        at = page.evaluate(FOCUSED)
+        if at["body"]:
+            break
+        stops.add(at["stop"])
+        assert at["inside"], at
+        if not at["seen"]:
+            unseen.append(at["name"])
+    assert unseen == []
+    assert len(stops) == reachable
+
+
+def test_the_skip_link_is_first_and_leads_past_the_menu(visit: Visit) -> None:
+    page = _open(visit, "index.html")
+    page.keyboard.press("Tab")
+    assert page.locator(".skip").evaluate("one => one === document.activeElement")
+    page.wait_for_function("document.querySelector('.skip').getBoundingClientRect().top >= 0")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('main') !== null")
+
+
+def test_escape_closes_what_is_open_and_focus_returns(visit: Visit) -> None:
+    page = _open(visit, "models/loads/moe-8x2.html")
+    number = page.locator("main [data-evidence]").first
+    number.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open]")
+    assert page.evaluate("document.activeElement.closest('dialog') !== null")
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
+    assert number.evaluate("one => one === document.activeElement")
+    page = _open(visit, "index.html")
+    columns = page.get_by_role("button", name="Columns")
+    columns.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".dt-button-collection")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".dt-button-collection", state="detached")
+
+
+def test_what_changes_is_said(visit: Visit) -> None:
+    page = _open(visit, "index.html")
+    count = page.locator("#leaderboard-tools .count")
+    assert count.get_attribute("aria-live") == "polite"
+    before = count.inner_text()
+    page.get_by_role("searchbox").first.fill("fine")
+    changed = "before => document.querySelector('#leaderboard-tools .count').textContent !== before"
+    page.wait_for_function(changed, arg=before)
+    head = page.locator('#leaderboard-table th[data-label="Total"]')
+    head.locator(".dt-column-order").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector('#leaderboard-table th[data-label="Total"][aria-sort]')
+
+
+# A phone ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_phone_shows_all_within_its_width(visit: Visit, path: str) -> None:
+    page = _open(visit, path, viewport=PHONE, has_touch=True, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate(OVERFLOW, ".box, pre, .chart") == []
+    frozen = page.evaluate(
+        """() => {
+          const wide = [...document.querySelectorAll(".box")].filter((box) => box.scrollWidth > box.clientWidth + 1);
+          return wide.map((box) => {
+            box.scrollLeft = box.scrollWidth;
+            const left = box.getBoundingClientRect().left;
+            const stuck = [...box.querySelectorAll("tbody .frozen")]
+              .filter((one) => getComputedStyle(one).position === "sticky");
+            const ends = stuck.map((one) => one.getBoundingClientRect().right - left);
+            return [box.getAttribute("aria-label"), Math.max(0, ...ends), box.clientWidth];
+          }).filter(([, end, width]) => end > 0.5 * width || end <= 0);
+        }"""
+    )
+    assert frozen == []
+
+
+# Paper -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_paper_cuts_nothing_off(visit: Visit, path: str) -> None:
+    page = _open(visit, path, color_scheme="dark", viewport=DESK)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 700, "height": 1000})
+    assert page.evaluate(OVERFLOW, None) == []
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll(".box, .chart, pre")]
+          .filter((one) => one.scrollWidth > one.clientWidth + 2)
+          .map((one) => `${one.className} ${one.getAttribute("aria-label")} ${one.scrollWidth} ${one.clientWidth}`)"""
+    )
+    assert cut == []
+    assert page.locator("main details:not([open]):not(.toolbar *)").count() == 0
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator(".theme, .toolbar input, nav[aria-label=Pages]").first.is_visible()
+    ink = page.evaluate("getComputedStyle(document.querySelector('h1')).color")
+    for chart in page.locator(".main-svg .xtitle").all():
+        assert chart.evaluate("one => getComputedStyle(one).fill") == ink
+
+
+def test_after_printing_the_page_is_as_before(visit: Visit) -> None:
+    page = _open(visit, "models/loads/moe-8x2.html", color_scheme="dark", viewport=DESK)
+    look = """() => [document.querySelectorAll("details[open]").length, document.documentElement.className,
+      document.querySelector(".main-svg").clientWidth, document.querySelector(".main-svg .xtitle").style.fill,
+      [...document.querySelectorAll("table")].map((one) => one.style.zoom).join("")]"""
+    before = page.evaluate(look)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(look) != before
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(look) == before
+
+
+# The reader's settings -------------------------------------------------------------------------------------------
+
+
+def test_shapes_and_bars_stay_in_the_readers_own_colours(visit: Visit) -> None:
+    page = _open(visit, "index.html", forced_colors="active")
+    fills = page.evaluate(
+        """() => [".shape.sparse", ".shape.dense", ".twotone i"]
+          .map((name) => document.querySelector(`main ${name}`))
+          .map((one) => getComputedStyle(one).backgroundColor)"""
+    )
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground not in fills
+    assert fills[0] != fills[1]
+
+
+def test_nothing_moves_where_a_reader_wants_no_motion(visit: Visit) -> None:
+    page = _open(visit, "index.html", reduced_motion="reduce")
+    moving = page.evaluate(
+        """() => [...document.querySelectorAll("*")].map((one) => [one.className, getComputedStyle(one)])
+          .filter(([, { scrollBehavior, transitionDuration, animationName }]) =>
+            scrollBehavior === "smooth" || parseFloat(transitionDuration) > 0.01 || animationName !== "none")
+          .map(([name]) => name)"""
+    )
+    assert moving == []
+
+
+def test_the_theme_of_the_system_is_there_from_the_start(visit: Visit) -> None:
+    page = visit("index.html", color_scheme="dark")
+    first = """() => [document.documentElement.className, getComputedStyle(document.body).backgroundColor]"""
+    page.add_init_script(
+        "addEventListener('readystatechange', () => { window.early ??= document.documentElement.className; }, true)"
+    )
+    page.reload()
+    assert page.evaluate("window.early") == "dark"
+    assert page.evaluate(first) == ["dark", "rgb(20, 23, 26)"]
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function("!document.documentElement.classList.contains('dark')")
+    assert page.evaluate(first) == ["", "rgb(255, 255, 255)"]

@@ -1,0 +1,164 @@
+"""Markdown and LaTeX: a table that a reader can put into a text as it is."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import builders
+import pytest
+import sites
+from exported_suites import exported_of
+from readers import read_latex
+
+from harness.exports.latex import escaped, to_latex
+from harness.exports.markdown import escaped as as_markdown
+from harness.exports.markdown import to_markdown
+from harness.exports.parts import Exported
+from harness.exports.printed import Printed, PrintedCell, PrintedColumn, PrintedRow, best_of, printed
+from harness.scenario import Offline
+from harness.stats import Estimate
+
+
+def table(*cells: PrintedCell, name: str = "a", better: str = "higher", notes: tuple[str, ...] = ()) -> Printed:
+    """One row."""
+    columns = tuple(PrintedColumn("Speed", "ms", better) for _ in cells)  # type: ignore[arg-type]
+    return Printed("Suite x.", columns, (PrintedRow(name, "MoE", cells, tuple(range(1, len(notes) + 1))),), notes)
+
+
+class TestPrinted:
+    def test_the_headline(self, small: Exported) -> None:
+        found = printed(small)
+        assert [(column.title, column.unit) for column in found.columns] == [
+            ("Total parameters", "k"), ("Active parameters", "k"), ("Weights", "kB"), ("Output tokens/s", ""),
+            ("TTFT p50", "ms"), ("TPOT p50", "ms"), ("Decode FLOPs/token", "kFLOPs"), ("Mean score", "%"),
+            ("facts", "%"), ("sort", "%"),
+        ]
+        assert [row.name for row in found.rows] == ["dense-active", "dense-total", "moe-8x2", "moe-fine"]
+        assert "chat, 32 prompt and 16 output tokens, at 16 concurrent requests" in found.caption
+
+    def test_values_have_margins_where_they_were_measured(self, small: Exported) -> None:
+        row = printed(small, ("total_parameters", "score:facts")).rows[2]
+        assert row.cells[0] == PrintedCell("331")
+        assert row.cells[1].text == "79.5" and row.cells[1].margin
+
+    def test_columns_that_nobody_has_are_left_out_unless_asked_for(self) -> None:
+        suite = exported_of(builders.quality_record())
+        assert [column.title for column in printed(suite).columns][-1] == "facts"
+        assert "Output tokens/s" not in [column.title for column in printed(suite).columns]
+        assert printed(suite, ("output_tokens_per_s",)).rows[0].cells == (PrintedCell(),)
+
+    def test_many_tasks_are_their_mean(self) -> None:
+        suite = exported_of(*(builders.quality_record(task=f"t{number}") for number in range(7)))
+        assert [column.title for column in printed(suite).columns][-1] == "Mean score"
+
+    def test_only_the_best_that_stands_apart_is_bold(self, small: Exported) -> None:
+        metric = small.metric("mean_score")
+        names = ("dense-active", "dense-total", "moe-8x2", "moe-fine")
+
+        def best(*estimates: Estimate) -> str | None:
+            changed = [replace(one, mean_score=two) for one, two in zip(small.summaries, estimates, strict=False)]
+            found = best_of(replace(small, summaries=tuple(changed)), metric)
+            return found.model if found else None
+
+        low, high = Estimate(0.5, 0.4, 0.6, 9, "x"), Estimate(0.9, 0.8, 1.0, 9, "x")
+        close = Estimate(0.7, 0.55, 0.85, 9, "x")
+        assert best(low, high) == names[1] and best(low, high, close) is None
+        assert best(low, Estimate(0.9, None, None, 1, "x")) is None
+        assert best(low) is None
+
+    def test_random_weights_and_flagged_timings_do_not_compete(self, loads: Exported) -> None:
+        dummy = builders.subject("dummy-moe", weights="dummy")
+        suite = exported_of(*builders.small_suite_records(), *(
+            builders.serving_record(subject=dummy, concurrency=16, tokens_per_s=9000.0, repeat=repeat)
+            for repeat in (0, 1)
+        ))
+        best = best_of(suite, suite.metric("output_tokens_per_s"))
+        assert best is None or best.model != "dummy-moe"
+        row = next(row for row in printed(suite).rows if row.name == "dummy-moe")
+        assert "Random weights" in printed(suite).notes[row.notes[0] - 1]
+
+    def test_groups_compete_and_their_members_do_not(self, seeds: Exported) -> None:
+        member = replace(seeds.summaries[0], mean_score=Estimate(2.0, 1.9, 2.1, 9, "x"))
+        suite = replace(seeds, summaries=(member, *seeds.summaries[1:]))
+        best = best_of(suite, suite.metric("mean_score"))
+        assert best is None or best.members
+
+    def test_failures_are_notes_and_skipped_cells_are_none(self) -> None:
+        suite = exported_of(
+            builders.quality_record(), builders.failed_record(message="no memory", error="oom"),
+            builders.skipped_record(scenario=builders.serving_scenario(16)),
+            builders.quality_record(model="other"), builders.refused_record(model="other"),
+        )
+        found = printed(suite)
+        assert found.notes == (
+            "Failed (chat, 8 concurrent): oom: no memory.", "Refused (chat, 8 concurrent): needs 90 GB of 80 GB.",
+        )
+        assert [row.notes for row in found.rows] == [(1,), (2,)]
+
+    def test_loads_without_a_concurrency(self) -> None:
+        suite = exported_of(builders.serving_record(scenario=builders.serving_scenario(load=Offline())))
+        assert "at offline" not in printed(suite).caption and "offline" in printed(suite).caption
+
+
+class TestMarkdown:
+    def test_table(self) -> None:
+        text = to_markdown(table(PrintedCell("1.2", "± 0.3", best=True), PrintedCell(), notes=("Odd.",)))
+        assert text == (
+            "| Model | Kind | Speed (ms) ↑ | Speed (ms) ↑ |\n| --- | --- | ---: | ---: |\n"
+            "| a (1) | MoE | **1.2** ± 0.3 | – |\n\nSuite x.\n\n(1) Odd.\n"
+        )
+
+    @pytest.mark.parametrize(("text", "shown"), [
+        ("a|b", "a\\|b"), ("[x](y)", "\\[x\\](y)"), ("<b>", "\\<b\\>"), ("a_b", "a\\_b"), ("moe-8x2", "moe-8x2"),
+        ("http://x", "http\\://x"), ("a: b", "a: b"), ("www.x", "www\\.x"), ("@a", "&#64;a"), ("$x$", "&#36;x&#36;"),
+    ])
+    def test_markup_is_escaped(self, text: str, shown: str) -> None:
+        assert as_markdown(text) == shown
+
+    def test_no_rows(self) -> None:
+        assert to_markdown(printed(Exported("empty", (), None, "mean_score"))) == ""
+
+
+class TestLatex:
+    def test_table(self) -> None:
+        cells = PrintedCell("12\u202f300", "± 40", best=True), PrintedCell("5.0", "+1.2 \u22120.3")
+        text = to_latex(table(*cells, name="a_b"))
+        assert text.splitlines() == [
+            r"% \usepackage{booktabs}", r"\begin{tabular}{llrr}", r"\toprule",
+            r"Model & Kind & Speed $\uparrow$ & Speed $\uparrow$ \\", r" &  & (ms) & (ms) \\", r"\midrule",
+            r"a\_b & MoE & \textbf{12\,300} $\pm$ 40 & 5.0 ${}^{+1.2}_{-0.3}$ \\", r"\bottomrule", r"\end{tabular}",
+            r"\par{\footnotesize Suite x.\par}",
+        ]
+
+    @pytest.mark.parametrize("name", ["small", "loads", "seeds"])
+    def test_it_can_be_read_back(self, name: str, request: pytest.FixtureRequest) -> None:
+        found = printed(request.getfixturevalue(name))
+        rows = read_latex(to_latex(found))
+        assert {len(row) for row in rows[:-1]} == {len(found.columns) + 2}
+        assert [row[0].split(" (")[0] for row in rows[2:-1]] == [row.name for row in found.rows]
+
+    @pytest.mark.parametrize(("text", "shown"), [
+        ("\u00e9\u0160\u00fc", r"\'{e}\v{S}\"{u}"), ("\u00df\u0142", r"\ss{}\l{}"), ("\u4f60", r"\texttt{U+4F60}"),
+        ("--x", "-{}-x"), ("---", "-{}-{}-"), ("moe-8x2", "moe-8x2"), ("100 %", r"100 \%"), ("a & b_c", r"a \& b\_c"),
+        ("\u00b5s", r"$\mu$s"), ("\\input{x}", r"\textbackslash{}input\{x\}"),
+    ])
+    def test_text_is_escaped(self, text: str, shown: str) -> None:
+        assert escaped(text) == shown
+
+    def test_no_rows(self) -> None:
+        assert to_latex(printed(Exported("empty", (), None, "mean_score"))) == ""
+
+    @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+    def test_it_compiles(self, small: Exported, tmp_path: Path) -> None:
+        names = exported_of(*sites.awkward_records(), *sites.hostile_records())
+        body = to_latex(printed(small)) + "\n" + to_latex(printed(names))
+        text = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{body}\end{{document}}"
+        (tmp_path / "table.tex").write_text(text, encoding="ascii")
+        done = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "table.tex"],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )
+        assert done.returncode == 0, done.stdout[-2000:]

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import builders
+import nights
+import numpy as np
+import pytest
+import sites
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.pages import history_section as section
+from harness.pages.history_section import HistorySection
+from harness.pages.model_page import ModelPage
+from harness.pages.render import script_json
+from harness.pages.site import build_site
+from harness.record import Record
+
+
+def page_of(root: Path, records: list[Record], model: str = "moe-8x2") -> ModelPage:
+    store = sites.store_of(root, records)
+    pages = build_site(store, [builders.SUITE], named=False).pages
+    return next(page for page in pages if isinstance(page, ModelPage) and page.heading == model)
+
+
+def history_of(root: Path, records: list[Record], model: str = "moe-8x2") -> HistorySection:
+    found = page_of(root, records, model).history
+    assert found is not None
+    return found
+
+
+def unpacked(data: dict[str, Any], name: str) -> list[float | None]:
+    """What history.js makes of a series."""
+    packed = data["series"][name]
+    values = packed["values"] if isinstance(packed["values"], list) else [packed["values"]] * len(data["times"])
+    return [None if value is None else value * 10.0 ** packed["power"] for value in values]
+
+
+def test_one_night_has_no_section(tmp_path: Path) -> None:
+    page = page_of(tmp_path, nights.nightly_records(1))
+    assert page.history is None
+
+
+def test_the_leading_figure_is_chosen_and_every_figure_can_be(tmp_path: Path) -> None:
+    history = history_of(tmp_path, nights.nightly_records(3))
+    assert history.chosen == "output_tokens_per_s.chat-8-concurrent" or history.chosen.startswith("output_tokens_per_s.")
+    titles = [title for title, _ in history.choices]
+    assert "8 concurrent requests" in titles[0] and "1 concurrent request" in titles[1]
+    assert titles[2:] == ["Scores", "Memory"]
+    ids = [choice.id for _, choices in history.choices for choice in choices]
+    assert sorted(ids) == sorted(history.data["series"])
+    assert len(set(ids)) == len(ids)
+    assert "score.facts" in ids and "resident_peak_bytes" in ids
+
+
+def test_values_keep_five_digits(tmp_path: Path) -> None:
+    history = history_of(tmp_path, nights.nightly_records(9))
+    found = unpacked(history.data, history.chosen)
+    for night, value in enumerate(found):
+        if night == nights.FAILURE:
+            assert value is None
+        else:
+            assert value == pytest.approx(nights.rate("moe-8x2", night, 0), rel=5e-5)
+    cell = history.data["series"][history.chosen]["cell"]
+    assert history.data["failed"][cell] == [[nights.FAILURE, "engine: CUDA error"]]
+    assert history.data["changes"] == [[nights.UPGRADE, "vllm 0.33.0"]]
+    assert history.changes == (("2026-01-09 08:01", "vllm 0.32.0 \u2192 0.33.0"),)
+
+
+def test_what_never_changes_is_one_number(tmp_path: Path) -> None:
+    history = history_of(tmp_path, nights.nightly_records(4))
+    assert isinstance(history.data["series"]["weights_bytes"]["values"], int)
+    assert unpacked(history.data, "weights_bytes") == pytest.approx([400.0] * 4)  # kB
+
+
+def test_repeats_have_margins(tmp_path: Path) -> None:
+    history = history_of(tmp_path, nights.nightly_records(3, repeats=2))
+    assert len(history.data["series"][history.chosen]["margins"]) == 3
+    assert "95 % interval" in history.note
+    assert "margins" not in history_of(tmp_path / "single", nights.nightly_records(3)).data["series"][history.chosen]
+
+
+def test_the_latest_beside_the_previous_and_the_median(tmp_path: Path) -> None:
+    history = history_of(tmp_path, nights.nightly_records(9))
+    rows = {row.title: [cell.text for cell in row.cells] for row in history.latest.rows}
+    rates = [nights.rate("moe-8x2", night, 0) for night in range(9) if night != nights.FAILURE]
+    latest, measured, previous, _, median, change = rows["Output tokens/s"]
+    assert measured == "2026-01-13"
+    assert latest.endswith("tokens/s")
+    assert float(previous.split(" ")[0].replace("\u202f", "")) == pytest.approx(rates[-2], rel=5e-3)
+    middle = float(np.median(rates[:-1]))
+    assert float(median.split(" ")[0].replace("\u202f", "")) == pytest.approx(middle, rel=5e-3)
+    assert change == f"{100 * (rates[-1] / middle - 1):+.1f} %".replace("-", "\u2212")
+    assert rows["Score on facts"][-1].endswith(" points")
+    assert "Resident peak" in rows
+
+
+def test_a_night_that_failed_since_is_told_beside_the_latest(tmp_path: Path) -> None:
+    history = history_of(tmp_path, nights.nightly_records(nights.FAILURE + 1))
+    measured = {row.title: row.cells[1].text for row in history.latest.rows}
+    assert measured["Output tokens/s"] == "2026-01-10 (1 night since failed)"
+    assert measured["Score on facts"] == "2026-01-11"
+
+
+def test_only_the_newest_nights_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(section, "NIGHTS", 4)
+    history = history_of(tmp_path, nights.nightly_records(9))
+    assert len(history.data["times"]) == 4
+    assert unpacked(history.data, history.chosen)[-1] == pytest.approx(nights.rate("moe-8x2", 8, 0), rel=5e-5)
+    assert "The newest 4 are drawn" in history.note
+    assert history.data["failed"][history.data["series"][history.chosen]["cell"]] == [[1, "engine: CUDA error"]]
+    assert history.data["changes"] == []
+    assert len(history.changes) == 1
+
+
+def test_where_there_are_many_other_loads_have_their_main_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(section, "NUMBERS", 150)
+    choices = dict(history_of(tmp_path, nights.nightly_records(3)).choices)
+    leading, other = list(choices.values())[:2]
+    assert len(leading) > 20
+    assert [one.title for one in other] == [
+        "Output tokens/s", "Time to first token p50", "Time to first token p99", "Time per output token p50",
+        "End-to-end latency p50",
+    ]
+
+
+def test_a_year_of_fifty_figures_is_lean() -> None:
+    generator = np.random.default_rng(1)
+    series = {
+        f"figure-{number}": {
+            "title": "Time to first token p50", "unit": "ms", "power": -2, "cell": 0, "where": "at 8", "better": "lower",
+            "values": section._whole(100 * generator.lognormal(0, 0.1, 365), -2),
+        }
+        for number in range(50)
+    }
+    times = [29_000_000 + 1440 * night for night in range(365)]
+    assert len(script_json({"times": times, "series": series})) < 150_000
+
+
+@given(st.lists(st.none() | st.floats(0, 1e12), min_size=1, max_size=20))
+def test_packing_keeps_what_it_can(values: list[float | None]) -> None:
+    given_values = np.asarray([np.nan if value is None else value for value in values])
+    largest = float(np.nanmax(given_values)) if np.isfinite(given_values).any() else 0.0
+    power = math.floor(math.log10(largest)) - section.DIGITS + 1 if largest > 0 else 0
+    packed = section._whole(given_values, power)
+    whole = packed if isinstance(packed, list) else [packed] * len(values)
+    for value, kept in zip(values, whole, strict=True):
+        if value is None:
+            assert kept is None
+        else:
+            assert kept is not None
+            assert abs(kept * 10.0**power - value) <= 0.51 * 10.0**power
+
+
+def test_hostile_words_are_text(tmp_path: Path) -> None:
+    records = []
+    for record in nights.nightly_records(9):
+        versions = record.environment.versions | {"vllm": sites.HOSTILE + record.environment.versions["vllm"]}
+        environment = record.environment.model_copy(update={"versions": versions})
+        records.append(record.model_copy(update={"environment": environment}))
+    records.append(builders.failed_record(
+        scenario=builders.serving_scenario(8), message=sites.HOSTILE, minutes=60_000.0, run_id=sites.HOSTILE,
+    ))
+    history = history_of(tmp_path, records)
+    text = json.dumps(history.data)
+    assert "<" not in text
+    assert "\\u202e" not in text
+    assert "&lt;script&gt;" in text

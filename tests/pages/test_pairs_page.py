@@ -1,0 +1,162 @@
+"""All pairs on one page: the table of verdicts, by what it can be filtered, the cards, and what could be measured."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import builders
+import pytest
+import sites
+
+from harness.pages.pair_page import PairPage
+from harness.pages.pairs_page import PairsPage
+from harness.pages.render import jinja_environment
+from harness.pages.site import Site, build_site
+from harness.record import Record
+from harness.suite import parse_suite
+
+
+def site_of(root: Path, suite: str, records: list[Record], **options: object) -> Site:
+    return build_site(sites.store_of(root, records), [suite], named=True, **options)  # type: ignore[arg-type]
+
+
+def page_of(site: Site) -> PairsPage:
+    return next(page for page in site.pages if isinstance(page, PairsPage))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return site_of(tmp_path_factory.mktemp("small"), "small", builders.small_suite_records())
+
+
+@pytest.fixture(scope="module")
+def loads(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return site_of(tmp_path_factory.mktemp("loads"), "loads", sites.load_records(6))
+
+
+class TestTable:
+    def test_one_row_a_pair_that_leads_to_its_page(self, small: Site) -> None:
+        page = page_of(small)
+        paths = {one.path for one in small.pages if isinstance(one, PairPage)}
+        assert {row.href for row in page.rows} == {card.href for card in page.cards} == paths
+        assert [(row.sparse, row.dense) for row in page.rows] == [
+            (card.sparse.text, card.dense.text) for card in page.cards
+        ]
+        assert {row.kinds for row in page.rows} == {("sparse", "dense")}
+        assert {len(row.cells) + 3 for row in page.rows} == {len(page.columns)}
+
+    def test_the_load_is_in_the_head_where_all_rows_have_it(self, small: Site, loads: Site) -> None:
+        heads = {column.key: column.unit for column in page_of(small).columns}
+        assert [heads[key] for key in ("low", "middle", "high")] == ["at 1", "at 4", "at 16"]
+        heads = {column.key: column.unit for column in page_of(loads).columns}
+        assert heads["high"] == ""  # an imported model was measured at 16 alone
+        high = [column.key for column in page_of(loads).columns].index("high") - 2
+        below = {row.sparse: row.cells[high].below for row in page_of(loads).rows}
+        assert below["imported-moe"] == "at 16: no interval" and below["moe-8x2"].startswith("at 32: ")
+
+    def test_a_cell_says_its_verdict_in_words_and_by_a_mark(self, loads: Site) -> None:
+        cells = [cell for row in page_of(loads).rows for cell in row.cells]
+        verdicts = {cell.verdict: cell.glyph for cell in cells}
+        assert verdicts["better"] == "\u25b2" and verdicts["worse"] == "\u25bc" and verdicts["too little data"] == "?"
+        assert verdicts["not compared"] == "" and verdicts["about equal"] == "="
+        assert all(float(cell.order) > 0 for cell in cells if cell.text)
+
+    def test_what_no_pair_has_is_no_column(self, small: Site, loads: Site) -> None:
+        assert "cost" not in {column.key for column in page_of(small).columns}
+        assert "quality" not in {column.key for column in page_of(loads).columns}
+
+    def test_the_crossover_says_who_is_ahead_beyond_it(self, loads: Site) -> None:
+        crossing = {(row.sparse, row.dense): row.crossover for row in page_of(loads).rows}
+        assert re.fullmatch(r"\u25b2 \d(\.\d)?", crossing["moe-8x2", "dense-active"])
+        assert crossing["imported-moe", "dense-active"] == "\u2013"
+
+    def test_the_lead_counts_verdicts(self, small: Site, loads: Site) -> None:
+        lead = page_of(loads).lead
+        assert lead.startswith("Output tokens/s at the highest load of the sparse model: better in ")
+        assert sum(map(int, re.findall(r"in (\d+)", lead))) == len(page_of(loads).rows)
+        assert " of 4 pairs" in page_of(small).lead and page_of(small).lead.startswith("Score of the sparse model: ")
+
+
+class TestFacets:
+    def test_every_choice_occurs_and_counts_its_rows(self, small: Site, loads: Site) -> None:
+        for page in (page_of(small), page_of(loads)):
+            held = [set(row.filters.split()) for row in page.rows]
+            for facet in page.facets:
+                assert len(facet.choices) > 1
+                for choice in facet.choices:
+                    assert choice.count == sum(f"{facet.id}:{choice.id}" in one for one in held) > 0
+
+    def test_by_matching_score_speed_and_crossover(self, loads: Site) -> None:
+        facets = {facet.id: [choice.title for choice in facet.choices] for facet in page_of(loads).facets}
+        assert facets["matching"][:2] == ["Active parameters", "Total parameters"]
+        assert {"Better", "Too little data"} <= set(facets["speed"])
+        assert "Sparse overtakes" in facets["crossover"]
+        assert "score" not in facets  # nothing was scored, so there is nothing to choose by
+
+
+class TestCards:
+    def test_every_sparse_model_meets_its_dense_matches(self, small: Site) -> None:
+        cards = page_of(small).cards
+        assert [(card.sparse.text, card.dense.text) for card in cards] == [
+            ("moe-8x2", "dense-active"), ("moe-8x2", "dense-total"),
+            ("moe-fine", "dense-active"), ("moe-fine", "dense-total"),
+        ]
+        assert cards[0].matching.startswith("Equal active parameters (1.01×)")
+        assert cards[0].sentence.startswith("At equal active parameters (1.01×), moe-8x2 ")
+        assert [effect.title for effect in cards[0].effects] == [
+            "Mean score", "Tokens/s at 1", "Tokens/s at 4", "Tokens/s at 16", "Memory at 16",
+        ]
+
+    def test_bars_stay_in_their_box(self, small: Site, loads: Site) -> None:
+        for effect in (effect for site in (small, loads) for card in page_of(site).cards for effect in card.effects):
+            assert 0 <= float(effect.low) <= float(effect.at) <= float(effect.high) <= 100
+            assert (float(effect.at) > 50) == (effect.value.text.startswith(("+", "1.", "2.")) and effect.at != "50")
+
+    def test_sentences_are_those_of_the_terminal(self, loads: Site) -> None:
+        card = next(card for card in page_of(loads).cards if card.href == "pairs/moe-8x2-dense-active.html")
+        assert "; it overtakes at about " in card.sentence
+        page = next(one for one in loads.pages if isinstance(one, PairPage) and one.path == card.href)
+        assert page.lead == card.sentence
+
+    def test_a_card_stays_small(self, small: Site) -> None:
+        page = page_of(small)
+        text = jinja_environment(sites.TEMPLATES).get_template(page.template).render(page=page)
+        cards = [part.partition("</article>")[0] for part in text.split("<article")[1:]]
+        rows = text[text.index("<tbody>"):text.index("</tbody>")].split("<tr")[1:]
+        assert max(map(len, cards)) < 2_800 and max(map(len, rows)) < 1_900
+        assert len(cards) == len(rows) == 4
+
+
+def test_models_without_a_match_are_named_and_the_catalog_helps(tmp_path: Path) -> None:
+    records = [builders.serving_record(model="moe-8x2")]
+    page = page_of(site_of(tmp_path, "small", [
+        *records, builders.serving_record(model="qwen", config=_config_of("qwen3-30b-a3b")),
+    ], suites_dir=sites.SUITES))
+    assert page.rows == () and page.cards == ()
+    assert page.unmatched == "No measured dense model is near enough (within a factor of 2) to moe-8x2 and qwen."
+    assert page.suggestions is not None
+    assert {row.title for row in page.suggestions.rows} == {"qwen"}
+    assert all(re.search(r"(parameters|memory|FLOPs/token) \([01]\.\d\d×\)", row.cells[1].text)
+               for row in page.suggestions.rows)
+
+
+def _config_of(name: str) -> dict[str, object]:
+    from harness.catalog import Catalog
+
+    return dict(Catalog(sites.SUITES).load(name).config or {})
+
+
+def test_named_pairs_come_first_and_say_what_they_are_not(tmp_path: Path) -> None:
+    models = "\n".join(f"  - {{name: {name}, path: pocket/{name}}}" for name in builders.CONFIGS)
+    suite = parse_suite(f"""
+name: small
+title: A small suite
+models:
+{models}
+comparisons: [{{sparse: moe-fine, dense: [dense-total], matching: [iso-total]}}]
+serving: [{{prompt_tokens: 64, output_tokens: 32, concurrency: [1, 4]}}]
+""", where="small.yaml")
+    page = page_of(site_of(tmp_path, "small", builders.small_suite_records(), definitions={"small": suite}))
+    assert (page.rows[0].sparse, page.rows[0].dense) == ("moe-fine", "dense-total")
+    assert "=\u00a0total\u00a0parameters\u00a01.07×" in page.rows[0].matching
