@@ -102,6 +102,7 @@ class Histories:
 
     def __init__(self, index: StoreIndex) -> None:
         self.index = index
+        self._known_changes: dict[tuple[int, int], tuple[str, ...]] = {}
 
     @cached_property
     def _rows_of_cell(self) -> list[Numbers]:
@@ -118,6 +119,12 @@ class Histories:
     @cached_property
     def _figures(self) -> dict[str, Column]:
         return {key: values for key in FIGURES if np.isfinite(values := self.index.numbers(key)).any()}
+
+    def _changed(self, before: int, now: int) -> tuple[str, ...]:
+        """What differs between two environments; every model meets the same ones."""
+        if (before, now) not in self._known_changes:
+            self._known_changes[before, now] = environment_changes(self._environments[before], self._environments[now])
+        return self._known_changes[before, now]
 
     @cached_property
     def _environments(self) -> list[dict[str, Any]]:
@@ -188,7 +195,7 @@ class Histories:
         for night in sorted(newest):
             now = newest[night]
             if before is not None and now != before:
-                words = environment_changes(self._environments[before], self._environments[now])
+                words = self._changed(before, now)
                 if words:
                     changes[night] = words
             before = now

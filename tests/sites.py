@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import builders
 
@@ -165,7 +165,7 @@ def varied_records(models: int = 24) -> list[Record]:
             weights="dummy" if index % 9 == 8 else "checkpoint",
         )
         on_gpu = builders.accelerated(device) if "GPU" in device else builders.ENVIRONMENT
-        made = {"subject": subject, "config": config, "environment": on_gpu, "suite": "varied"}
+        made: dict[str, Any] = {"subject": subject, "config": config, "environment": on_gpu, "suite": "varied"}
         for concurrency in (1, 16):
             at = builders.serving_scenario(concurrency)
             if concurrency == 16 and index % 7 == 3:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import builders
 import nights
@@ -171,7 +172,9 @@ def test_a_night_is_the_mean_of_its_newest_repeats(attempts: list[tuple[int, int
     scenario = builders.serving_scenario(2)
     records, wanted = [], {}
     for minute, (night, repeat, speed, good) in enumerate(attempts):
-        common = {"repeat": repeat, "run_id": str(night), "minutes": float(minute), "id": f"{minute:03d}"}
+        common: dict[str, Any] = {
+            "repeat": repeat, "run_id": str(night), "minutes": float(minute), "id": f"{minute:03d}",
+        }
         if good:
             wanted[night, repeat] = float(speed)
             records.append(builders.serving_record(scenario=scenario, tokens_per_s=speed, **common))

@@ -33,12 +33,14 @@ def test_newest_first_with_what_they_measured(tmp_path: Path) -> None:
 
 def test_reasons_are_grouped(tmp_path: Path) -> None:
     records = [
-        builders.failed_record(model=model, scenario=builders.serving_scenario(load), message=message, id=f"{model}{load}")
+        builders.failed_record(
+            model=model, scenario=builders.serving_scenario(load), message=message, id=f"{model}{load}",
+        )
         for model, load, message in (
             ("a", 1, "no such file"), ("a", 2, "no such file"), ("b", 1, "no such file"), ("b", 2, "another"),
         )
     ]
-    records.append(builders.failed_record(model="a", scenario=builders.serving_scenario(1), message="no such file", repeat=1))
+    records.append(builders.failed_record(model="a", scenario=builders.serving_scenario(1), repeat=1))
     records.append(builders.refused_record(model="c"))
     (run,) = runs(tmp_path, records)
     assert [(one.state, one.words, one.cells, one.models) for one in run.reasons] == [

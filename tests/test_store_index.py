@@ -19,7 +19,8 @@ from harness.errors import StoreError
 from harness.index_rows import FIGURES, row_of, time_of
 from harness.metrics import METRICS
 from harness.places import Entry
-from harness.record import Origin, Record
+from harness.record import Completed, Origin, QualityMeasurement, Record
+from harness.scenario import MemoryScenario
 from harness.store import Store
 from harness.store_index import FILE, StoreIndex, open_index, read_needed
 from harness.summarise import summarise
@@ -68,13 +69,13 @@ def attempts(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def record_of(number: int, attempt: dict[str, Any]) -> Record:
-    scenarios = {
+    scenarios: dict[str, Any] = {
         "serving": builders.serving_scenario(2), "short": builders.serving_scenario(2, requests=9),
-        "memory": index_rows.MemoryMeasurement, "facts": builders.quality_scenario("facts"),
+        "memory": MemoryScenario(), "facts": builders.quality_scenario("facts"),
         "sort": builders.quality_scenario("sort"),
     }
     kind, value, changes = attempt["kind"], attempt["value"], {**attempt["changes"], "id": f"{number:012x}"}
-    scenario = builders.memory_record().cell.scenario if kind == "memory" else scenarios[kind]
+    scenario = scenarios[kind]
     if attempt["outcome"] != "completed":
         make: Callable[..., Record] = {
             "failed": builders.failed_record, "refused": builders.refused_record, "skipped": builders.skipped_record,
@@ -148,7 +149,9 @@ def test_every_figure_is_a_metric() -> None:
 
 def test_a_score_without_a_listed_one_is_that_of_the_items() -> None:
     record = builders.quality_record(item_scores=(1.0, 0.0, 1.0, 1.0))
-    measured = record.outcome.measurement.model_copy(update={"scores": ()})  # type: ignore[union-attr]
+    assert isinstance(record.outcome, Completed)
+    assert isinstance(record.outcome.measurement, QualityMeasurement)
+    measured = record.outcome.measurement.model_copy(update={"scores": ()})
     assert index_rows.main_score(measured) == 0.75
     assert index_rows.main_score(measured.model_copy(update={"samples": ()})) is None
 
@@ -307,7 +310,8 @@ def test_a_record_that_broke_since_gives_way_to_the_one_before(tmp_path: Path) -
 
 
 def test_a_record_that_became_another_of_its_size_is_seen(tmp_path: Path) -> None:
-    store = sites.store_of(tmp_path, [builders.serving_record(minutes=minute, id=f"at-{minute}") for minute in range(3)])
+    records = [builders.serving_record(minutes=minute, id=f"at-{minute}") for minute in range(3)]
+    store = sites.store_of(tmp_path, records)
     open_index(store, SUITE)
     first, newest = store.files(SUITE)[0], store.files(SUITE)[-1]
     text = first.read_text(encoding="utf-8").replace('"at-0"', '"xx-0"')

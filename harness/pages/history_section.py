@@ -77,8 +77,12 @@ class _Line:
 
     @property
     def scale(self) -> Scale:
-        known = self.series.values[np.isfinite(self.series.values)]
-        return scale_of(METRICS[self.metric].unit, known.tolist())
+        """As `scale_of` all its values gives, which looks at the middle one, and at all of them where the unit is 1."""
+        unit, known = METRICS[self.metric].unit, self.series.values[np.isfinite(self.series.values)]
+        if unit != "1":
+            sizes = np.sort(np.abs(known[known != 0]))
+            known = sizes[len(sizes) // 2 :][:1]
+        return scale_of(unit, known.tolist())
 
 
 def history_section(view: SuiteView, model: ModelSummary) -> HistorySection | None:
@@ -208,8 +212,7 @@ def _packed(history: ModelHistory, line: _Line, first: int) -> dict[str, Any]:
     point = history.cells[line.cell].point
     values = line.series.values[first:] / scale.divisor
     margins = line.series.margins[first:] / scale.divisor
-    largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
-    power = math.floor(math.log10(largest)) - DIGITS + 1 if largest > 0 and math.isfinite(largest) else 0
+    power = _power(values)
     packed: dict[str, Any] = {
         "title": plotly_text(line.title, 80), "unit": scale.unit, "power": power, "cell": line.cell,
         "where": plotly_text(at_load(point), 60) if point is not None else "",
@@ -221,14 +224,23 @@ def _packed(history: ModelHistory, line: _Line, first: int) -> dict[str, Any]:
     return packed
 
 
+def _power(values: NDArray[np.float64]) -> int:
+    """The power of ten in which the largest value has `DIGITS` digits before the point."""
+    largest = max(np.abs(values[np.isfinite(values)]).tolist(), default=0.0)
+    return max(-300, math.floor(math.log10(largest)) - DIGITS + 1) if largest > 0 else 0
+
+
 def _whole(values: NDArray[np.float64], power: int) -> list[int | None] | int:
     """Values in units of 10^power; one number where all nights have the same."""
     scaled = np.round(values / 10.0**power) if power >= 0 else np.round(values * 10.0**-power)
-    known = np.isfinite(scaled)
-    if known.all():
-        whole: list[int] = scaled.astype(np.int64).tolist()
-        return whole[0] if len(set(whole)) == 1 else list(whole)
-    return [int(value) if fine else None for value, fine in zip(scaled.tolist(), known.tolist(), strict=True)]
+    lacking = np.flatnonzero(~np.isfinite(scaled))
+    scaled[lacking] = 0.0
+    whole: list[int | None] = scaled.astype(np.int64).tolist()
+    if not len(lacking) and len(set(whole)) == 1:
+        return int(scaled[0])
+    for night in lacking.tolist():
+        whole[night] = None
+    return whole
 
 
 # The latest values -----------------------------------------------------------------------------------------------

@@ -240,9 +240,8 @@ def head_of(spec: Spec, unit: str, *, first: bool = False) -> Column:
     metric = metric_of(spec.key)
     direction = "" if metric.better == "none" else metric.better
     classes = f"numeric {direction}{' first-of-group' if first else ''}{' later' if spec.later else ''}"
-    return Column(
-        spec.title, unit, direction, capitalised(metric.formula), " ".join(classes.split()), first, spec.name, id_of(spec),
-    )
+    said = capitalised(metric.formula)
+    return Column(spec.title, unit, direction, said, " ".join(classes.split()), first, spec.name, id_of(spec))
 
 
 def column_groups(specs: Sequence[Spec]) -> tuple[ColumnGroup, ...]:

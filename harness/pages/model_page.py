@@ -33,6 +33,7 @@ from harness.pages.point_table import LoadSection, load_sections
 from harness.pages.provenance import environment_terms, subject_terms
 from harness.pages.roofline_section import RooflineSection, roofline_section
 from harness.pages.suite_view import (
+    MEMORY_AT_LOAD,
     SuiteView,
     at_load,
     bytes_text,
@@ -248,7 +249,8 @@ def _memory_table(view: SuiteView, model: ModelSummary) -> Table | None:
         return None
     rows = []
     counted = [METRICS["kv_bytes_per_token"]]
-    for metric in (*of_scenario("memory"), *counted):
+    metrics = [metric for metric in of_scenario("memory") if metric.key != MEMORY_AT_LOAD]
+    for metric in (*metrics, *counted):
         estimate = model.estimate(metric.key)
         missing = absence(model, metric.title, gaps)
         if model.memory and metric.key in _UNTOLD:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import axe
+import nights
 import pytest
+import sites
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -17,19 +19,11 @@ pytestmark = pytest.mark.browser
 PAGES = (
     "index.html", "suite-seeds.html", "suite-hostile.html", "pairs.html", "pairs/moe-8x2-dense-active.html",
     "pairs/loads-moe-8x2-dense-active.html", "models/small/moe-8x2.html", "models/small/broken.html",
-    "models/loads/moe-8x2.html", "models/loads/imported-moe.html", "pareto.html", "catalog.html", "method.html",
+    "models/loads/moe-8x2.html", "models/loads/imported-moe.html", "pareto.html", "runs-loads.html", "catalog.html",
+    "method.html",
 )
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 800}
-
-# What axe-core finds under all of WCAG 2.2 A and AA and its own advice, as "rule (impact): elements"
-FINDINGS = """async (impacts) => {
-  const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
-  const rules = { "target-size": { enabled: true } };
-  const found = await axe.run(document, { runOnly: { type: "tag", values: tags }, rules, preload: false });
-  return found.violations.filter((one) => impacts.includes(one.impact))
-    .map((one) => `${one.id} (${one.impact}): ${one.nodes.slice(0, 3).map((node) => node.target.join(" "))}`);
-}"""
 
 # What reaches beyond the paper or the window, outside of what scrolls in its own box
 OVERFLOW = """(boxes) => [...document.querySelectorAll("body *")]
@@ -51,20 +45,6 @@ FOCUSED = """() => {
 }"""
 
 
-def _axe() -> Path:
-    """The axe.min.js that comes with axe-playwright-python, of which nothing else is used."""
-    found = importlib.util.find_spec("axe_playwright_python")
-    assert found is not None, "install the dev extra: pip install -e .[dev]"
-    assert found.submodule_search_locations is not None
-    return Path(found.submodule_search_locations[0]) / "axe.min.js"
-
-
-def _findings(page: Page) -> list[str]:
-    page.add_script_tag(path=str(_axe()))
-    found: list[str] = page.evaluate(FINDINGS, ["moderate", "serious", "critical"])
-    return found
-
-
 def _open(visit: Visit, path: str, **options: Any) -> Page:
     page = visit(path, **options)
     page.wait_for_selector("html[data-drawn]", state="attached")
@@ -76,13 +56,13 @@ def _open(visit: Visit, path: str, **options: Any) -> Page:
 
 def test_a_fault_is_found(visit: Visit) -> None:
     page = _open(visit, "method.html", color_scheme="light", viewport=PHONE)
-    assert _findings(page) == []
+    assert axe.findings(page) == []
     page.evaluate(
         """() => document.querySelector("main").insertAdjacentHTML("beforeend", `<p style="color:#ccc">pale</p>
           <button></button><div style="overflow:auto;height:20px;width:90px"><pre>${"x ".repeat(400)}</pre></div>
           <a href="#main" style="font-size:8px">a</a><a href="#main" style="font-size:8px">b</a><h5>deep</h5>`)"""
     )
-    found = {one.split()[0] for one in page.evaluate(FINDINGS, ["moderate", "serious", "critical"])}
+    found = {one.split()[0] for one in axe.findings(page)}
     assert {"color-contrast", "button-name", "scrollable-region-focusable", "target-size", "heading-order"} <= found
 
 
@@ -92,7 +72,7 @@ def test_axe_finds_nothing(visit: Visit, path: str, scheme: str, size: dict[str,
     page = _open(visit, path, color_scheme=scheme, viewport=size)
     for details in page.locator("main details:not(.facet)").all():
         details.evaluate("one => { one.open = true; }")
-    assert _findings(page) == []
+    assert axe.findings(page) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -100,20 +80,20 @@ def test_axe_finds_nothing_in_what_opens(visit: Visit, scheme: str) -> None:
     page = _open(visit, "models/loads/moe-8x2.html", color_scheme=scheme, viewport=DESK)
     page.locator("main [data-evidence]").first.click()
     page.wait_for_selector("dialog[open]")
-    assert _findings(page) == []
+    assert axe.findings(page) == []
     page.keyboard.press("Escape")
     page = _open(visit, "index.html", color_scheme=scheme, viewport=DESK)
     page.get_by_role("button", name="Columns").click()
     page.wait_for_selector(".dt-button-collection")
     # the open menu lies over a part of the button that it belongs to
-    assert [one for one in _findings(page) if one != "target-size (serious): .buttons-collection"] == []
+    assert [one for one in axe.findings(page) if one != "target-size (serious): .buttons-collection"] == []
     assert page.locator(".dt-button-collection [aria-pressed=true]").count() > 3
     page.keyboard.press("Escape")
     page = _open(visit, "models/small/broken.html", color_scheme=scheme, viewport=DESK)
     page.locator("main button.mark").first.focus()
     page.wait_for_selector("#tip:not([hidden])")
     # what explains a mark belongs to it, and to no part of the page
-    assert [one for one in _findings(page) if one != "region (moderate): #tip"] == []
+    assert [one for one in axe.findings(page) if one != "region (moderate): #tip"] == []
 
 
 @pytest.mark.parametrize(("scheme", "size"), [("light", PHONE), ("dark", DESK)], ids=["light-phone", "dark-desk"])
@@ -121,11 +101,31 @@ def test_axe_finds_nothing_in_the_file_of_all_pages(
     visit: Visit, report: Path, scheme: str, size: dict[str, int]
 ) -> None:
     page = _open(visit, report.as_uri(), color_scheme=scheme, viewport=size)
-    assert _findings(page) == []
+    assert axe.findings(page) == []
     for path in ("models/loads/moe-8x2.html", "pairs.html"):
         page.evaluate("path => { delete document.documentElement.dataset.drawn; location.hash = `#/${path}`; }", path)
         page.wait_for_selector("html[data-drawn]", state="attached")
-        assert page.evaluate(FINDINGS, ["moderate", "serious", "critical"]) == []
+        assert axe.findings(page) == []
+
+
+@pytest.fixture(scope="module")
+def nightly(site: Path) -> Path:
+    """The site of a suite that was measured on nine nights."""
+    folder = site / "nightly"  # within what `visit` lets a page ask for
+    return sites.render(sites.store_of(site.parent / "nights", nights.nightly_records()), folder).parent
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESK), ("dark", PHONE)], ids=["light-desk", "dark-phone"])
+def test_history_and_runs_are_for_everyone(visit: Visit, nightly: Path, scheme: str, size: dict[str, int]) -> None:
+    for path in ("models/small/moe-8x2.html", "runs.html"):
+        page = _open(visit, (nightly / path).as_uri(), color_scheme=scheme, viewport=size)
+        page.evaluate("""() => { for (const one of document.querySelectorAll("main details")) one.open = true; }""")
+        assert axe.findings(page) == []
+        assert page.evaluate(OVERFLOW, ".box, pre, .chart") == []
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": 700, "height": 1000})
+        assert page.evaluate(OVERFLOW, None) == []
 
 
 # The keyboard ----------------------------------------------------------------------------------------------------

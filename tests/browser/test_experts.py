@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import axe
 import builders
 import numpy as np
 import pytest
 import routed
 import sites
 
-import harness.pages.site
+import harness.pages.reading
 from harness.environment import Ceilings, ReadRate
 from harness.scenario import RoutingScenario, ServedTokens
 from harness.stats import Estimate
@@ -84,7 +85,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         return tuple(_routed(model) for model in summarise(*given, **named))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness.pages.site, "summarise", summarised)
+        patch.setattr(harness.pages.reading, "summarise", summarised)
         yield sites.render(store, folder / "site").parent
 
 
@@ -252,3 +253,11 @@ def test_the_numbers_are_there_without_scripts(visit: Visit) -> None:
 def test_dense_models_have_no_experts(visit: Visit) -> None:
     page = visit("models/small/dense-active.html")
     assert page.locator("#experts").count() == 0
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
+def test_axe_finds_nothing_on_experts_and_roofline(visit: Visit, scheme: str, width: int) -> None:
+    page = visit(SMALL, color_scheme=scheme, viewport={"width": width, "height": 800})
+    page.wait_for_selector("html[data-drawn]", state="attached")
+    page.evaluate("""() => { for (const one of document.querySelectorAll("main details")) one.open = true; }""")
+    assert axe.findings(page) == []

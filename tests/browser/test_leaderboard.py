@@ -36,7 +36,9 @@ def _names(page: Page) -> list[str]:
 
 
 def _heads(page: Page) -> list[str]:
-    return page.locator(f"{TABLE} thead tr:last-child th").evaluate_all("heads => heads.map(head => head.dataset.key)")
+    keys: list[str] = page.locator(f"{TABLE} thead tr:last-child th").evaluate_all(
+        "heads => heads.map((head) => head.dataset.key)")
+    return keys
 
 
 def _count(page: Page) -> str:
@@ -48,11 +50,12 @@ def _hash(page: Page) -> str:
 
 
 def _column(page: Page, key: str) -> list[str]:
-    return page.locator(TABLE).evaluate(
+    orders: list[str] = page.locator(TABLE).evaluate(
         """(table, key) => {
           const place = [...table.tHead.rows].pop().querySelector(`[data-key="${key}"]`).cellIndex;
           return [...table.tBodies[0].rows].map((row) => row.cells[place].dataset.order);
         }""", key)
+    return orders
 
 
 def _open(page: Page, facet: str) -> None:

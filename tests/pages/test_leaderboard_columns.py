@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import builders
 import pytest
@@ -71,7 +72,8 @@ def test_the_hidden_columns_have_a_cell_for_every_row(loads: SuiteView) -> None:
     reasons = list(page.reasons)
     for place, column in enumerate(page.more[:-len(TEXT_COLUMNS)]):
         for row, lean in zip(page.rows, column, strict=True):
-            order, text, margin, best, marks = [*lean, *["", "", "", 0, []][len(lean):]]
+            left_out: list[Any] = ["", "", "", 0, []]
+            order, text, margin, best, marks = lean + left_out[len(lean):]
             cell = row.cells[page.seen - FIXED_COLUMNS + place]
             assert (text, margin, bool(best)) == (cell.text, cell.margin, cell.best)
             assert order == (float(cell.order) if cell.order else "")

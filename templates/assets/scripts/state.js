@@ -14,7 +14,8 @@ const state = {
     const before = location.hash.split("?")[0].replace(/^#$/, "");
     const text = values.toString();
     const hash = text ? `${before || "#"}?${text}` : before;
-    history.replaceState(null, "", hash || location.href.split("#")[0]);
+    // browsers refuse more than some hundred changes in half a minute
+    if (hash !== location.hash) history.replaceState(null, "", hash || location.href.split("#")[0]);
   },
 };
 

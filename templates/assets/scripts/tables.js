@@ -170,7 +170,9 @@ function connectToolbar(toolbar, api, columns) {
   for (const choice of choices) for (const box of choice.boxes) {
     box.addEventListener("click", () => { choice.values = choice.taken(box); commit(); });
   }
-  api.on("order column-visibility", () => queueMicrotask(() => { columns.remember(); offerReset(); }));
+  let pending = false;
+  const remember = () => { pending = false; columns.remember(); offerReset(); };
+  api.on("order column-visibility", () => { if (!pending) { pending = true; queueMicrotask(remember); } });
   reset?.addEventListener("click", () => { for (const name of names) state.set(name, ""); restoreTable(); search.focus(); });
   connectCopy(toolbar);
   restoreTable();
@@ -217,7 +219,8 @@ function pickerOf(api, heads, DataTable) {
   const headings = headingsOf(api);
   const name = (place) => escaped(heads[place].dataset.name || heads[place].dataset.label); // DataTables takes it for HTML
   const places = heads.map((_head, place) => place).filter((place) => !isFixed(heads[place]));
-  const groups = Map.groupBy ? Map.groupBy(places, (place) => headings[place] || "") : new Map([["", places]]);
+  const groups = new Map();
+  for (const place of places) groups.set(headings[place] || "", [...(groups.get(headings[place] || "") || []), place]);
   const toggle = (some) => { const all = api.columns(some); all.visible(!all.visible().toArray().every(Boolean)); };
   const buttons = [...groups].flatMap(([title, some]) => [
     ...(title ? [{ text: escaped(title), className: "heading", attr: { title: "Show or hide all of these" }, action: () => toggle(some) }] : []),
@@ -293,7 +296,9 @@ function walkCells(api, DataTable) {
     if (document.activeElement !== node && !node.contains(document.activeElement)) node.focus();
   });
   api.on("draw", () => { if (!$("[tabindex='0']", body)) stop($("tr > *", body)); });
-  body.addEventListener("focusin", (event) => { if (cellOf(event) === event.target && api.cell({ focused: true }).node() !== event.target) api.cell(event.target).focus(); });
+  body.addEventListener("focusin", (event) => {
+    if (cellOf(event) === event.target && api.cell({ focused: true }).node() !== event.target) api.cell(event.target).focus();
+  });
   body.addEventListener("focusout", (event) => { if (!body.contains(event.relatedTarget)) api.cell.blur(); });
   body.addEventListener("keydown", (event) => {
     const link = event.key === "Enter" && cellOf(event) === event.target && $("a", event.target);

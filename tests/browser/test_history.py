@@ -1,0 +1,152 @@
+"""A model's nights and a suite's runs as a reader uses them, in headless Chromium, opened from disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import builders
+import nights
+import pytest
+import sites
+from sites import POOR_CONTRAST
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+    from sites import Visit
+
+pytestmark = pytest.mark.browser
+
+MODEL = "models/small/moe-8x2.html"
+
+
+@pytest.fixture(scope="module")
+def nightly(site: Path) -> str:
+    """The address of a site of nine nights, in a folder below the one that pages may ask."""
+    folder = site / "nightly"
+    records = nights.nightly_records(9, repeats=2)
+    records.append(builders.failed_record(
+        model="dense-active", scenario=builders.serving_scenario(8), error=sites.HOSTILE, message=sites.HOSTILE,
+        minutes=20_000.0, run_id="night-009", environment=nights.environment(9, driver=sites.HOSTILE),
+    ))
+    store = sites.store_of(site.parent / "nightly-results", records)
+    return sites.render(store, folder).parent.as_uri()
+
+
+def chart(page: Page) -> Locator:
+    return page.locator("[data-history]")
+
+
+def drawn(page: Page) -> list[float | None]:
+    """The values that plotly shows."""
+    found: list[float | None] = chart(page).evaluate("(box) => box.data[0].y")
+    return found
+
+
+def choose(page: Page, figure: str) -> None:
+    page.locator("#history-figure").select_option(figure)
+
+
+def test_the_leading_figure_is_drawn_with_changes_and_failures(visit: Visit, nightly: str) -> None:
+    page = visit(f"{nightly}/{MODEL}")
+    values = drawn(page)
+    assert len(values) == 9
+    expected = [nights.rate("moe-8x2", 0, repeat) for repeat in range(2)]
+    assert values[0] == pytest.approx(sum(expected) / 2, rel=1e-4)
+    assert chart(page).evaluate("(box) => box.layout.annotations.map((one) => one.text)") == ["vllm 0.33.0"]
+    words = page.locator("#history-words").inner_text()
+    assert words.startswith("Output tokens/s at 8 concurrent requests, 8 of 9 nights: from")
+    assert "1 night tried and measured nothing." in words
+    margins = chart(page).evaluate("(box) => box.data[0].error_y.array")
+    assert [margin is None for margin in margins] == [night == nights.FAILURE for night in range(9)]
+
+
+def test_another_figure_is_kept_in_the_address(visit: Visit, nightly: str) -> None:
+    page = visit(f"{nightly}/{MODEL}")
+    choose(page, "resident_peak_bytes")
+    page.wait_for_function("document.querySelector('[data-history]').data[0].y[1] === 901")
+    assert page.url.endswith("#?history=resident_peak_bytes")
+    again = visit(page.url)
+    assert again.locator("#history-figure").input_value() == "resident_peak_bytes"
+    assert drawn(again) == [float(900 + night) for night in range(9)]
+    choose(again, "output_tokens_per_s.chat-concurrency-8")
+    assert "history" not in again.url
+
+
+def test_an_unknown_figure_in_the_address_is_passed_over(visit: Visit, nightly: str) -> None:
+    page = visit(f"{nightly}/{MODEL}#?history=nonsense")
+    assert len(drawn(page)) == 9
+
+
+def test_all_values_are_there_as_a_table(visit: Visit, nightly: str) -> None:
+    page = visit(f"{nightly}/{MODEL}")
+    page.get_by_text("All values of this figure").click()
+    rows = page.locator("#history-values tbody tr")
+    assert rows.count() == 9
+    assert rows.first.inner_text().startswith("2026-01-13 08:01")
+    assert "\u00b1" in rows.first.inner_text()
+    failed = rows.nth(8 - nights.FAILURE).inner_text()
+    assert "failed" in failed and "engine: CUDA error" in failed
+    assert "vllm 0.33.0" in rows.nth(8 - nights.UPGRADE).inner_text()
+    choose(page, "score.facts")
+    page.wait_for_function("document.querySelector('#history-values thead').textContent.includes('%')")
+    assert rows.nth(8 - nights.FAILURE).locator("td").first.inner_text() != "failed"
+
+
+def test_hostile_words_are_shown_as_text(visit: Visit, nightly: str) -> None:
+    page = visit(f"{nightly}/models/small/dense-active.html")
+    page.get_by_text("All values of this figure").click()
+    assert "<script>alert(1)</script>" in page.locator("#history-values tbody tr").first.inner_text()
+    marker = chart(page).locator(".scatterlayer .trace").nth(1).locator("path.point").last
+    marker.hover(force=True)
+    page.wait_for_selector(".hoverlayer .hovertext")
+    assert "alert(1)" in chart(page).locator(".hoverlayer").inner_html()
+    assert page.locator(".hoverlayer img, .hoverlayer script, .annotation img").count() == 0
+
+
+def test_dark_is_readable_and_a_phone_does_not_overflow(visit: Visit, nightly: str) -> None:
+    page = visit(f"{nightly}/{MODEL}", color_scheme="dark")
+    assert page.evaluate(POOR_CONTRAST) == []
+    for name in (MODEL, "runs.html"):
+        phone = visit(f"{nightly}/{name}", viewport={"width": 360, "height": 800})
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+class TestRuns:
+    def test_rows_sort_and_the_address_keeps_it(self, visit: Visit, nightly: str) -> None:
+        page = visit(f"{nightly}/runs.html")
+        first = page.locator("table.runs tbody tr th").first
+        assert first.inner_text().startswith("2026-01-19")
+        page.locator("th[data-key=started]").click()
+        page.wait_for_selector("th[data-key=started].dt-ordering-asc")
+        assert first.inner_text().startswith("2026-01-05")
+        assert "sort=started" in page.url
+        again = visit(page.url)
+        assert again.locator("table.runs tbody tr th").first.inner_text().startswith("2026-01-05")
+
+    def test_numbers_sort_as_numbers(self, visit: Visit, nightly: str) -> None:
+        page = visit(f"{nightly}/runs.html")
+        page.locator("th[data-key=measured]").click()
+        page.wait_for_selector("th[data-key=measured].dt-ordering-asc")
+        orders = page.locator("table.runs tbody tr td:nth-child(4)").evaluate_all(
+            "(cells) => cells.map((cell) => Number(cell.dataset.order))"
+        )
+        assert orders == sorted(orders)
+        assert len(set(orders)) > 1
+
+    def test_search_finds_versions_and_reasons(self, visit: Visit, nightly: str) -> None:
+        page = visit(f"{nightly}/runs.html")
+        search = page.get_by_role("searchbox", name="Search runs")
+        search.fill("CUDA error")
+        assert page.locator("#runs-tools .count").inner_text() == "1 of 10 runs"
+        search.fill("0.32.0")
+        assert page.locator("#runs-tools .count").inner_text() == f"{nights.UPGRADE} of 10 runs"
+        assert "q=0.32.0" in page.url
+
+    def test_a_failure_opens(self, visit: Visit, nightly: str) -> None:
+        page = visit(f"{nightly}/runs.html")
+        page.locator("table.runs details", has_text="CUDA error").locator("summary").click()
+        assert page.get_by_text("2 cells failed: engine: CUDA error").or_(
+            page.get_by_text("1 cell failed: engine: CUDA error")
+        ).is_visible()
+        assert page.evaluate(POOR_CONTRAST) == []
