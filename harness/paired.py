@@ -155,8 +155,8 @@ def _bootstrapped(differences: list[float], difference: float, error: float) -> 
     Student's p with the statistic scaled by the quantiles' ratio. Percentile and BCa intervals are too narrow for few
     items (90 % instead of 95 % at 10), and so are the equal-tailed t* where most items do not differ (82 to 91 % at 10
     to 50 items). Resamples are the same for every task with as many items, so the same scores give the same interval.
-    Measured coverage (eight kinds of scores, 10 to 1000 items): 93.5 to 98.7 %, the highest where few items differ; 92 %
-    at 10 items whose differences are as skewed as an exponential distribution, where Student's interval has 90.
+    Measured coverage (eight kinds of scores, 10 to 1000 items): 93.5 to 98.7 %, the highest where few items differ; 92
+    % at 10 items whose differences are as skewed as an exponential distribution, where Student's interval has 90.
     Sources: Efron and Tibshirani 1993, chapter 12; Hall 1988, J. Royal Statistical Society B 50:35.
     """
     import numpy as np

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from harness.errors import InputError
 
-_SCRIPTS = ("base", "state", "theme", "tips", "tables", "pairs", "charts", "pareto", "experts", "history", "standalone", "drawer", "print", "start")
+_SCRIPTS = (
+    "base", "state", "theme", "tips", "tables", "pairs", "charts", "pareto", "experts", "history",
+    "standalone", "drawer", "print", "start",
+)
 """Our scripts in order; they share one scope."""
 
 

@@ -50,8 +50,9 @@ def test_the_cost_of_a_site_grows_with_its_models(benchmark: Benchmark) -> None:
     found = benchmark.pedantic(run, rounds=1)  # type: ignore[attr-defined]
     for part in ("index_cpu_s", "report_cpu_s"):
         costs = [found[models][part] - found[SMALL][part] for models in SIZES]
-        benchmark.extra_info[part] = [found[models][part] for models in SIZES]  # type: ignore[attr-defined]
-        grows = benchmark.extra_info[f"{part}_exponent"] = round(exponent(SIZES, costs), 3)  # type: ignore[attr-defined]
+        benchmark.extra_info[f"{part}_by_size"] = [found[models][part] for models in SIZES]  # type: ignore[attr-defined]
+        grows = exponent(SIZES, costs)
+        benchmark.extra_info[f"{part}_exponent"] = round(grows, 3)  # type: ignore[attr-defined]
         assert grows < STEEPEST, (part, costs)
     largest = found[SIZES[-1]]
     benchmark.extra_info |= largest  # type: ignore[attr-defined]

@@ -205,6 +205,9 @@ def test_speeds_can_be_read_at_another_load(board: Visit) -> None:
     assert before.count("") == 3 and after.count("") == 0
     again = board(f"#{_hash(page)}")
     assert again.get_by_label("Speed at").locator("option:checked").inner_text() == "1 concurrent request"
+    one = board("#?cols=output_tokens_per_s")
+    assert one.get_by_label("Speed at").locator("option:checked").inner_text() == "16 concurrent requests"
+    assert board("#?cols=kind").get_by_label("Speed at").input_value() == ""
 
 
 # The address -----------------------------------------------------------------------------------------------------

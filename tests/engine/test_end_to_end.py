@@ -266,7 +266,8 @@ def test_the_page_shows_what_was_measured(finished: Finished, tmp_path: Path, pa
     assert rows.count() >= 1
     assert page.locator("body").get_by_text("damaged").count() >= 1
     exported = json.loads(moebench("export", "--format", "json", "--results", results).stdout)
-    at = {row["level"]: row for row in exported["loads"]["rows"] if (row["model"], row["load"]) == ("moe-8x2", "closed")}
+    rows = exported["loads"]["rows"]
+    at = {row["level"]: row for row in rows if (row["model"], row["load"]) == ("moe-8x2", "closed")}
     from_records = [
         scenario.requests * 24 / record.outcome.measurement.duration_s
         for record in records_of(finished.results)

@@ -24,6 +24,7 @@ from harness.pages.site import Site, build_site
 from harness.pages.suite_view import SuiteView, subjects_of
 from harness.record import Record
 from harness.scenario import Offline, OpenLoop
+from harness.store import Store
 from harness.summarise import summarise
 from harness.summary import ModelSummary, PointKey
 
@@ -50,7 +51,7 @@ def rendered(store_folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def built(store_folder: Path) -> Site:
     """The same as page models."""
-    return build_site(sites.Store(store_folder / "results"), ["small", "seeds", "hostile", "loads"], named=True)
+    return build_site(Store(store_folder / "results"), ["small", "seeds", "hostile", "loads"], named=True)
 
 
 def _written(site: Path) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def experts_section(model: ModelSummary, records: RecordIndex) -> ExpertsSection
         return None
     missing = None
     if not works and not states:
-        why = f"There is no record of routing for {plain(model.model, 120)}. A suite asks for it with the key `routing`."
+        why = f"No record of routing for {plain(model.model, 120)}. A suite asks for it with the key `routing`."
         missing = Mark("missing", "not measured", why)
     random = model.subject.weights == "dummy"
     why = "The weights are random: this is no trained router's choice of experts."

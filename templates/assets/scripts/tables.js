@@ -249,8 +249,9 @@ function connectColumns(toolbar, api, heads, DataTable) {
   const seen = (some) => some.every((place) => api.column(place).visible());
   const show = () => {
     for (const [button, some] of sets) button.setAttribute("aria-pressed", String(seen(some)));
-    const shown = loads && [...loads.options].find((option) => seen(placesOf(option)));
-    if (shown) loads.value = shown.value;
+    if (!loads) return;
+    const counts = [...loads.options].map((option) => placesOf(option).filter((place) => api.column(place).visible()).length);
+    loads.selectedIndex = Math.max(...counts) ? counts.indexOf(Math.max(...counts)) : -1;
   };
   for (const [button, some] of sets) button.addEventListener("click", () => api.columns(some).visible(!seen(some)));
   loads?.addEventListener("change", () => {
