@@ -22,7 +22,8 @@ demo: setup ## benchmark the pocket suite and make its page: site/index.html
 
 test: setup lint ## lint, types, import rules and every test
 	@$(PYTEST) --benchmark-disable -n auto --maxprocesses 4 --dist loadfile -m "not engine and not browser"
-	@$(PYTEST) --benchmark-disable -m "engine or browser"
+	@$(PYTEST) --benchmark-disable -n 2 --dist worksteal -m browser
+	@$(PYTEST) --benchmark-disable -m engine
 
 # What a change of ordinary code needs, in under a minute.
 test-fast: setup ## the tests without engine, browser, torch, simulations and fresh processes, with fewer examples
