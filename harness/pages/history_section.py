@@ -186,7 +186,7 @@ def _data(model: ModelSummary, history: ModelHistory, lines: Sequence[_Line], fi
         "kind": kind_of(model),
         "times": [int(when.timestamp() // 60) for when in history.times[first:]],
         "changes": [
-            [night - first, plotly_text("; ".join(_short(one) for one in words), 60)]
+            [night - first, plotly_text(_label(words), 24), plotly_text("; ".join(words), _REASON)]
             for night, words in sorted(history.changes.items()) if night >= first
         ],
         "failed": [
@@ -196,10 +196,10 @@ def _data(model: ModelSummary, history: ModelHistory, lines: Sequence[_Line], fi
     }
 
 
-def _short(change: str) -> str:
-    """A change without what was before, as there is little room beside a line."""
-    name, arrow, now = change.partition(" \u2192 ")
-    return f"{name.split(' ')[0]} {now}" if arrow else change
+def _label(changes: Sequence[str]) -> str:
+    """The first change without what was before, and how many more there are: a line has little room."""
+    name, _, now = changes[0].partition(" \u2192 ")
+    return f"{name.split(' ')[0]} {plain(now, 18)}" + (f" +{len(changes) - 1}" if len(changes) > 1 else "")
 
 
 def _failed(cell: CellHistory, first: int) -> list[list[Any]]:

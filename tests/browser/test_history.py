@@ -87,7 +87,7 @@ def test_all_values_are_there_as_a_table(visit: Visit, nightly: str) -> None:
     assert "\u00b1" in rows.first.inner_text()
     failed = rows.nth(8 - nights.FAILURE).inner_text()
     assert "failed" in failed and "engine: CUDA error" in failed
-    assert "vllm 0.33.0" in rows.nth(8 - nights.UPGRADE).inner_text()
+    assert "vllm 0.32.0 \u2192 0.33.0" in rows.nth(8 - nights.UPGRADE).inner_text()
     choose(page, "score.facts")
     page.wait_for_function("document.querySelector('#history-values thead').textContent.includes('%')")
     assert rows.nth(8 - nights.FAILURE).locator("td").first.inner_text() != "failed"

@@ -66,8 +66,14 @@ def test_values_keep_five_digits(tmp_path: Path) -> None:
             assert value == pytest.approx(nights.rate("moe-8x2", night, 0), rel=5e-5)
     cell = history.data["series"][history.chosen]["cell"]
     assert history.data["failed"][cell] == [[nights.FAILURE, "engine: CUDA error"]]
-    assert history.data["changes"] == [[nights.UPGRADE, "vllm 0.33.0"]]
+    assert history.data["changes"] == [[nights.UPGRADE, "vllm 0.33.0", "vllm 0.32.0 \u2192 0.33.0"]]
     assert history.changes == (("2026-01-09 08:01", "vllm 0.32.0 \u2192 0.33.0"),)
+
+
+def test_several_changes_share_a_line() -> None:
+    words = ("vllm 0.32.0 \u2192 0.33.0", "driver 570 \u2192 580", "system a \u2192 b")
+    assert section._label(words) == "vllm 0.33.0 +2"
+    assert section._label(("machine a, 2 cores \u2192 b, 4 cores",)) == "machine b, 4 cores"
 
 
 def test_what_never_changes_is_one_number(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ const fourDigits = (value) => {
   return value.toLocaleString("en", { maximumFractionDigits: Math.min(digits, 12) }).replaceAll(",", "\u202f");
 };
 
-// A line for every change, and its words where the line before is not too near.
+// A line for every change, and its words above the chart where the next line is not too near.
 function changeLines(data, width) {
   const [first, last] = [data.times[0], data.times.at(-1)];
   const nights = data.changes.map(([night, words]) => ({ at: data.times[night], words }));
@@ -30,10 +30,11 @@ function changeLines(data, width) {
     free = place;
     annotations.push({
       xref: "x", yref: "paper", x: nightText(at), y: 1, text: words, showarrow: false, textangle: -90,
-      xanchor: "right", yanchor: "top", bgcolor: colour("paper"), font: { size: 11, color: colour("muted") },
+      xanchor: "center", yanchor: "bottom", font: { size: 11, color: colour("muted") },
     });
   }
-  return { shapes, annotations };
+  const longest = Math.max(0, ...annotations.map(({ text }) => plainText(text).length));
+  return { shapes, annotations, margin: { l: 64, r: 24, t: 16 + 6.5 * longest, b: 56 } };
 }
 
 function historyTraces(data, packed, nights) {
@@ -78,7 +79,7 @@ const plainText = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">")
 // The values as a table, the newest first; filled when it is opened, as it is long.
 function fillValues(data, packed, nights, details) {
   const failed = new Map(data.failed[packed.cell]);
-  const changes = new Map(data.changes);
+  const changes = new Map(data.changes.map(([night, _label, words]) => [night, words]));
   const row = (tag, texts) => {
     const made = document.createElement("tr");
     made.append(...texts.map((text, place) => {
@@ -119,6 +120,7 @@ function drawHistory(box) {
   const fromZero = values.length && Math.min(...values) >= 0 && Math.min(...values) < 0.5 * Math.max(...values);
   const layout = {
     ...frame(), showlegend: data.failed[packed.cell].length > 0, ...changeLines(data, box.clientWidth - 90),
+    legend: { ...frame().legend, y: -0.28, yanchor: "top" },
     xaxis: axis({ type: "date", showgrid: false, hoverformat: "%Y-%m-%d %H:%M" }),
     yaxis: axis({ title: { text: `${packed.title}${unit}${BETTER[packed.better] || ""}`, font: { size: 13 } }, ...(fromZero ? { rangemode: "tozero" } : {}), nticks: 6 }),
     yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
