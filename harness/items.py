@@ -26,13 +26,15 @@ from harness.stats import Estimate, mean_estimate, mean_of_estimates, t_quantile
 
 MIN_SUBTASKS = 5
 
+_ROUNDING = 1e-9
+
 Weighting = Literal["items", "subtasks"]
 """Whether every item or every subtask counts the same in a task's score."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubtaskMean:
-    """The mean over subtasks, its standard error between them, and the degrees of freedom of that."""
+    """The mean over subtasks, its standard error between them (0 where all are alike), and its degrees of freedom."""
 
     value: float
     error: float
@@ -63,9 +65,11 @@ def subtask_mean(parts: Sequence[Sequence[float]], weighting: Weighting = "items
     value = math.fsum(w * mean for w, mean in zip(weights, means, strict=True))
     rows = list(zip(weights, means, strict=True))
     variance = math.fsum((w * (mean - value)) ** 2 / (1 - w) for w, mean in rows)
+    # equal means differ in their last digits, which is no spread
+    error = math.sqrt(variance) if max(means) - min(means) > _ROUNDING * max(map(abs, means)) else 0.0
     shares = [w * w / (1 - w) for w in weights]
     spread = math.fsum(w * w for w in weights) + math.fsum(shares) ** 2 - math.fsum(share * share for share in shares)
-    return SubtaskMean(value, math.sqrt(variance), 1 / spread, len(parts))
+    return SubtaskMean(value, error, 1 / spread, len(parts))
 
 
 def mean_of_items(items: Mapping[str, float], weighting: Weighting) -> float:
@@ -109,10 +113,13 @@ def _clustered(parts: Sequence[Sequence[float]], over: SubtaskMean) -> Estimate:
     scores = [score for part in parts for score in part]
     value, t, n = over.value, t_quantile(over.freedom), len(scores)
     if all(score in (0.0, 1.0) for score in scores):
-        # Where all are right, or all subtasks equally good, they say nothing of how subtasks differ.
-        independent = value * (1 - value) / over.error**2 if over.error > 0 and 0 < value < 1 else float(n)
-        low, high = wilson_ends(value, independent, t)
         basis = f"Wilson interval over {n} items clustered in {over.subtasks} subtasks"
+        independent = float(n)
+        if over.error > 0 and 0 < value < 1:
+            independent = value * (1 - value) / over.error**2
+        else:
+            basis += ", which do not differ: as if the items were independent"
+        low, high = wilson_ends(value, independent, t)
         return Estimate(value, low, high, n, basis, freedom=over.freedom)
     half = t * over.error
     low, high = value - half, value + half

@@ -35,6 +35,13 @@ class TestKeys:
         assert (mean_of_items(items, "items"), mean_of_items(items, "subtasks")) == (0.25, 0.5)
 
 
+def test_subtasks_that_are_equally_good_are_no_certainty() -> None:
+    found = item_estimate(items_of(*[[1.0] * 3 + [0.0] * 7 for _ in range(7)]))
+    assert found.low is not None and found.high is not None
+    assert found.high - found.low > 0.15
+    assert "as if the items were independent" in found.basis
+
+
 class TestWithoutSubtasks:
     def test_right_or_wrong_take_wilson_and_others_take_t(self) -> None:
         assert item_estimate(single(1.0, 0.0, 1.0, 1.0)).basis == "Wilson interval over 4 items"

@@ -228,6 +228,16 @@ class TestSubtasks:
         scores = [float(index % 2) for index in range(60)]
         assert paired_difference(scores, scores, self.NAMES) == paired_difference(scores, scores)
 
+    @pytest.mark.parametrize(("subtasks", "items"), [(5, 10), (6, 30), (7, 10), (10, 20), (12, 50)])
+    def test_the_same_gap_in_all_subtasks_is_no_certainty(self, subtasks: int, items: int) -> None:
+        names = [f"s{g}" for g in range(subtasks) for _ in range(items)]
+        a = [float(i < items // 2 + 1) for _ in range(subtasks) for i in range(items)]
+        b = [float(i < items // 2) for _ in range(subtasks) for i in range(items)]
+        found = paired_difference(a, b, names)
+        assert found.p_value == mcnemar(subtasks, 0)
+        assert found.low is not None and found.high is not None
+        assert found.high - found.low > 0.5 / items
+
     def test_too_few_subtasks_take_the_items_as_independent(self) -> None:
         a, b = uniform_pairs(40)
         assert paired_difference(a, b, ["x", "y"] * 20) == paired_difference(a, b)

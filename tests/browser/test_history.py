@@ -82,6 +82,7 @@ def test_all_values_are_there_as_a_table(visit: Visit, nightly: str) -> None:
     page = visit(f"{nightly}/{MODEL}")
     page.get_by_text("All values of this figure").click()
     rows = page.locator("#history-values tbody tr")
+    rows.nth(8).wait_for()
     assert rows.count() == 9
     assert rows.first.inner_text().startswith("2026-01-13 08:01")
     assert "\u00b1" in rows.first.inner_text()
