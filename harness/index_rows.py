@@ -51,7 +51,8 @@ _WORDS = (
 )
 """Columns of text in which few values come again and again."""
 _MAKERS = (
-    "index_rows", "metrics", "migrations", "places", "record", "scenario", "serving_metrics", "stats", "timeline",
+    "environment", "index_rows", "metrics", "migrations", "places", "record", "scenario", "schema", "serving_metrics",
+    "stats", "summary", "timeline",
 )
 """The modules that decide what a row says."""
 

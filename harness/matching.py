@@ -22,8 +22,8 @@ from harness.summary import ModelSummary, PointKey, same_hardware
 
 MATCH_KINDS: tuple[MatchKind, ...] = get_args(MatchKind)
 TOLERANCE = 0.10
-"""How far from 1 a ratio may be for both sides to count as equal. Costs have the same: repeats of a load differ by 2 to
-5 %, so that a tenth is beyond their noise and still the same price to a reader."""
+"""How far above 1 a ratio, or its inverse, may be for both sides to count as equal. Costs have the same:
+repeats of a load differ by 2 to 5 %, so that a tenth is beyond their noise and still the same price to a reader."""
 TOLERANCE_POINTS = 0.02
 """How far apart two mean scores may be: about what one standard error of a few hundred items is, and less than what
 the better of two models of like size usually gains."""
@@ -59,10 +59,10 @@ class Match:
 
     @property
     def equal(self) -> bool:
-        """Whether the two count as alike."""
+        """Whether the two count as alike, whichever is named first."""
         if self.kind == "iso-quality":
             return abs(self.mismatch) <= TOLERANCE_POINTS + _SLACK
-        return abs(self.mismatch - 1) <= TOLERANCE + _SLACK
+        return abs(math.log(self.mismatch)) <= math.log1p(TOLERANCE) + _SLACK
 
     @property
     def near(self) -> bool:

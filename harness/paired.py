@@ -93,7 +93,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
     2 P(X < x) + P(X = x), X binomial over the items that differ and x the smaller count; 1 where the counts are equal.
     At 5 % it errs in at most 5.1 % of cases where up to half of the items differ, in up to 7 % where all do, and finds
-    more than the exact test, which errs in 3 to 4.5 %. Sources: McNemar 1947; Fagerland, Lydersen and Laake 2013, BMC Med. Res. Methodology 13:91.
+    more than the exact test, which errs in 3 to 4.5 %. Sources: McNemar 1947; Fagerland, Lydersen and Laake 2013, BMC
+    Med. Res. Methodology 13:91.
     """
     from scipy.special import bdtr
 

@@ -316,7 +316,8 @@ def _stored(file: Path) -> pa.Table:
     from pyarrow import parquet
 
     with suppress(pa.ArrowException, OSError, ValueError, KeyError):
-        if parquet.read_schema(file).metadata.get(b"moebench") == schema().metadata[b"moebench"]:
+        told = parquet.read_schema(file).metadata or {}
+        if told.get(b"moebench") == schema().metadata[b"moebench"]:
             table = parquet.read_table(file, page_checksum_verification=True)
             if table.schema.equals(schema()):
                 return _whole(table)

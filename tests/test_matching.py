@@ -136,7 +136,7 @@ class TestKinds:
     @given(st.floats(0.3, 3), st.floats(1, 1e12))
     def test_equal_is_within_a_tenth_and_near_within_a_factor_of_2(self, ratio: float, b: float) -> None:
         one = Match("iso-total", ratio * b, b)
-        assert one.equal == (0.9 - 1e-9 <= one.mismatch <= 1.1 + 1e-9)
+        assert one.equal == (1 / 1.1 - 1e-9 <= one.mismatch <= 1.1 + 1e-9) == Match("iso-total", b, ratio * b).equal
         assert one.near == (0.5 * (1 - 1e-9) <= one.mismatch <= 2 * (1 + 1e-9))
 
     def test_words_of_the_same_score(self) -> None:

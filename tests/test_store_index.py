@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import builders
+import pyarrow as pa
 import pytest
 import sites
 from hypothesis import given, settings
@@ -253,6 +254,12 @@ def test_a_damaged_index_is_made_again(store: Store, content: bytes) -> None:
     file_of(store).write_bytes(content)
     assert rows(open_index(store, SUITE)[0]) == as_read(store)
     assert parquet.read_metadata(file_of(store)).num_rows == len(store.files(SUITE))
+
+
+def test_another_programs_file_is_made_again(store: Store) -> None:
+    parquet.write_table(pa.table({"path": ["other"]}), file_of(store))
+    assert parquet.read_schema(file_of(store)).metadata is None
+    assert rows(open_index(store, SUITE)[0]) == as_read(store)
 
 
 def test_a_damaged_byte_anywhere_never_changes_what_it_says(store: Store) -> None:

@@ -73,7 +73,8 @@ def suite_badge(exported: Exported, key: str | None = None) -> str:
     scale = scale_of(metric.unit, [estimate.value])
     text, around = value_texts(estimate, scale)
     shown = " ".join(part for part in (names, text, scale.unit, around) if part)
-    return _svg(label, shown, f"{label}: {names} leads, {_in_words(estimate, scale)}", _COLOURS[summary.is_moe])
+    what = f"{names} leads" if len(found) > 1 else f"only {names} is measured"
+    return _svg(label, shown, f"{label}: {what}, {_in_words(estimate, scale)}", _COLOURS[summary.is_moe])
 
 
 def _default(exported: Exported, summary: ModelSummary) -> str | None:
