@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 from harness.record import MemoryMeasurement, QualityMeasurement
@@ -241,11 +241,18 @@ def memory_split(values: Mapping[str, float]) -> dict[str, float]:
 def item_scores(measurement: QualityMeasurement, metric: str) -> dict[str, float]:
     """Each sample's score on `metric` by subtask and hash; an item that occurs again has its occurrence appended."""
     scores: dict[str, float] = {}
-    seen: Counter[str] = Counter()
-    for sample in measurement.samples:
+    keys = item_keys((sample.subtask, sample.hash) for sample in measurement.samples)
+    for key, sample in zip(keys, measurement.samples, strict=True):
         score = sample.scores.get(metric, sample.scores.get(metric.split(",", 1)[0]))
-        key = f"{sample.subtask}/{sample.hash}" if sample.subtask else sample.hash
-        seen[key] += 1
         if score is not None:
-            scores[key if seen[key] == 1 else f"{key}#{seen[key]}"] = score
+            scores[key] = score
     return scores
+
+
+def item_keys(items: Iterable[tuple[str | None, str]]) -> Iterator[str]:
+    """The key of each item by its subtask and hash; one that occurs again has its occurrence appended."""
+    seen: Counter[str] = Counter()
+    for subtask, digest in items:
+        key = f"{subtask}/{digest}" if subtask else digest
+        seen[key] += 1
+        yield key if seen[key] == 1 else f"{key}#{seen[key]}"

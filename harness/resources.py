@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness.errors import InputError, nearest
@@ -22,6 +23,14 @@ class Folders:
 
     templates: Path
     suites: Path | None = None
+
+
+def own_version() -> str:
+    """The installed moebench's version; empty where it runs from a checkout that is not installed."""
+    try:
+        return version("moebench")
+    except PackageNotFoundError:
+        return ""
 
 
 def shipped_folders() -> Folders:

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import typer
 
-from harness.errors import InputError, StoreError, nearest
+from harness.errors import InputError, nearest
 from harness.groups import group_summaries
 from harness.resources import suite_files, suites_dir
 from harness.store import Store
-from harness.store_index import read_needed
 from harness.suite import Suite, load_suite
-from harness.summarise import summarise
+from harness.suite_results import suite_results
 from harness.summary import ModelSummary
-from harness.terms import Terms
 
 
 def known_suites(given: Sequence[str]) -> dict[str, tuple[str, Suite]]:
@@ -54,13 +52,10 @@ def summaries_of(argument: str | None, results: Path) -> tuple[str, tuple[ModelS
     """
     suite = one_suite(argument, results)
     _, definition = known_suites([argument] if argument else []).get(suite, ("", None))
-    problems: list[StoreError] = []
-    index, entries = read_needed(Store(results), suite, problems)
-    tasks = definition.quality.tasks if definition and definition.quality else None
-    summaries = summarise(entries, tasks=tasks, terms=Terms.of(definition, suites_dir()), seen=index.seen_ceilings())
-    for problem in problems:
+    found = suite_results(Store(results), suite, definition, suites_dir())
+    for problem in found.problems:
         typer.echo(f"moebench: left out: {problem}", err=True)
-    return suite, summaries
+    return suite, found.models
 
 
 def two_summaries(a: str, b: str, suite: str | None, results: Path) -> list[ModelSummary]:

@@ -6,13 +6,13 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, count
 from typing import Generic, Literal, TypeVar
 
 from pydantic import ConfigDict
 
 from harness.metrics import METRICS, Better, Metric
+from harness.resources import own_version
 from harness.schema import Frozen
 from harness.stats import Estimate
 from harness.summary import ModelSummary, PointKey
@@ -154,10 +154,7 @@ def estimated(metric: Metric, name: str = "", **more: str) -> Column:
 
 def generator() -> str:
     """The program that wrote an export, with its version."""
-    try:
-        return f"moebench {version('moebench')}"
-    except PackageNotFoundError:
-        return "moebench"
+    return f"moebench {own_version()}".rstrip()
 
 
 def word(name: str) -> str:

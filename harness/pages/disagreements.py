@@ -7,13 +7,13 @@ once, so that each record is read once and no more is kept of it than is shown. 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.compare import Comparison
+from harness.metrics import item_keys
 from harness.quantities import plain
 from harness.summary import ModelSummary, TaskScore
 
@@ -129,16 +129,14 @@ def _read(wanted: Mapping[Path, set[str]]) -> dict[Path, dict[str, _Said]]:
 
 
 def _answers(record: Mapping[str, Any], keys: set[str]) -> dict[str, _Said]:
-    """The wanted items of a record as it lies in its file, by the keys of `metrics.item_scores`.
+    """The wanted items of a record as it lies in its file, by the keys of `metrics.item_keys`.
 
     Records are not validated again here, which takes five times as long as reading them: they were when summarised.
     """
     found: dict[str, _Said] = {}
-    seen: Counter[str] = Counter()
-    for sample in record["outcome"]["measurement"]["samples"]:
-        key = f"{sample['subtask']}/{sample['hash']}" if sample.get("subtask") else sample["hash"]
-        seen[key] += 1
-        name = key if seen[key] == 1 else f"{key}#{seen[key]}"
+    samples = record["outcome"]["measurement"]["samples"]
+    names = item_keys((sample.get("subtask"), sample["hash"]) for sample in samples)
+    for name, sample in zip(names, samples, strict=True):
         if name in keys:
             said = (plain(str(sample[field]), _TEXT) for field in ("target", "response"))
             found[name] = _Said(int(sample["id"]), *said)

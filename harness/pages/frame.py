@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 
 from harness.pages.parts import Link, NavigationLink, Page
 from harness.pages.suite_view import SuiteView
 from harness.quantities import capitalised, count_of, listed, plain
+from harness.resources import own_version
 
 
 def framed(pages: Sequence[Page], view: SuiteView, common: Sequence[Page], exports: Sequence[Link]) -> list[Page]:
@@ -33,17 +33,11 @@ def _footer(view: SuiteView) -> tuple[str, ...]:
     used = len({path for model in view.models for path in model.records})
     newest = f"{view.newest:%Y-%m-%d %H:%M} UTC"
     lines = [
-        f"Written by moebench {_own_version()} from {count_of(used, 'record')}, the newest of {newest}.",
+        f"Written by moebench {own_version() or 'from a checkout'} from {count_of(used, 'record')}, "
+        f"the newest of {newest}.",
         f"Measured with {plain(measured, 300) or 'unknown versions'}.",
     ]
     if view.problems:
         shown = plain("; ".join(view.problems[:5]), 1_000)
         lines.append(capitalised(f"{count_of(len(view.problems), 'record file')} could not be read: {shown}."))
     return tuple(lines)
-
-
-def _own_version() -> str:
-    try:
-        return version("moebench")
-    except PackageNotFoundError:
-        return "from a checkout"

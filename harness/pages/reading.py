@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import InputError, StoreError
+from harness.errors import InputError
 from harness.groups import group_summaries
 from harness.history import Histories
 from harness.pages.licences import licences_of
@@ -16,11 +16,10 @@ from harness.quantities import plain
 from harness.record import Origin, Record
 from harness.scenario import ServingScenario, scenario_words
 from harness.store import Store
-from harness.store_index import StoreIndex, read_needed
+from harness.store_index import StoreIndex
 from harness.suite import Suite
-from harness.summarise import summarise
+from harness.suite_results import suite_results
 from harness.summary import ModelSummary
-from harness.terms import Terms
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,14 @@ class SuiteRecords:
 
 def read_suite(store: Store, name: str, definition: Suite | None, suites_dir: Path | None) -> SuiteRecords:
     """What the records of the suite `name` say. Raises InputError where none can be read."""
-    problems: list[StoreError] = []
-    index, entries = read_needed(store, name, problems)
-    if not entries:
+    found = suite_results(store, name, definition, suites_dir)
+    if not found.entries:
         hint = f"first run: moebench run suites/{name}.yaml"
         raise InputError(f"no record of the suite {name!r} can be read", where=str(store.root / name), hint=hint)
-    facts = {path: _fact(record) for path, record in entries}
-    tasks = definition.quality.tasks if definition and definition.quality else None
-    broken = tuple(f"{Path(one.where).name}: {one.what}" for one in problems)
-    models = summarise(entries, tasks=tasks, terms=Terms.of(definition, suites_dir), seen=index.seen_ceilings())
-    return SuiteRecords(name, models, facts, broken, licences_of(models, definition, suites_dir), index)
+    facts = {path: _fact(record) for path, record in found.entries}
+    broken = tuple(f"{Path(one.where).name}: {one.what}" for one in found.problems)
+    licences = licences_of(found.models, definition, suites_dir)
+    return SuiteRecords(name, found.models, facts, broken, licences, found.index)
 
 
 def _fact(record: Record) -> RecordFact:

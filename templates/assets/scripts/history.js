@@ -80,17 +80,10 @@ const plainText = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">")
 function fillValues(data, packed, nights, details) {
   const failed = new Map(data.failed[packed.cell]);
   const changes = new Map(data.changes.map(([night, _label, words]) => [night, words]));
-  const row = (tag, texts) => {
-    const made = document.createElement("tr");
-    made.append(...texts.map((text, place) => {
-      const cell = document.createElement(place ? tag : "th");
-      cell.textContent = text;
-      if (tag === "th" || !place) cell.scope = tag === "th" ? "col" : "row";
-      if (place !== 1) cell.className = place ? "text wide" : "text frozen";
-      return cell;
-    }));
-    return made;
-  };
+  const row = (tag, texts) => made("tr", {}, ...texts.map((text, place) => made(place ? tag : "th", {
+    ...(tag === "th" || !place ? { scope: tag === "th" ? "col" : "row" } : {}),
+    ...(place !== 1 ? { class: place ? "text wide" : "text frozen" } : {}),
+  }, text)));
   const value = (night) => {
     const [found, margin] = [nights.values[night], nights.margins?.[night]];
     return found === null ? (failed.has(night) ? "failed" : "\u2013") : `${fourDigits(found)}${margin ? ` \u00b1 ${fourDigits(margin)}` : ""}`;
