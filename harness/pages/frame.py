@@ -32,9 +32,9 @@ def _footer(view: SuiteView) -> tuple[str, ...]:
     measured = ", ".join(f"{name} {listed(found)}" for name, found in engines.items() if found)
     used = len({path for model in view.models for path in model.records})
     newest = f"{view.newest:%Y-%m-%d %H:%M} UTC"
+    version = own_version() or "from a checkout"
     lines = [
-        f"Written by moebench {own_version() or 'from a checkout'} from {count_of(used, 'record')}, "
-        f"the newest of {newest}.",
+        f"Written by moebench {version} from {count_of(used, 'record')}, the newest of {newest}.",
         f"Measured with {plain(measured, 300) or 'unknown versions'}.",
     ]
     if view.problems:
