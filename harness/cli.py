@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from errno import ENOSPC
 from io import TextIOWrapper
@@ -351,6 +352,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows a mark instead of failing
+    told = logging.getLogger("harness")
+    told.setLevel(logging.INFO)
+    told.addHandler(handler := logging.StreamHandler())
+    handler.setFormatter(logging.Formatter("moebench: %(message)s"))
     try:
         app()
     except MoebenchError as error:

@@ -9,8 +9,8 @@ records `harness.summarise` needs, and only these are read. A file that is no re
 from __future__ import annotations
 
 import json
+import logging
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +21,7 @@ from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from harness.environment import Ceilings
 from harness.errors import StoreError
@@ -40,7 +41,7 @@ _CHUNK = 500
 """Files that are read at a time."""
 _MANY = 4000
 """New files from which on several processes read them, and a note says so."""
-
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,7 @@ def _rows(folder: Path, files: Sequence[tuple[str, int]]) -> Iterator[tuple[pa.T
     if len(files) < _MANY:
         yield from map(rows_of, repeat(folder), chunks)
         return
-    _tell(f"reading {grouped(len(files), 0)} new records of {folder.name!r} into its index")
+    _LOG.info("reading %s new records of %r into its index", grouped(len(files), 0), folder.name)
     processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     done = 0
     # a fresh interpreter: forking one that has threads, as arrow's, may hang
@@ -287,7 +288,7 @@ def _rows(folder: Path, files: Sequence[tuple[str, int]]) -> Iterator[tuple[pa.T
             yield found
             if 5 * number // len(chunks) > done:
                 done = 5 * number // len(chunks)
-                _tell(f"{20 * done} % read")
+                _LOG.info("%d %% read", 20 * done)
 
 
 def _in_turn(
@@ -301,10 +302,6 @@ def _in_turn(
             number += 1
         return
     yield from map(rows_of, repeat(folder), chunks[number:])
-
-
-def _tell(words: str) -> None:
-    print(f"moebench: {words}", file=sys.stderr, flush=True)
 
 
 # The file --------------------------------------------------------------------------------------------------------
@@ -325,13 +322,16 @@ def _stored(file: Path) -> pa.Table:
 
 
 def _write(table: pa.Table, file: Path) -> None:
-    """Replaces the index as a whole, if it can be written."""
+    """Replaces the index as a whole; where it cannot be written, a warning says that it will be made again."""
     from pyarrow import parquet
 
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    # not the process's number: two machines that share the folder may have the same
+    temporary = file.with_name(f".{file.name}.{uuid4().hex}.tmp")
     try:
         parquet.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         temporary.replace(file)
-    except OSError:
+    except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        reason = error.strerror or error
+        _LOG.warning("%s: cannot keep the index (%s); the next command makes it again from the records", file, reason)

@@ -287,13 +287,16 @@ def test_other_rules_make_it_again(store: Store, read: list[str], monkeypatch: p
     assert len(read) == len(store.files(SUITE))
 
 
-def test_it_is_kept_in_memory_where_nothing_can_be_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_kept_in_memory_where_nothing_can_be_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "no")
 
     monkeypatch.setattr(parquet, "write_table", refuse)
     assert rows(open_index(store, SUITE)[0]) == as_read(store)
     assert not file_of(store).exists()
+    assert f"{file_of(store)}: cannot keep the index (no)" in caplog.text
 
 
 def test_a_folder_of_its_name_is_in_nobodys_way(store: Store) -> None:
@@ -327,15 +330,16 @@ def test_a_record_that_became_another_of_its_size_is_seen(tmp_path: Path) -> Non
 
 
 def test_several_processes_give_the_same_rows(
-    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "harness")
     one = open_index(store, SUITE)[0]
     file_of(store).unlink()
     monkeypatch.setattr(store_index, "_MANY", 2)
     monkeypatch.setattr(store_index, "_CHUNK", 7)
     several = open_index(store, SUITE)[0]
     assert several.table.equals(one.table)
-    assert "new records of 'small' into its index" in capsys.readouterr().err
+    assert "new records of 'small' into its index" in caplog.text
 
 
 def test_names_that_are_no_text_are_kept(store: Store) -> None:
