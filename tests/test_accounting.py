@@ -453,7 +453,11 @@ def test_flops_are_twice_the_weights_that_are_multiplied(architecture: Architect
     flops = flops_per_token(architecture, context=context)
     products = flops.total - flops.attention_scores - flops.attention_state
     assert products <= 2 * count_parameters(architecture).active + flops.head
-    assert flops_per_token(architecture, context=context + 1).total >= flops.total
+    mixers = [part for layer in architecture.each_layer() for part in layer.mixers]
+    chunks = {part.chunk for part in mixers if isinstance(part, GroupedQueryAttention) and part.chunk}
+    # the first token of a chunk sees none of the chunks before
+    if all(context % chunk for chunk in chunks):
+        assert flops_per_token(architecture, context=context + 1).total >= flops.total
 
 
 experts_and_used = small.flatmap(lambda experts: st.tuples(st.just(experts), st.integers(1, experts)))
