@@ -26,6 +26,8 @@ from harness.store import Store
 from harness.store_index import FILE, StoreIndex, open_index, read_needed
 from harness.summarise import summarise
 
+pytestmark = pytest.mark.slow
+
 SUITE = builders.SUITE
 
 

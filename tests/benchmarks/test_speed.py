@@ -102,6 +102,8 @@ def test_a_trace_of_100_000_requests(benchmark: Benchmark) -> None:
 @pytest.mark.engine
 def test_what_the_harness_costs_at_256_requests_in_flight(benchmark: Benchmark) -> None:
     """Shares of the timed loop outside `engine.step`: the harness itself, and the engine's taking of requests."""
+    if benchmark.disabled:  # type: ignore[attr-defined]
+        pytest.skip("times are for `make bench`")
     program = Path(__file__).with_name("harness_overhead.py")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 PAGES = (
-    "index.html", "suite-seeds.html", "suite-hostile.html", "pairs.html", "pairs/moe-8x2-dense-active.html",
-    "pairs/loads-moe-8x2-dense-active.html", "models/small/moe-8x2.html", "models/small/broken.html",
-    "models/loads/moe-8x2.html", "models/loads/imported-moe.html", "pareto.html", "runs-loads.html", "catalog.html",
-    "method.html",
+    "index.html", "suite-seeds.html", "suite-hostile.html", "suite-loads.html", "pairs.html",
+    "pairs/moe-8x2-dense-active.html", "pairs/loads-moe-8x2-dense-active.html", "models/small/moe-8x2.html",
+    "models/small/broken.html", "models/loads/moe-8x2.html", "models/loads/imported-moe.html", "pareto.html",
+    "runs-loads.html", "catalog.html", "method.html",
 )
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 800}
@@ -224,14 +224,18 @@ def test_a_phone_shows_all_within_its_width_to_everyone(visit: Visit, path: str)
     )
     assert frozen == []
     _open_all(page)
+    assert page.evaluate(sites.POOR_CONTRAST) == []
     assert axe.findings(page) == []
 
 
 @pytest.mark.parametrize("path", PAGES)
 def test_a_desk_shows_all_to_everyone_and_paper_cuts_nothing_off(visit: Visit, path: str) -> None:
     page = _open(visit, path, color_scheme="light", viewport=DESK)
+    assert page.title().endswith("moebench")
+    assert page.locator("h1").count() == 1
     folded = page.evaluate(FOLDED)
     _open_all(page)
+    assert page.evaluate(sites.POOR_CONTRAST) == []
     assert axe.findings(page) == []
     page.evaluate(FOLD, folded)
     page.emulate_media(color_scheme="dark")

@@ -17,7 +17,7 @@ from harness.record import Completed, MemoryMeasurement, ServingMeasurement
 from harness.scenario import OpenLoop, Replay, ServingScenario
 from harness.serving_metrics import serving_values
 from harness.store import Store
-from harness.suite import Limits
+from harness.suite_serving import Limits
 from harness.summarise import summarise
 from harness.terms import Terms
 

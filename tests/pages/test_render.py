@@ -14,6 +14,8 @@ from harness.pages.render import MARKER, render_site, script_json
 from harness.resources import Folders
 from harness.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 class _Reader(HTMLParser):
     """What a page refers to, the ids that it has, and the tags that it opens."""

@@ -19,6 +19,8 @@ from harness.pages.standalone import render_standalone, size_warning
 from harness.resources import Folders
 from harness.store import Store
 
+pytestmark = pytest.mark.slow
+
 FOLDERS = Folders(sites.TEMPLATES)
 TRAPS = st.sampled_from(["<", "<\\", "\\", "</script>", "<!--", "<SCRIPT", "</template>", "]]>", "-->", "a", "\n"])
 
