@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from harness.compare import Comparison, Effect
 from harness.crossover import Crossover
-from harness.quantities import capitalised, count_of, listed, plain
+from harness.matching import MATCH_NOUNS, MEASURED, Match
+from harness.quantities import capitalised, count_of, listed, plain, signed_percent
 from harness.speed_words import Told, crossovers_told, speed_told
 from harness.suite import MatchKind
+from harness.summary import sample_unit
 from harness.wording import (
     ABOUT,
     certain,
@@ -23,6 +25,7 @@ from harness.wording import (
     interval,
     load_words,
     named,
+    over_shared,
     ratio_words,
     undecided,
     unit_of,
@@ -54,17 +57,18 @@ def answer(comparison: Comparison, crossings: Sequence[Crossover] = ()) -> Answe
     speed, main = speed_told(comparison, crossings)
     parts = (_quality(comparison), _memory(comparison), _cost(comparison), speed)
     clauses = [clause for part in parts for clause in part.clauses]
+    names_other = any(part.names_other for part in parts if part.clauses)
     missing = [sentence for part in parts for sentence in part.missing]
     others = [one for one in crossings if one is not main]
     told = crossovers_told(comparison, others, several=len(crossings) > 1)
-    return Answer((*_sentences(comparison, clauses), *missing), told)
+    return Answer((*_sentences(comparison, clauses, names_other=names_other), *missing), told)
 
 
 def answer_lines(comparison: Comparison, crossings: Sequence[Crossover]) -> tuple[str, ...]:
     """What the terminal prints under the table: the answer, how far the two match, what limits the comparison."""
     told, matching = answer(comparison, crossings), comparison.matching
     matches = [
-        ("equal: " if match.equal else "not equal: ") + match.words
+        f"{match.likeness}{', as estimated' if match.kind in MEASURED and match.equal else ''}: {match.words}"
         + (f" {load_words(match.at)}" if match.at else "") for match in matching.matches
     ]
     remarks = (*comparison.missing, *dict.fromkeys(comparison.caveats))
@@ -74,12 +78,12 @@ def answer_lines(comparison: Comparison, crossings: Sequence[Crossover]) -> tupl
     )
 
 
-def _sentences(comparison: Comparison, clauses: Sequence[str]) -> tuple[str, ...]:
-    """The clauses as one sentence, or two where that would be long."""
+def _sentences(comparison: Comparison, clauses: Sequence[str], *, names_other: bool) -> tuple[str, ...]:
+    """The clauses as one sentence, or two where that would be long; `names_other` says whether they have b's name."""
     condition, a, b = condition_words(comparison), named(comparison.a.model), named(comparison.b.model)
     if not clauses:
         return (f"{condition}, {a} and {b} have no measurement that could be compared.",)
-    if not any(b in clause for clause in clauses):
+    if not names_other:
         condition = f"Against {b}, {condition[0].lower()}{condition[1:]}"
     whole = f"{condition}, {a} {_row(clauses)}."
     if len(whole) <= _ONE_SENTENCE or len(clauses) == 1:
@@ -95,24 +99,61 @@ def _row(clauses: Sequence[str]) -> str:
 
 
 def condition_words(comparison: Comparison) -> str:
-    """In what two models are alike, or how far they are not: "At equal active parameters (0.98×)".
+    """In what two models are alike, or how far they are not: "At nearly equal active parameters (0.98×)".
 
-    Parameters go before what depends on the load; of quality the sentence itself speaks.
+    First what the suite asks the pair to be alike in. Where it does not say, parameters go before what depends on the
+    load; of quality the sentence itself speaks.
     """
     matching = comparison.matching
-    equal = {match.kind: ratio_words(match.mismatch) for match in matching.matches if match.equal}
-    unlike = _unlike(comparison)
-    sizes = [(noun, equal[kind]) for kind, noun in _SIZES.items() if kind in equal]
-    if len(sizes) > 1:
-        return f"At equal {listed(f'{noun} ({ratio})' for noun, ratio in sizes)} parameters{unlike}"
+    if comparison.about:
+        return capitalised(_as_asked(comparison)) + _unlike(comparison)
+    alike = {match.kind: match for match in matching.matches if match.equal}
+    sizes = [alike[kind] for kind in _SIZES if kind in alike]
     if sizes:
-        return f"At equal {sizes[0][0]} parameters ({sizes[0][1]}){unlike}"
+        return capitalised(f"at {_alike(sizes)}") + _unlike(comparison)
     unequal = "with parameters that could not be counted"
     if matching.active_ratio is not None and matching.total_ratio is not None:
         active, total = ratio_words(matching.active_ratio), ratio_words(matching.total_ratio)
         unequal = f"with {active} the active and {total} the total parameters"
-    loads = [f"{noun} ({equal[kind]})" for kind, noun in _AT_A_LOAD.items() if kind in equal]
-    return capitalised(f"at equal {loads[0]} and {unequal}" if loads else unequal) + unlike
+    loads = [alike[kind] for kind in _AT_A_LOAD if kind in alike]
+    return capitalised(f"at {_alike(loads[:1])} and {unequal}" if loads else unequal) + _unlike(comparison)
+
+
+def _as_asked(comparison: Comparison) -> str:
+    """What the suite asks a pair to be alike in, and in which of it the pair is not."""
+    found = {kind: comparison.matching.of(kind) for kind in comparison.about}
+    known = [match for match in found.values() if match is not None]
+    alike, apart = ([match for match in known if match.equal == equal] for equal in (True, False))
+    unknown = [MATCH_NOUNS[kind] for kind, match in found.items() if match is None]
+    parts = [f"at {_alike(alike)}"] if alike else []
+    parts += [f"with {listed(map(_apart, apart))} where the suite asks for equal"] if apart else []
+    parts += [f"with unknown {listed(unknown)} where the suite asks for equal"] if unknown else []
+    return listed(parts)
+
+
+def _alike(matches: Sequence[Match]) -> str:
+    """Kinds in which two are alike: "nearly equal active parameters (1.01×) and equal total parameters (1.00×)"."""
+    words, before = [], ""
+    for match in matches:
+        measured = "measured " if match.kind == "iso-cost" else ""
+        likeness = "" if match.likeness == before else f"{match.likeness} "
+        words.append(f"{likeness}{measured}{named(match.noun)} ({_mismatch(match)})")
+        before = match.likeness
+    return listed(words)
+
+
+def _apart(match: Match) -> str:
+    """A kind in which two are not alike: "2.10× the memory", "a mean score 4.2 points below"."""
+    if match.kind != "iso-quality":
+        return f"{ratio_words(match.mismatch)} the {match.noun}"
+    side = "above" if match.mismatch > 0 else "below"
+    return f"a {named(match.noun)} {100 * abs(match.mismatch):.1f} points {side}"
+
+
+def _mismatch(match: Match) -> str:
+    if match.kind != "iso-quality":
+        return ratio_words(match.mismatch)
+    return f"{signed_percent(match.mismatch)} points"
 
 
 def _unlike(comparison: Comparison) -> str:
@@ -128,27 +169,29 @@ def _unlike(comparison: Comparison) -> str:
     return f" but {listed(found)}" if found else ""
 
 
-_SIZES: dict[MatchKind, str] = {"iso-active": "active", "iso-total": "total"}
-_AT_A_LOAD: dict[MatchKind, str] = {"iso-memory": "memory", "iso-flops": "decode FLOPs/token", "iso-cost": "cost"}
+_SIZES: tuple[MatchKind, ...] = ("iso-active", "iso-total")
+_AT_A_LOAD: tuple[MatchKind, ...] = ("iso-memory", "iso-flops", "iso-cost")
 
 
 # Quality ---------------------------------------------------------------------------------------------------------
 
 
 def whole_score(comparison: Comparison) -> Effect | None:
-    """The mean score, or the score of the only task."""
+    """The score that stands for quality, else the mean score, or the score of the only task."""
     tasks = [effect for effect in comparison.effects if effect.metric.startswith("score:")]
-    return comparison.effect("mean_score") or (tasks[0] if len(tasks) == 1 else None)
+    found = comparison.effect(comparison.score) or comparison.effect("mean_score")
+    return found or (tasks[0] if len(tasks) == 1 else None)
 
 
 def _quality(comparison: Comparison) -> Told:
     whole = whole_score(comparison)
     tasks = [effect for effect in comparison.effects if effect.metric.startswith("score:")]
     if whole is not None:
-        return Told((_score_clause(comparison, whole),))
+        return Told((_score_clause(comparison, whole),), names_other=True)
     if tasks:
         why = _why_no_score(comparison)
-        return Told((_tasks_clause(comparison, tasks),), (f"Mean scores were not compared: {why}.",) if why else ())
+        missing = (f"Mean scores were not compared: {why}.",) if why else ()
+        return Told((_tasks_clause(comparison, tasks),), missing, names_other=True)
     return Told((), (f"Quality was not compared: {_why_no_score(comparison) or 'the two share no task'}.",))
 
 
@@ -156,7 +199,7 @@ def _score_clause(comparison: Comparison, effect: Effect) -> str:
     """One score of a beside b's."""
     b, mean = named(comparison.b.model), effect.metric == "mean_score"
     name = "mean score" if mean else f"score on {named(effect.title)}"
-    lower = ", where lower is better" if effect.better == "lower" else ""
+    lower = over_shared(effect) + (", where lower is better" if effect.better == "lower" else "")
     if effect.verdict == "indistinguishable":
         return f"cannot be told from {b} in {name} ({undecided(comparison, effect)}){lower}"
     value = effect_size(effect, abs(effect.contrast.value)).lstrip("+") + unit_of(effect)
@@ -237,7 +280,7 @@ def _memory(comparison: Comparison) -> Told:
         if abs(ratio - 1) < ABOUT:
             return Told((f"needs {'as much' if ratio == 1 else 'about as much'} {what}{load}",))
         return Told((f"needs {effect_text(effect)} the {what}{load}",))
-    return Told((_ratio_clause(comparison, effect, ("needs", "needed"), what),))
+    return _ratio_told(comparison, effect, ("needs", "needed"), what)
 
 
 def _cost(comparison: Comparison) -> Told:
@@ -246,13 +289,15 @@ def _cost(comparison: Comparison) -> Told:
     if effect is None or effect.point is None:
         return Told()
     what = f"cost of an output token {load_words(effect.point)}"
-    return Told((_ratio_clause(comparison, effect, ("has", "had"), what),))
+    return _ratio_told(comparison, effect, ("has", "had"), what)
 
 
-def _ratio_clause(comparison: Comparison, effect: Effect, verbs: tuple[str, str], what: str) -> str:
+def _ratio_told(comparison: Comparison, effect: Effect, verbs: tuple[str, str], what: str) -> Told:
     """A measured ratio of one thing; the first verb claims, the second only tells."""
     if certain(effect):
-        return f"{verbs[0]} {effect_text(effect)} the {what} (95 % {interval(effect)})"
+        return Told((f"{verbs[0]} {effect_text(effect)} the {what} (95 % {interval(effect)})",))
     if effect.verdict == "indistinguishable":
-        return f"cannot be told from {named(comparison.b.model)} in {what} ({undecided(comparison, effect)})"
-    return f"{verbs[1]} {effect_text(effect)} the {what}, with too few repeats for an interval"
+        b = named(comparison.b.model)
+        return Told((f"cannot be told from {b} in {what} ({undecided(comparison, effect)})",), names_other=True)
+    few = f"with too few {sample_unit(comparison.a, comparison.b)} for an interval"
+    return Told((f"{verbs[1]} {effect_text(effect)} the {what}, {few}",))

@@ -32,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-SuiteArgument = Annotated[str, typer.Argument(help="A suite file, or the name of a shipped one such as `pocket`.")]
+SuiteArgument = Annotated[str, typer.Argument(help="A suite file, or the name of a shipped one, such as pocket.")]
 ResultsOption = Annotated[Path, typer.Option("--results", help="The folder of the records.")]
 app.command()(layer)
 app.command()(export)
@@ -41,7 +41,9 @@ app.add_typer(pocket.app, name="pocket")
 ModelOption = Annotated[list[str] | None, typer.Option("--model", help="Only this model; may be given again.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-SuiteOption = Annotated[str | None, typer.Option("--suite", help="The suite: its name, or its file.")]
+SuiteOption = Annotated[str | None, typer.Option(
+    "--suite", help="The suite: its name, or its file; may be left out where only one has records."
+)]
 
 SORT_COLUMNS = (
     "Columns: name, kind (experts of a layer), family, status, total, active, share (active %), flops (GFLOPs a "
@@ -60,17 +62,18 @@ def plan(suite: SuiteArgument, model: ModelOption = None, as_json: JsonOption = 
     from rich.console import Console
 
     from harness.plan_table import plan_table
+    from harness.suite import short_fingerprint
 
-    planned, _, _ = _plan(suite, model)
+    planned, loaded, _ = _plan(suite, model)
     if as_json:
         typer.echo(planned.model_dump_json(indent=2))
     else:
-        Console().print(*plan_table(planned), sep="\n")
+        Console().print(*plan_table(planned), f"fingerprint of the suite: {short_fingerprint(loaded)}", sep="\n")
 
 
 @app.command()
 def run(suite: SuiteArgument, model: ModelOption = None, results: ResultsOption = Path("results")) -> None:
-    """Measure what a suite asks for and `results/` does not have yet. Exit code 3: some cells failed."""
+    """Measure what a suite asks for and the results do not have yet. Exit code 3: some cells failed."""
     from rich.console import Console
 
     from harness.executors import LocalExecutor
@@ -139,20 +142,19 @@ def compare(
     from rich.console import Console
 
     from harness.answer import answer_lines
-    from harness.compare import compare as compare_models
     from harness.comparison_json import comparison_json
+    from harness.comparison_table import comparison_table
     from harness.crossover import crossovers
     from harness.quantities import plain
-    from harness.selection import two_summaries
-    from harness.wording import comparison_table
+    from harness.selection import compared
 
-    comparison = compare_models(*two_summaries(a, b, suite, results))
+    comparison = compared(a, b, suite, results)
     crossings = crossovers(comparison.a, comparison.b)
     if as_json:
         typer.echo(comparison_json(comparison, crossings))
         return
     console = Console()
-    console.print(comparison_table(comparison))
+    console.print(comparison_table(comparison), "")
     for line in answer_lines(comparison, crossings):
         console.print(plain(line), markup=False, emoji=False, highlight=False)
 
@@ -338,6 +340,9 @@ def _require_engine(environment: Environment) -> None:
 
 def _require_folder(results: Path) -> None:
     """Makes the results' folder before hours of measuring find that it cannot be written."""
+    if results.is_file():
+        raise InputError("this is a file, not a folder for results", where=str(results),
+                         hint="name a folder with --results")
     try:
         results.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=results):

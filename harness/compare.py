@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.items import subtask_of
 from harness.matching import Matching, match
 from harness.metrics import METRICS, Better
-from harness.paired import paired_difference
-from harness.sizes import asked, memory_at
+from harness.paired import MIN_PAIRED_ITEMS, paired_difference
+from harness.quantities import count_of, listed
+from harness.sizes import asked_differently, memory_at
 from harness.stats import (
     CONFIDENCE,
     Contrast,
@@ -21,7 +23,8 @@ from harness.stats import (
     mean_of_contrasts,
     ratio_of_means,
 )
-from harness.summary import ModelSummary, OperatingPoint, PointKey, TaskScore, same_hardware
+from harness.suite import MatchKind
+from harness.summary import ModelSummary, OperatingPoint, PointKey, TaskScore, same_hardware, samples_of
 
 _TIMED = (
     "output_tokens_per_s", "ttft_p50_s", "tpot_p50_s", "goodput_requests_per_s", "usd_per_million_output_tokens",
@@ -63,6 +66,12 @@ class Effect:
         """The contrast of two equal sides."""
         return 1.0 if self.kind == "ratio" else 0.0
 
+    @property
+    def over_shared(self) -> bool:
+        """Whether a difference is over the items that both were asked, of which one was asked more than the other."""
+        apart = self.contrast.value - (self.a.value - self.b.value)
+        return self.kind == "difference" and abs(apart) > _ROUNDING
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -74,12 +83,15 @@ class Comparison:
     effects: tuple[Effect, ...]
     missing: tuple[str, ...]
     caveats: tuple[str, ...]
+    score: str = "mean_score"
+    """The key of the score that stands for quality."""
+    about: tuple[MatchKind, ...] = ()
+    """The kinds in which the suite means the two to be alike; empty where it does not say."""
 
     def effect(self, metric: str, point: PointKey | None = None) -> Effect | None:
         """The effect on a metric; for a serving metric without a point, at the highest shared concurrency."""
         found = [one for one in self.effects if one.metric == metric and point in (None, one.point)]
         return max(found, key=_load_of, default=None)
-
 
     def tested(self, family: Family) -> int:
         """How many effects of a family were tested, for which Holm's p makes up."""
@@ -91,12 +103,16 @@ def _load_of(effect: Effect) -> int:
     return (effect.point.concurrency or 0) if effect.point else 0
 
 
-def compare(a: ModelSummary, b: ModelSummary) -> Comparison:
-    """Compares a with b, from a's view.
+def compare(
+    a: ModelSummary, b: ModelSummary, *, score: str = "mean_score", about: Sequence[MatchKind] = ()
+) -> Comparison:
+    """Compares a with b, from a's view; `score` is the key of the one that stands for quality.
 
     Speed, memory and cost are ratios of means over repeats; scores are differences, paired on the same items where one
-    model's items include the other's. Not compared are timings on different accelerators, flagged points, and scores of
-    dummy weights. Models or groups of trainings can be given; a group's spread is over its trainings.
+    model's items include the other's. Not compared are timings on different accelerators, flagged points, scores of
+    dummy weights, and scores of other task files or otherwise asked. Models or groups of trainings can be given; a
+    group's spread is over its trainings, of which a single model beside it is one (`samples_of`). `about` are the kinds
+    of matching that the suite asks for.
 
     An effect is better or worse only where its 95 % interval excludes equality and Holm's p over the tested effects of
     its family is below 0.05. The families are the questions that a reader puts to a pair, each of which may be answered
@@ -109,7 +125,8 @@ def compare(a: ModelSummary, b: ModelSummary) -> Comparison:
     p is there to be corrected further.
     """
     missing: list[str] = []
-    effects = _counted_effects(a, b)
+    matching = match(a, b, score=score)
+    effects = _counted_effects(a, b, matching.load)
     if same_hardware(a, b):
         effects += _memory_effects(a, b) + _timed_effects(a, b, missing)
     else:
@@ -117,7 +134,33 @@ def compare(a: ModelSummary, b: ModelSummary) -> Comparison:
         kind = "different" if a.subject.accelerator != b.subject.accelerator else "unknown"
         missing.append(f"speed and memory: measured on {kind} hardware ({hardware})")
     effects += _score_effects(a, b, missing)
-    return Comparison(a, b, match(a, b), _judged(effects), tuple(missing), tuple(_caveats(a, b)))
+    matching = _as_tested(matching, effects)
+    return Comparison(
+        a, b, matching, _judged(effects), tuple(missing), tuple(_caveats(a, b)), score, tuple(about),
+    )
+
+
+def score_effect(a: ModelSummary, b: ModelSummary, score: str) -> Effect | None:
+    """The effect on one score by its key alone: one question, whose p needs no correction. None without one."""
+    found = [effect for effect in _score_effects(a, b, []) if effect.metric == score]
+    return _judged(found)[0] if found else None
+
+
+def on_same_items(a: ModelSummary, b: ModelSummary, score: str) -> bool:
+    """Whether a score of two models is of exactly the same items, which are known."""
+    tasks = a.mean_tasks if score == "mean_score" else (score.removeprefix("score:"),)
+    scores = [(a.scores.get(task), b.scores.get(task)) for task in tasks]
+    return bool(scores) and all(one and other and one.items and one.items.keys() == other.items.keys()
+                                for one, other in scores)
+
+
+def _as_tested(matching: Matching, effects: Sequence[Effect]) -> Matching:
+    """The matching whose difference of scores is that of the effect, so that a pair has one, also when rounded."""
+    tested = {effect.metric: effect for effect in effects}
+    return replace(matching, matches=tuple(
+        replace(one, difference=tested[one.score].contrast.value, over_shared=tested[one.score].over_shared)
+        if one.score in tested else one for one in matching.matches
+    ))
 
 
 def _effect(metric: str, a: Estimate, b: Estimate, contrast: Contrast, point: PointKey | None = None) -> Effect:
@@ -148,10 +191,8 @@ def _family(metric: str) -> Family:
     return "memory and cost" if metric in _COSTS else "latency" if metric in _TIMED else "counted"
 
 
-def _counted_effects(a: ModelSummary, b: ModelSummary) -> list[Effect]:
-    """Weights and cache a token; at the largest load that both were measured at FLOPs, and memory with all requests."""
-    shared = [point.key for point in a.points if b.point(point.key)]
-    at = max(shared, key=lambda key: (key.kind == "closed", key.level), default=None)
+def _counted_effects(a: ModelSummary, b: ModelSummary, at: PointKey | None) -> list[Effect]:
+    """Weights and cache a token; at the load of the matching FLOPs, and memory with all requests."""
     rows: list[tuple[str, PointKey | None, Estimate | None, Estimate | None]]
     rows = [(metric, None, a.estimate(metric), b.estimate(metric)) for metric in _COUNTED]
     if at is not None:
@@ -172,10 +213,14 @@ def _memory_estimate(model: ModelSummary, at: PointKey) -> Estimate | None:
     return counted(found) if found is not None else None
 
 
-def _ratio_effect(metric: str, a: Estimate, b: Estimate, point: PointKey | None = None) -> Effect | None:
-    if not a.values or not b.values or min(*a.values, *b.values) <= 0:
+def _ratio_effect(
+    metric: str, models: tuple[ModelSummary, ModelSummary], estimates: tuple[Estimate, Estimate],
+    point: PointKey | None = None,
+) -> Effect | None:
+    of_a, of_b, unit = samples_of(*models, *estimates)
+    if not of_a or not of_b or min(*of_a, *of_b) <= 0:
         return None
-    return _effect(metric, a, b, ratio_of_means(a.values, b.values), point)
+    return _effect(metric, *estimates, ratio_of_means(of_a, of_b, unit), point)
 
 
 def _memory_effects(a: ModelSummary, b: ModelSummary) -> list[Effect]:
@@ -188,7 +233,7 @@ def _memory_effects(a: ModelSummary, b: ModelSummary) -> list[Effect]:
         if metric == "device_peak_bytes" and (None in caches or len(caches) > 1):
             continue
         one, other = a.estimate(metric), b.estimate(metric)
-        effect = _ratio_effect(metric, one, other) if one and other else None
+        effect = _ratio_effect(metric, (a, b), (one, other)) if one and other else None
         if effect:
             return [effect]
     return []
@@ -204,7 +249,7 @@ def _timed_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list
             continue
         for metric in _TIMED:
             one, other = at_a.estimates.get(metric), at_b.estimates.get(metric)
-            effect = _ratio_effect(metric, one, other, key) if one and other else None
+            effect = _ratio_effect(metric, (a, b), (one, other), key) if one and other else None
             if effect:
                 effects.append(effect)
             elif one and other and metric == "goodput_requests_per_s":
@@ -229,8 +274,8 @@ def _score_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list
         one, other = a.scores.get(task), b.scores.get(task)
         if one is None or other is None:
             missing.append(f"{task}: {a.model if one is None else b.model} was not scored")
-        elif asked(one) != asked(other):
-            missing.append(f"{task}: asked or scored differently")
+        elif differs := asked_differently(one, other):
+            missing.append(f"{task}: asked or scored differently ({differs})")
         else:
             better: Better = "higher" if one.higher_is_better else "lower"
             contrast = _score_contrast(a, b, one, other)
@@ -249,18 +294,27 @@ def _score_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list
 def _score_contrast(a: ModelSummary, b: ModelSummary, one: TaskScore, other: TaskScore) -> Contrast:
     """Paired where both scores are the same mean of the same items, or where one model's items include the other's."""
     if a.members or b.members:
-        return _between_trainings(one.estimate, other.estimate)
+        return _between_trainings(a, b, one.estimate, other.estimate)
     shared = sorted(one.items.keys() & other.items.keys())
     included = bool(shared) and len(shared) == min(len(one.items), len(other.items))
     if not included or one.weighting != other.weighting or one.weighting == "reported":
-        return difference_of_estimates(one.estimate, other.estimate)
+        return _unpaired(one.estimate, other.estimate)
     subtasks = [subtask_of(key) for key in shared]
     of_a, of_b = ([side.items[key] for key in shared] for side in (one, other))
     return paired_difference(of_a, of_b, subtasks, one.weighting)
 
 
-def _between_trainings(a: Estimate, b: Estimate) -> Contrast:
-    return difference_of_means(a.values or (a.value,), b.values or (b.value,), "trainings")
+def _unpaired(a: Estimate, b: Estimate) -> Contrast:
+    """From both intervals; with as few items as a paired test would refuse there is none either."""
+    fewest = min((n for n in (a.n, b.n) if n), default=MIN_PAIRED_ITEMS)  # 0 where the number is not known
+    if fewest < MIN_PAIRED_ITEMS:
+        basis = f"unpaired, {count_of(fewest, 'item')} on a side, too few for an interval"
+        return Contrast(a.value - b.value, None, None, None, basis)
+    return difference_of_estimates(a, b)
+
+
+def _between_trainings(a: ModelSummary, b: ModelSummary, one: Estimate, other: Estimate) -> Contrast:
+    return difference_of_means(*samples_of(a, b, one, other))
 
 
 def _mean_contrast(
@@ -268,7 +322,7 @@ def _mean_contrast(
 ) -> Contrast:
     """From the tasks' own differences where these are the mean's, so that pairing is kept."""
     if a.members or b.members:
-        return _between_trainings(one, other)
+        return _between_trainings(a, b, one, other)
     if len(tasks) == 1:
         return tasks[0]
     contrast = mean_of_contrasts(tasks, f"unweighted mean of {len(tasks)} tasks' differences, their variances added")
@@ -316,6 +370,7 @@ def _caveats(a: ModelSummary, b: ModelSummary) -> list[str]:
     ):
         if of_a != of_b:
             caveats.append(f"{name} differs: {of_a or 'none'} and {of_b or 'none'}")
+    caveats += _forms_of(a, b)
     dummies = [summary.model for summary in (a, b) if summary.subject.weights == "dummy"]
     caveats += [f"{model} has dummy weights, which route unevenly" for model in dummies]
     for point in a.points:
@@ -327,6 +382,17 @@ def _caveats(a: ModelSummary, b: ModelSummary) -> list[str]:
         if tools:
             caveats.append(f"{summary.model} was measured in part by {' and '.join(tools)}")
     return caveats
+
+
+def _forms_of(a: ModelSummary, b: ModelSummary) -> list[str]:
+    """The tasks of which the trainings of both groups were asked different forms, which are alike on both sides."""
+    found = []
+    for task, score in a.scores.items():
+        other = b.scores.get(task)
+        if other is not None and len(score.asked) > 1 and score.asked == other.asked:
+            forms = listed(f"{asked.lm_eval_task} ({100 * share:.0f} %)" for asked, share in score.asked)
+            found.append(f"{task} is a mean over trainings that were asked {forms}, in the same shares on both sides")
+    return found
 
 
 def _engine_differences(a: ModelSummary, b: ModelSummary) -> list[tuple[str, object, object]]:

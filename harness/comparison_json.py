@@ -5,8 +5,12 @@
 - `a`, `b`: the two models, with `model`, `kind` (moe, dense or null), `precision`, `accelerator` and `members`, the
   models of a group of trainings.
 - `sentences`, `crossover_sentences`: what the pages say.
-- `matchings`: for each kind either `a`, `b`, `mismatch` (a / b; of iso-quality a - b), `equal` and `concurrency`, or
-  `unknown` with the reason. Parameters, bytes, FLOPs, scores, US dollars per million output tokens.
+- `score`: the key of the score that stands for quality. `about`: the kinds in which the suite means the two to be
+  alike.
+- `matchings`: for each kind either `a`, `b`, `mismatch` (a / b; of iso-quality a - b, over the items that both were
+  asked), `equal` (within 10 %, of iso-quality 2 points; of what is measured by the estimates), `likeness` (equal,
+  nearly equal or not equal) and `concurrency`, or `unknown` with the reason. Parameters, bytes, FLOPs, scores, US
+  dollars per million output tokens.
 - `effects`: `metric`, `title`, `unit`, `workload` and `load` in words with `load_kind` and `load_level` (null for what
   is not measured at a load), `kind` (ratio: a / b; difference: a - b), `better` (higher or lower), the estimates `a`
   and `b` (`value`, `low`, `high`, `n`, `basis`), `contrast` (`value`, `low`, `high`, `p_value`, `basis`), `exact`
@@ -47,6 +51,8 @@ def comparison_json(comparison: Comparison, crossings: Sequence[Crossover]) -> s
         "b": _model(comparison.b),
         "sentences": told.sentences,
         "crossover_sentences": told.crossovers,
+        "score": comparison.score,
+        "about": comparison.about,
         "matchings": {kind: _matching(comparison, kind) for kind in MATCH_KINDS},
         "effects": [_effect(effect) for effect in comparison.effects],
         "crossovers": [_crossover(comparison, one) for one in crossings],
@@ -71,7 +77,7 @@ def _matching(comparison: Comparison, kind: Any) -> dict[str, Any]:
         return {"unknown": comparison.matching.unknown.get(kind, "not known")}
     return {
         "a": match.a, "b": match.b, "mismatch": match.mismatch, "equal": match.equal,
-        "concurrency": match.at.concurrency if match.at else None,
+        "likeness": match.likeness, "concurrency": match.at.concurrency if match.at else None,
     }
 
 

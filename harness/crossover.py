@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.stats import CONFIDENCE, holm, ratio_of_means, standard_error
-from harness.summary import ModelSummary, same_hardware
+from harness.summary import ModelSummary, same_hardware, sample_unit, samples_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +59,8 @@ class Crossover:
 def crossovers(a: ModelSummary, b: ModelSummary) -> tuple[Crossover, ...]:
     """One crossover for each workload on which both models served closed loops, in the order of a's points.
 
-    Flagged points are left out. None on different or unknown hardware, whose speeds are not compared.
+    Flagged points are left out. None on different or unknown hardware, whose speeds are not compared. Of groups the
+    rates are those of the trainings; see `samples_of`.
     """
     if not same_hardware(a, b):
         return ()
@@ -71,11 +72,15 @@ def crossovers(a: ModelSummary, b: ModelSummary) -> tuple[Crossover, ...]:
         found = rates.setdefault(point.key.workload, [])
         one, two = (at.estimates.get("output_tokens_per_s") for at in (point, other))
         if one is not None and two is not None and not point.flags and not other.flags:
-            found.append((point.concurrency, one.values, two.values))
-    return tuple(crossover_of(found, (a.model, b.model), workload) for workload, found in rates.items())
+            of_a, of_b, _ = samples_of(a, b, one, two)
+            found.append((point.concurrency, of_a, of_b))
+    unit = sample_unit(a, b)
+    return tuple(crossover_of(found, (a.model, b.model), workload, unit) for workload, found in rates.items())
 
 
-def crossover_of(rates: Sequence[Rates], names: tuple[str, str], workload: Workload) -> Crossover:
+def crossover_of(
+    rates: Sequence[Rates], names: tuple[str, str], workload: Workload, unit: str = "repeats"
+) -> Crossover:
     """Where the mean rates cross, taking the log of their ratio as straight between loads over log2(concurrency).
 
     The 95 % interval reaches from the least to the largest concurrency at which Welch's t interval of that line holds
@@ -90,7 +95,7 @@ def crossover_of(rates: Sequence[Rates], names: tuple[str, str], workload: Workl
     shared = sorted((rate for rate in rates if min(*rate[1], *rate[2], math.inf) > 0), key=lambda rate: rate[0])
     repeated = [rate for rate in shared if min(len(rate[1]), len(rate[2])) > 1]
     if len(repeated) < 2:
-        reason = "fewer than two shared loads" if len(shared) < 2 else "too few repeats"
+        reason = "fewer than two shared loads" if len(shared) < 2 else f"too few {unit}"
         ends = (shared[0][0], shared[-1][0]) if shared else (0, 0)
         return Crossover(*names, workload, *ends, reason=reason)
     curve, ahead = _Curve(repeated), _ahead(repeated)

@@ -18,17 +18,21 @@ FORMATS = "csv, json, parquet, markdown, latex, model-card, eval-results, badge,
 
 def export(  # noqa: PLR0913 -- each argument is an option of the command
     form: Annotated[str, typer.Option("--format", help=f"{FORMATS}.")] = "csv",
-    suite: Annotated[str | None, typer.Option("--suite", help="The suite: its name, or its file.")] = None,
+    suite: Annotated[str | None, typer.Option(
+        "--suite", help="The suite: its name, or its file; may be left out where only one has records."
+    )] = None,
     model: Annotated[str | None, typer.Option(
         "--model", help="Only this model or group; a model card is of one, a badge without it of the suite's best."
     )] = None,
     metric: Annotated[list[str] | None, typer.Option(
-        "--metric", help="Only this metric, such as ttft_p99_s or score:<task>; may be given again."
+        "--metric", help="Only this metric, by its key (ttft_p99_s, score:<task>), column or title; may be given again."
     )] = None,
-    table: Annotated[str, typer.Option(
-        "--table", help="Of csv and parquet: models, a row a model, or loads, a row a model and load."
-    )] = "models",
-    url: Annotated[str | None, typer.Option("--url", help="Where the report is, for a model card's source.")] = None,
+    table: Annotated[str | None, typer.Option(
+        "--table", help="models, a row a model (default), or loads, a row a model and load; json has both."
+    )] = None,
+    url: Annotated[str | None, typer.Option(
+        "--url", help="Of model-card and eval-results: where the report is, as their source."
+    )] = None,
     dataset: Annotated[list[str] | None, typer.Option(
         "--dataset", help="Of eval-results: TASK=owner/name:task, the Hub's data set of a task; may be given again."
     )] = None,
@@ -36,16 +40,20 @@ def export(  # noqa: PLR0913 -- each argument is an option of the command
     out: Annotated[Path | None, typer.Option("--out", help="A file; standard output when left out.")] = None,
 ) -> None:
     """Write what was measured for other programs and documents, in base units that the columns state."""
-    from harness.exports.formats import BINARY, FORMATS, SCHEMA, Wanted, known, write
+    from harness.exports.formats import BINARY, FORMATS, SCHEMA, Wanted, check, known, write
     from harness.exports.json_document import schema_text
 
     known(form, [*FORMATS, SCHEMA], "format", "--format")
     if form == SCHEMA:
+        given = {"suite": suite, "model": model, "metric": metric, "table": table, "url": url, "dataset": dataset}
+        for option in (name for name, value in given.items() if value):
+            raise InputError(f"{SCHEMA} is of no suite and heeds --out only", where=f"--{option}", hint="leave it out")
         _put(schema_text(), out)
         return
     if form in BINARY and out is None and sys.stdout.isatty():
         raise InputError(f"{form} is no text for a terminal", where="--format", hint="give --out FILE, or a pipe")
     wanted = Wanted(model, tuple(metric or ()), table, url, _datasets(dataset or ()))
+    check(form, wanted)
     _put(write(form, _exported(suite, results), wanted), out)
 
 
@@ -59,20 +67,20 @@ def _datasets(given: list[str] | tuple[str, ...]) -> dict[str, str]:
 
 
 def _exported(argument: str | None, results: Path) -> Exported:
-    """The suite as the leaderboard has it: its groups, leading load and score."""
-    from harness.exports.parts import Exported
-    from harness.groups import group_summaries
-    from harness.pages.suite_view import all_tasks, leading_point, leading_score
-    from harness.selection import known_suites, summaries_of
+    """The suite as its site has it: its groups, leading load, score and licences."""
+    from harness.pages.exported import exported_of
+    from harness.pages.parts import Slugs
+    from harness.pages.reading import read_suite, view_of
+    from harness.resources import suites_dir
+    from harness.selection import known_suites, one_suite
+    from harness.store import Store
 
-    suite, models = summaries_of(argument, results)
+    suite = one_suite(argument, results)
     _, definition = known_suites([argument] if argument else []).get(suite, ("", None))
-    choice = definition.leaderboard if definition else None
-    groups = (group for group in group_summaries(models) if len(group.members) > 1)
-    asked = definition.quality.tasks if definition and definition.quality else ()
-    tasks = tuple(dict.fromkeys((*asked, *all_tasks(models))))
-    point = leading_point(models, choice.concurrency if choice else None)
-    return Exported(suite, (*models, *groups), point, leading_score(tasks, choice.score if choice else None))
+    read = read_suite(Store(results), suite, definition, suites_dir())
+    for problem in read.problems:
+        typer.echo(f"moebench: left out: {problem}", err=True)
+    return exported_of(view_of(read, definition, results, Slugs(), first=True))
 
 
 def _put(content: str | bytes, out: Path | None) -> None:
@@ -82,6 +90,7 @@ def _put(content: str | bytes, out: Path | None) -> None:
         try:
             out.write_bytes(data)
         except OSError as error:
-            raise InputError(f"cannot write: {error.strerror}", where=str(out)) from error
+            hint = "give a file in a folder that exists, or leave --out out for standard output"
+            raise InputError(f"cannot write: {error.strerror}", where=str(out), hint=hint) from error
         return
     typer.echo(content if sys.stdout.isatty() else data, nl=False)

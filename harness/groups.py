@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.metrics import COUNTED, METRICS
 from harness.stats import Estimate, mean_estimate
-from harness.summary import ModelSummary, OperatingPoint, TaskScore
+from harness.summary import Asked, ModelSummary, OperatingPoint, TaskScore
 
 
 def group_summaries(summaries: Sequence[ModelSummary]) -> tuple[ModelSummary, ...]:
@@ -107,5 +108,13 @@ def _scores(members: Sequence[ModelSummary]) -> dict[str, TaskScore]:
         low, high = (0.0, 1.0) if unit_scale else (None, None)
         estimate = _over_trainings("score", [score.estimate for score in found], lowest=low, highest=high)
         if estimate is not None:
-            scores[task] = replace(found[0], estimate=estimate, items={})
+            dates = [score.started_at for score in found if score.started_at is not None]
+            newest = max(dates, default=None)
+            scores[task] = replace(found[0], estimate=estimate, items={}, started_at=newest, forms=_forms(found))
     return scores
+
+
+def _forms(scores: Sequence[TaskScore]) -> tuple[tuple[Asked, float], ...]:
+    """How the trainings were asked, with the share of each, in a fixed order."""
+    counts = Counter(asked for score in scores for asked, _ in score.asked)
+    return tuple((asked, counts[asked] / len(scores)) for asked in sorted(counts, key=repr))

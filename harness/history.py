@@ -31,6 +31,8 @@ WATCHED = ("vllm", "torch", "transformers", "lm_eval", "moebench", "python")
 """The versions whose changes are told, in this order."""
 BEFORE = 7
 """Nights whose median the latest is shown beside."""
+APART_FROM = 3
+"""Nights before at the least, for the latest to be told apart from them."""
 
 
 class Series(NamedTuple):
@@ -71,30 +73,78 @@ class ModelHistory:
     """What was another than the night before, in words, by night."""
 
 
+@dataclass(frozen=True)
+class NightRecords:
+    """The records behind a model's nights, the oldest night first; rows are those of the index."""
+
+    runs: tuple[int, ...]
+    """The code of each night's run."""
+    environments: tuple[int, ...]
+    """The code of the environment of each night's newest record."""
+    cells: tuple[tuple[tuple[int, ...], ...], ...]
+    """Of every cell in the order of `ModelHistory.cells` the rows of each night."""
+
+
 class Latest(NamedTuple):
     """The newest value of a series beside those before it."""
 
     night: int
     value: float
-    previous: float | None
-    median: float | None
-    """Of up to `BEFORE` nights before it."""
-    nights: int
-    """How many these are."""
+    margin: float | None
+    """Half its 95 % interval."""
+    before: tuple[float, ...]
+    """The values of up to `BEFORE` nights before it, the newest last."""
+    previous_night: int | None
+    previous_margin: float | None
+
+    @property
+    def previous(self) -> float | None:
+        """The value before."""
+        return self.before[-1] if self.before else None
+
+    @property
+    def median(self) -> float | None:
+        """Of the nights before it."""
+        return float(np.median(self.before)) if self.before else None
+
+    @property
+    def apart(self) -> bool:
+        """Whether it lies outside the range of at least three nights before by more than that range is wide."""
+        if len(self.before) < APART_FROM:
+            return False
+        low, high = min(self.before), max(self.before)
+        return not 2 * low - high <= self.value <= 2 * high - low
 
 
 def latest_of(series: Series) -> Latest | None:
-    """The newest value beside the one before and the median of the nights before; None where nothing was measured."""
+    """The newest value beside those of the nights before; None where nothing was measured."""
     measured = np.flatnonzero(np.isfinite(series.values))
     if not len(measured):
         return None
-    *_, night = measured.tolist()
-    before = series.values[measured[-1 - BEFORE : -1]]
-    known = len(before) > 0
+    *earlier, night = measured[-1 - BEFORE :].tolist()
+    previous = earlier[-1] if earlier else None
     return Latest(
-        night, float(series.values[night]), float(before[-1]) if known else None,
-        float(np.median(before)) if known else None, len(before),
+        night, float(series.values[night]), _margin(series, night), tuple(series.values[earlier].tolist()),
+        previous, None if previous is None else _margin(series, previous),
     )
+
+
+def _margin(series: Series, night: int) -> float | None:
+    found = float(series.margins[night])
+    return found if np.isfinite(found) else None
+
+
+class _Placed(NamedTuple):
+    """The rows of a model's cells, and at which of its nights they were begun."""
+
+    rows: list[Numbers]
+    """Of each cell, by age."""
+    nights: list[Numbers]
+    """The same places."""
+    runs: list[int]
+    """The code of each night's run."""
+    begun: list[int]
+    """Microseconds since 1970, by night."""
 
 
 class Histories:
@@ -132,36 +182,55 @@ class Histories:
 
     def of(self, model: ModelSummary) -> ModelHistory | None:
         """The nights of the cells that a model's summary is made from; None with fewer than two nights."""
+        placed = self._placed(model)
+        if placed is None:
+            return None
+        return ModelHistory(
+            times=tuple(time_of(us) for us in placed.begun),
+            runs=tuple(self._codes["run_id"][1][run] for run in placed.runs),
+            cells=tuple(
+                self._cell(rows, nights, len(placed.runs))
+                for rows, nights in zip(placed.rows, placed.nights, strict=True)
+            ),
+            changes=self._changes(self._newest_environments(placed)),
+        )
+
+    def records_of(self, model: ModelSummary) -> NightRecords | None:
+        """The records of the same nights, of all attempts; None where `of` is."""
+        placed = self._placed(model)
+        if placed is None:
+            return None
+        cells = []
+        for rows, nights in zip(placed.rows, placed.nights, strict=True):
+            found: list[list[int]] = [[] for _ in placed.runs]
+            for row, night in zip(rows.tolist(), nights.tolist(), strict=True):
+                found[night].append(row)
+            cells.append(tuple(map(tuple, found)))
+        newest = self._newest_environments(placed)
+        return NightRecords(tuple(placed.runs), tuple(newest[night] for night in sorted(newest)), tuple(cells))
+
+    def _placed(self, model: ModelSummary) -> _Placed | None:
+        """The rows of a model by night; None with fewer than two nights."""
         cells = self._cells_of(model)
         if not cells:
             return None
-        runs, rows = self._codes["run_id"][0], np.concatenate([self._rows_of_cell[cell] for cell in cells])
-        started = self.index.started_us[rows]
+        of_cell = [self._rows_of_cell[cell] for cell in cells]
+        runs, rows = self._codes["run_id"][0], np.concatenate(of_cell)
         found, first = np.unique(runs[rows], return_inverse=True)
         begun = np.full(len(found), np.iinfo(np.int64).max)
-        np.minimum.at(begun, first, started)
+        np.minimum.at(begun, first, self.index.started_us[rows])
         order = np.lexsort((found, begun))
         if len(order) < 2:
             return None
         night_of = {int(found[place]): night for night, place in enumerate(order)}
-        nights = [self._nights(self._rows_of_cell[cell], night_of) for cell in cells]
-        return ModelHistory(
-            times=tuple(time_of(int(begun[place])) for place in order),
-            runs=tuple(self._codes["run_id"][1][int(found[place])] for place in order),
-            cells=tuple(
-                self._cell(self._rows_of_cell[cell], at, len(order)) for cell, at in zip(cells, nights, strict=True)
-            ),
-            changes=self._changes(rows[np.argsort(started, kind="stable")], night_of),
-        )
+        nights = [np.asarray([night_of[run] for run in runs[some].tolist()], dtype=np.int64) for some in of_cell]
+        return _Placed(of_cell, nights, found[order].tolist(), begun[order].tolist())
 
     def _cells_of(self, model: ModelSummary) -> list[int]:
         """The codes of the measured cells behind a summary, in the order of its records."""
         codes, (status, states) = self._codes["cell"][0], self._codes["status"]
         rows = [row for path in model.records if (row := self.index.row_of(path)) is not None]
         return list(dict.fromkeys(int(codes[row]) for row in rows if states[status[row]] == "completed"))
-
-    def _nights(self, rows: Numbers, night_of: Mapping[int, int]) -> Numbers:
-        return np.asarray([night_of[run] for run in self._codes["run_id"][0][rows].tolist()], dtype=np.int64)
 
     def _cell(self, rows: Numbers, nights: Numbers, count: int) -> CellHistory:
         status, states = self._codes["status"]
@@ -186,10 +255,15 @@ class Histories:
             return ""
         return f"{told['error'] or told['status']}: {told['reason']}"
 
-    def _changes(self, rows: Numbers, night_of: Mapping[int, int]) -> dict[int, tuple[str, ...]]:
-        """What differs from night to night; of each night the environment of its newest record."""
-        runs, environments = self._codes["run_id"][0], self._codes["environment"][0]
-        newest = {night_of[int(runs[row])]: int(environments[row]) for row in rows}
+    def _newest_environments(self, placed: _Placed) -> dict[int, int]:
+        """Of each night the code of the environment of its newest record."""
+        rows, nights = np.concatenate(placed.rows), np.concatenate(placed.nights)
+        order = np.argsort(self.index.started_us[rows], kind="stable")
+        codes = self._codes["environment"][0][rows[order]]
+        return dict(zip(nights[order].tolist(), codes.tolist(), strict=True))
+
+    def _changes(self, newest: Mapping[int, int]) -> dict[int, tuple[str, ...]]:
+        """What differs from night to night, by the environment of each."""
         changes = {}
         before: int | None = None
         for night in sorted(newest):

@@ -22,7 +22,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from harness.stats import Estimate, mean_estimate, mean_of_estimates, t_quantile, wilson, wilson_ends
+from harness.stats import (
+    Estimate,
+    mean_estimate,
+    mean_of_estimates,
+    standard_error,
+    t_quantile,
+    wilson,
+    wilson_ends,
+)
 
 MIN_SUBTASKS = 5
 
@@ -96,6 +104,23 @@ def item_estimate(items: Mapping[str, float], weighting: Weighting = "items") ->
     found = _independent(list(items.values()))
     few = f" of {len(parts)} subtasks as they are" if len(parts) > 1 else ""
     return replace(found, basis=found.basis + few)
+
+
+def item_error(items: Mapping[str, float], weighting: Weighting = "items") -> float | None:
+    """The standard error of `item_estimate`'s value, from the same spread as its interval; None where that is unknown.
+
+    Between subtasks where there are enough of them, else over the items, of few subtasks that count the same over those
+    of each. (Wilson's and the cut intervals are wider than 1.96 of these at 0 and 1.)
+    """
+    parts = list(by_subtask(items).values())
+    over = subtask_mean(parts, weighting)
+    if over is not None:
+        return over.error
+    if weighting == "items":
+        parts = [list(items.values())]
+    if not parts or min(map(len, parts)) < 2:
+        return None
+    return math.hypot(*(standard_error(part) for part in parts)) / len(parts)
 
 
 def _independent(scores: Sequence[float]) -> Estimate:

@@ -1,9 +1,10 @@
-"""In what a sparse and a dense model are alike, the nearest dense baselines of every sparse one, and what to measure.
+"""In what a sparse and a dense model are alike, and the nearest dense baselines of every sparse one.
 
 Six kinds: active parameters, all parameters, memory (weights and the cache of all requests in flight), FLOPs of a
-decoded token, quality, and cost of the output. The first four are counted, the others measured. "Equal" is within 10 %
-of each other, of scores within 2 points; what is not equal may still be the nearest there is, up to a factor of 2 or
-10 points, beyond which two models are too unlike for any kind to describe the pair.
+decoded token, quality, and cost of the output. The first four are counted, the others measured. Two models count as
+alike within 10 % of each other, of scores within 2 points, and are called nearly equal, since any difference of counts
+is real; of quality and cost that is decided by the estimates, whatever their intervals. What is not alike may still be
+the nearest there is, up to a factor of 2 or 10 points, beyond which no kind describes the pair.
 """
 
 from __future__ import annotations
@@ -11,18 +12,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
-from harness.accounting import PRECISIONS, flops_per_token, weight_bytes
-from harness.catalog import CatalogModel
-from harness.quantities import listed
-from harness.sizes import Sizes, sequence_bytes, sizes_of
+from harness.quantities import listed, plain
+from harness.sizes import Sizes, sizes_of, tasks_differ
 from harness.suite import MatchKind, Suite
 from harness.summary import ModelSummary, PointKey, same_hardware
 
 MATCH_KINDS: tuple[MatchKind, ...] = get_args(MatchKind)
 TOLERANCE = 0.10
-"""How far above 1 a ratio, or its inverse, may be for both sides to count as equal. Costs have the same:
+"""How far above 1 a ratio, or its inverse, may be for both sides to count as alike. Costs have the same:
 repeats of a load differ by 2 to 5 %, so that a tenth is beyond their noise and still the same price to a reader."""
 TOLERANCE_POINTS = 0.02
 """How far apart two mean scores may be: about what one standard error of a few hundred items is, and less than what
@@ -33,10 +32,19 @@ FARTHEST_POINTS = 0.10
 _SLACK = 1e-9
 """So that rounding does not decide what lies on a limit."""
 
-_NOUNS: dict[MatchKind, str] = {
-    "iso-active": "the active parameters", "iso-total": "the total parameters", "iso-memory": "the memory",
-    "iso-flops": "the decode FLOPs/token", "iso-quality": "the score", "iso-cost": "the cost of an output token",
+MATCH_NOUNS: dict[MatchKind, str] = {
+    "iso-active": "active parameters", "iso-total": "total parameters", "iso-memory": "memory",
+    "iso-flops": "decode FLOPs/token", "iso-quality": "score", "iso-cost": "cost",
 }
+"""In what two models are alike, in words."""
+MEASURED: tuple[MatchKind, ...] = ("iso-quality", "iso-cost")
+"""The kinds that are told by estimates; the others are counted."""
+Likeness = Literal["equal", "nearly equal", "not equal"]
+
+
+def score_words(score: str) -> str:
+    """A score by its key in words: "mean score", "score on facts"."""
+    return "mean score" if score == "mean_score" else f"score on {plain(score.removeprefix('score:'), 60)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +59,31 @@ class Match:
     b: float
     at: PointKey | None = None
     """The load of memory, FLOPs and cost."""
+    score: str = ""
+    """The key of the score by which quality is matched."""
+    difference: float | None = None
+    """Of scores as it was tested, where that is known."""
+    over_shared: bool = False
+    """Whether the difference is over the items that both were asked, of which one was asked more."""
+
+    @property
+    def noun(self) -> str:
+        """In what the two are compared, of quality with the score that stands for it."""
+        return score_words(self.score) if self.score else MATCH_NOUNS[self.kind]
 
     @property
     def mismatch(self) -> float:
-        """a / b, of scores a - b."""
-        return self.a - self.b if self.kind == "iso-quality" else self.a / self.b
+        """a / b, of scores a - b, where that was tested over the items that both were asked."""
+        if self.kind == "iso-quality":
+            return self.a - self.b if self.difference is None else self.difference
+        return self.a / self.b
+
+    @property
+    def likeness(self) -> Likeness:
+        """As every page words it; two estimates are at most nearly equal."""
+        if self.kind not in MEASURED and self.a == self.b:
+            return "equal"
+        return "nearly equal" if self.equal else "not equal"
 
     @property
     def equal(self) -> bool:
@@ -67,17 +95,17 @@ class Match:
     @property
     def near(self) -> bool:
         """Whether b may be a baseline of a at all."""
-        return _distance(self.kind, self.a, self.b) <= _farthest(self.kind)
+        return distance_of(self.kind, self.a, self.b) <= farthest_of(self.kind)
 
     @property
     def words(self) -> str:
-        """The mismatch from a's view: "0.98 × the active parameters", "2.1 points below the score"."""
+        """The mismatch from a's view: "0.98 × the active parameters", "mean score 2.1 points below"."""
         if self.kind != "iso-quality":
-            return f"{self.mismatch:.2f} × {_NOUNS[self.kind]}"
+            return f"{self.mismatch:.2f} × the {self.noun}"
         points = f"{100 * abs(self.mismatch):.1f}"
-        return f"{points} points {'above' if self.mismatch > 0 else 'below'} the score" if float(points) else (
-            "the same score"
-        )
+        over = " over the shared items" if self.over_shared else ""
+        side = f"{points} points {'above' if self.mismatch > 0 else 'below'}" if float(points) else "the same"
+        return f"{self.noun} {side}{over}"
 
 
 @dataclass(frozen=True)
@@ -86,6 +114,8 @@ class Matching:
 
     matches: tuple[Match, ...]
     unknown: Mapping[MatchKind, str] = field(default_factory=dict)
+    load: PointKey | None = None
+    """At which memory, FLOPs and cost are compared; None where the two share none."""
 
     def of(self, kind: MatchKind) -> Match | None:
         """The match of a kind, None where it is not known."""
@@ -93,12 +123,12 @@ class Matching:
 
     @property
     def kinds(self) -> tuple[MatchKind, ...]:
-        """The kinds in which the two are equal."""
+        """The kinds in which the two are alike."""
         return tuple(match.kind for match in self.matches if match.equal)
 
     @property
     def label(self) -> str:
-        """The kinds in which the two are equal, "unmatched", or "not counted" where no parameters are known."""
+        """The kinds in which the two are alike, "unmatched", or "not counted" where no parameters are known."""
         if self.kinds:
             return listed(self.kinds)
         return "not counted" if self.active_ratio is None else "unmatched"
@@ -147,27 +177,6 @@ class Pairing:
     """The kinds that the suite says the pair is about."""
 
 
-@dataclass(frozen=True)
-class Suggestion:
-    """A dense model that would be nearer to a sparse one than any that was measured."""
-
-    sparse: str
-    name: str
-    """In the catalog."""
-    match: Match
-    """The sparse model beside it, counted."""
-
-    @property
-    def kind(self) -> MatchKind:
-        """In which it is near."""
-        return self.match.kind
-
-    @property
-    def mismatch(self) -> float:
-        """Sparse / dense."""
-        return self.match.mismatch
-
-
 # Matches ---------------------------------------------------------------------------------------------------------
 
 
@@ -186,8 +195,9 @@ def match(a: ModelSummary, b: ModelSummary, at: PointKey | None = None, *, score
         if isinstance(found, str):
             unknown[kind] = found
         else:
-            matches.append(Match(kind, *found, load if kind in _AT_LOADS else None))
-    return Matching(tuple(matches), unknown)
+            at_load, key = load if kind in AT_LOADS else None, score if kind == "iso-quality" else ""
+            matches.append(Match(kind, *found, at_load, key))
+    return Matching(tuple(matches), unknown, load)
 
 
 def _shared(a: Sizes, b: Sizes, at: PointKey | None) -> PointKey | None:
@@ -205,20 +215,21 @@ def _shared(a: Sizes, b: Sizes, at: PointKey | None) -> PointKey | None:
 
 def _numbers(kind: MatchKind, a: Sizes, b: Sizes, at: PointKey | None) -> tuple[float, float] | str:
     """The numbers of both models in a kind, or why they cannot be told."""
-    if kind in _AT_LOADS and at is None:
+    if kind in AT_LOADS and at is None:
         return "no load was measured on both"
     if kind == "iso-cost" and not same_hardware(a.summary, b.summary):
         return "measured on different or unknown hardware"
-    one, other = _number(a, kind, at), _number(b, kind, at)
+    one, other = number_of(a, kind, at), number_of(b, kind, at)
     if one is None or other is None:
         return _why_unknown(kind, a if one is None else b)
     if kind == "iso-quality" and a.asked != b.asked:
-        return "the tasks were asked or scored differently"
+        return f"asked or scored differently: {tasks_differ(a.scores, b.scores)}"
     return one, other
 
 
-def _number(sizes: Sizes, kind: MatchKind, at: PointKey | None) -> float | None:
-    if kind in _AT_LOADS:
+def number_of(sizes: Sizes, kind: MatchKind, at: PointKey | None) -> float | None:
+    """The number of a model in a kind; None where it is not known."""
+    if kind in AT_LOADS:
         load = sizes.loads.get(at) if at is not None else None
         return load.of(kind) if load is not None else None
     return {"iso-active": sizes.active, "iso-total": sizes.total}.get(kind, sizes.quality)
@@ -232,19 +243,21 @@ def _why_unknown(kind: MatchKind, sizes: Sizes) -> str:
     return f"{sizes.summary.model}: {reason}"
 
 
-_AT_LOADS = ("iso-memory", "iso-flops", "iso-cost")
+AT_LOADS = ("iso-memory", "iso-flops", "iso-cost")
+"""The kinds that depend on the load."""
 _UNKNOWN: dict[MatchKind, str] = {
     "iso-memory": "the bytes of weights and cache at this load are not known", "iso-flops": "FLOPs are not counted",
     "iso-cost": "no cost is known at this load",
 }
 
 
-def _distance(kind: MatchKind, a: float, b: float) -> float:
+def distance_of(kind: MatchKind, a: float, b: float) -> float:
     """How far apart two numbers are, either way: of scores the difference, of others the log of the ratio."""
     return abs(a - b) if kind == "iso-quality" else abs(math.log(a / b))
 
 
-def _farthest(kind: MatchKind) -> float:
+def farthest_of(kind: MatchKind) -> float:
+    """The largest distance at which one may still be the baseline of the other."""
     return (FARTHEST_POINTS if kind == "iso-quality" else math.log(FARTHEST)) + _SLACK
 
 
@@ -309,91 +322,10 @@ def _nearest(
         loads = [_shared(sparse, one, at) for one in dense]
         for kind in MATCH_KINDS:
             found = [
-                (_distance(kind, *numbers), index)
+                (distance_of(kind, *numbers), index)
                 for index, (one, load) in enumerate(zip(dense, loads, strict=True))
                 if not isinstance(numbers := _numbers(kind, sparse, one, load), str)
             ]
             distance, index = min(found, default=(math.inf, 0))
-            if distance <= _farthest(kind):
+            if distance <= farthest_of(kind):
                 yield sparse.summary.model, kind, dense[index].summary.model
-
-
-# What nobody measured --------------------------------------------------------------------------------------------
-
-
-_COUNTED: tuple[MatchKind, ...] = ("iso-active", "iso-total", "iso-memory", "iso-flops")
-
-
-def suggestions(
-    subjects: Sequence[ModelSummary], found: Iterable[Pairing], catalog: Iterable[CatalogModel]
-) -> tuple[Suggestion, ...]:
-    """For every sparse model and counted kind without an equal dense one: the nearest of the catalog, where nearer.
-
-    `found` are the pairings of the subjects. Memory and FLOPs are counted at the largest closed loop of the sparse
-    model, the weights of the catalog's in the precision of its checkpoint. Left out are models of the catalog with the
-    name of a measured one, those beyond a factor of 2, and those with an encoder where the sparse one has none, or the
-    other way round.
-    """
-    measured = {name for one in subjects for name in (one.model, one.group)}
-    dense = _Baselines(one for one in catalog if one.kind == "dense" and one.name not in measured)
-    nearest = {(pair.a.model, kind): pair.b for pair in found for kind in pair.kinds}
-    suggested = []
-    for sparse in (one for one in subjects if one.is_moe and has_evidence(one)):
-        sizes = sizes_of(sparse, "mean_score")
-        for kind in _COUNTED:
-            partner = nearest.get((sparse.model, kind))
-            has = match(sparse, partner).of(kind) if partner is not None else None
-            best = None if has is not None and has.equal else _nearest_of_catalog(kind, sizes, dense)
-            if best is not None and (has is None or _apart(best.match) < _apart(has)):
-                suggested.append(best)
-    return tuple(suggested)
-
-
-def _apart(one: Match) -> float:
-    return _distance(one.kind, one.a, one.b)
-
-
-class _Baselines:
-    """The numbers of the catalog's dense models, each counted once a kind and load."""
-
-    def __init__(self, models: Iterable[CatalogModel]) -> None:
-        self._models = [one for one in models if one.architecture is not None]
-        self._known: dict[tuple[MatchKind, PointKey | None, bool], list[tuple[str, float]]] = {}
-
-    def numbers(self, kind: MatchKind, at: PointKey | None, *, encoder: bool) -> list[tuple[str, float]]:
-        """By name, of the models with an encoder or of those without one."""
-        key = (kind, at, encoder)
-        if key not in self._known:
-            fitting = [
-                one for one in self._models if one.architecture and (one.architecture.encoder is not None) == encoder
-            ]
-            counted = [(one.name, _counted(kind, one, at)) for one in fitting]
-            self._known[key] = [(name, number) for name, number in counted if number is not None]
-        return self._known[key]
-
-
-def _nearest_of_catalog(kind: MatchKind, sparse: Sizes, dense: _Baselines) -> Suggestion | None:
-    at = next((key for key in sparse.loads if key.concurrency), None)
-    load = at if kind in _AT_LOADS else None
-    own = _number(sparse, kind, load)
-    if own is None:
-        return None
-    encoder = sparse.summary.architecture is not None and sparse.summary.architecture.encoder is not None
-    numbers = dense.numbers(kind, load, encoder=encoder)
-    name, nearest = min(numbers, key=lambda one: (_distance(kind, own, one[1]), one[0]), default=("", math.inf))
-    found = Suggestion(sparse.summary.model, name, Match(kind, own, nearest, load))
-    return found if name and found.match.near else None
-
-
-def _counted(kind: MatchKind, model: CatalogModel, at: PointKey | None) -> float | None:
-    """A number of a model of the catalog; None where it is not known."""
-    architecture, parameters = model.architecture, model.parameters
-    if architecture is None or parameters is None:
-        return None
-    if at is None or at.concurrency is None:
-        return {"iso-active": parameters.active, "iso-total": parameters.total}.get(kind)
-    if kind == "iso-flops":
-        return flops_per_token(architecture, context=at.prompt_tokens + at.output_tokens / 2).total
-    precision = model.weight_precision or PRECISIONS["bfloat16"]
-    sequence = sequence_bytes(architecture, at, precision.bytes_per_cache_element)
-    return weight_bytes(architecture, precision) + at.concurrency * sequence

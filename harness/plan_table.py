@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from harness.plan import Job, Plan
+from harness.quantities import count_of
 from harness.record import Cell
 from harness.scenario import QualityScenario, RoutingScenario, ServingScenario, load_words, scenario_words
 from harness.suite import Repeats
@@ -16,36 +17,66 @@ if TYPE_CHECKING:
 
 
 def plan_table(plan: Plan) -> Iterator[Table | str]:
-    """The jobs, one row a model, then the refusals, one row a model and reason."""
-    from rich.markup import escape
-    from rich.table import Table
+    """The jobs, one row a model, then the refusals, one row a model and reason.
 
-    jobs = Table(title=f"{plan.suite}: {len(plan.jobs)} jobs", title_justify="left")
-    for heading in ("model", "source", "device", "needs", "jobs", "cells", "loads", "tasks", "routed"):
-        jobs.add_column(heading)
+    What does not fit the terminal goes on in the next line; a device that all have alike is told once.
+    """
+    from rich.markup import escape
+
+    devices = {_device(job) for job in plan.jobs}
+    where = f" on {escape(devices.pop())}" if len(devices) == 1 else ""
+    jobs = _table(
+        f"{escape(plan.suite)}: {count_of(len(plan.jobs), 'job')}{where}",
+        ("model", "source", *(["device"] if devices else []), "needs", "jobs", "cells", "loads", "tasks", "routed"),
+        [job.subject.model for job in plan.jobs],
+    )
     by_model = sorted(plan.jobs, key=lambda job: job.subject.model)
     for model, group in groupby(by_model, key=lambda job: job.subject.model):
         runs = list(group)
         scenarios = [cell.scenario for job in runs for cell in job.cells]
         tasks = [s.task for s in scenarios if isinstance(s, QualityScenario)]
-        subject = runs[0].subject
-        count = f"{subject.tensor_parallel} x " if subject.tensor_parallel > 1 else ""
         jobs.add_row(
-            escape(model), escape(subject.source), escape(count + subject.accelerator), _needs(runs[0]),
-            _jobs(plan, runs), str(len(scenarios)),
+            escape(model), escape(runs[0].subject.source), *([escape(_device(runs[0]))] if devices else []),
+            _needs(runs[0]), _jobs(plan, runs), str(len(scenarios)),
             escape(_loads(runs)), str(len(set(tasks))), str(sum(isinstance(s, RoutingScenario) for s in scenarios)),
         )
     yield jobs
     if plan.refusals:
-        refused = Table(title=f"refused: {len(plan.refusals)} cells", title_justify="left")
-        for heading in ("model", "cells", "reason"):
-            refused.add_column(heading)
+        refused = _table(f"refused: {count_of(len(plan.refusals), 'cell')}", ("model", "cells", "reason"),
+                         [refusal.cell.subject.model for refusal in plan.refusals])
         rows: dict[tuple[str, str], list[str]] = {}
         for refusal in plan.refusals:
             rows.setdefault((refusal.cell.subject.model, refusal.reason), []).append(cell_text(refusal.cell))
         for (model, reason), cells in rows.items():
             refused.add_row(escape(model), escape(cells[0] if len(cells) == 1 else f"{len(cells)}"), escape(reason))
         yield refused
+
+
+_NUMBERS = ("needs", "jobs", "tasks", "routed")
+
+
+_NAME = 16
+"""Up to so many characters the names of models stay on one line."""
+
+
+def _table(title: str, headings: Iterable[str], models: Iterable[str]) -> Table:
+    """An empty table that cuts nothing, with room for the names of `models`."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False
+    )
+    for heading in headings:
+        number = heading in _NUMBERS
+        short = heading == "model" and max(map(len, models), default=0) <= _NAME
+        table.add_column(heading, overflow="fold", no_wrap=short, justify="right" if number else "left")
+    return table
+
+
+def _device(job: Job) -> str:
+    subject = job.subject
+    return f"{subject.tensor_parallel} x {subject.accelerator}" if subject.tensor_parallel > 1 else subject.accelerator
 
 
 def _jobs(plan: Plan, runs: list[Job]) -> str:

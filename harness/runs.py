@@ -35,6 +35,8 @@ class Reason(NamedTuple):
     words: str
     cells: int
     models: tuple[str, ...]
+    what: tuple[str, ...]
+    """The cells in words, whatever their model."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Run:
     versions: dict[str, tuple[str, ...]]
     """Of `SOFTWARE`; empty where it was not installed."""
     commits: tuple[str, ...]
-    models: int
+    models: tuple[str, ...]
+    """By name."""
     cells: dict[str, int]
     """Cells by what came of them; one of which only some repeats failed counts in both."""
     reasons: tuple[Reason, ...]
@@ -72,7 +75,7 @@ class _Reader:
     """The columns that runs are told from."""
 
     def __init__(self, index: StoreIndex) -> None:
-        names = ("run_id", "cell", "model", "status", "error", "reason", "environment", "origin")
+        names = ("run_id", "cell", "model", "place", "status", "error", "reason", "environment", "origin")
         self._columns = {name: index.codes(name) for name in names}
         self._started = index.started_us
         self._ended = index.started_us / 1e6 + index.numbers("duration_s")
@@ -92,7 +95,7 @@ class _Reader:
             machines=_several(machine_words(one) for one in machines),
             versions=versions,
             commits=_several(one["commit"] for one in machines),
-            models=len(self._distinct("model", rows)),
+            models=tuple(sorted(self._words("model", rows))),
             cells=self._cells(rows),
             reasons=self._reasons(rows),
             tools=_several(_tool(text) for text in self._words("origin", rows)),
@@ -117,22 +120,31 @@ class _Reader:
         states, words = self._columns["status"]
         told = [row for row in rows.tolist() if words[states[row]] in ("failed", "refused")]
         names = ("status", "error", "reason")
-        cells: dict[tuple[str, ...], set[int]] = {}
-        models: dict[tuple[str, ...], set[str]] = {}
+        by_reason: dict[tuple[str, ...], list[int]] = {}
         for row in told:
             key = tuple(self._columns[name][1][self._columns[name][0][row]] for name in names)
-            cells.setdefault(key, set()).add(int(self._columns["cell"][0][row]))
-            models.setdefault(key, set()).add(self._columns["model"][1][self._columns["model"][0][row]])
-        found = [
-            Reason(key[0], ": ".join(filter(None, key[1:])), len(some), tuple(sorted(models[key])))
-            for key, some in cells.items()
-        ]
+            by_reason.setdefault(key, []).append(row)
+        found = []
+        for key, some in by_reason.items():
+            at = np.array(some)
+            what = tuple(map(_place_words, self._words("place", at)))
+            models = tuple(sorted(self._words("model", at)))
+            cells = len(self._distinct("cell", at))
+            found.append(Reason(key[0], ": ".join(filter(None, key[1:])), cells, models, what))
         return tuple(sorted(found, key=lambda one: (-one.cells, one.state, one.words)))
 
 
 def _several(values: Iterable[str | None]) -> tuple[str, ...]:
     """Each once, without those that are not there."""
     return tuple(dict.fromkeys(value for value in values if value))
+
+
+def _place_words(place: str) -> str:
+    """What a cell measures, of `harness.places.place_of` in JSON: `chat, concurrency 8`, a task, memory, routing."""
+    kind, *rest = json.loads(place)
+    if kind == "serving":
+        return f"{rest[0]}, {rest[-1]}"
+    return f"routing of {rest[-1]}" if kind == "routing" else str(rest[0] if rest else kind)
 
 
 def _tool(origin: str) -> str:

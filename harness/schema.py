@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -88,6 +89,11 @@ def _problem_text(kind: type[BaseModel], problem: ErrorDetails) -> str:
     if problem["type"] == "extra_forbidden":
         known = _known_keys(kind.model_json_schema(), problem["loc"][:-1])
         return f"unknown key {problem['loc'][-1]!r}; {nearest(str(problem['loc'][-1]), known)}"
+    if problem["type"] == "missing":
+        return "this key is required"
+    if problem["type"] == "literal_error" and isinstance(given, str):
+        known = re.findall("'([^']*)'", str(problem.get("ctx", {}).get("expected", "")))
+        return f"unknown value {given!r}; {nearest(given, known)}"
     if problem["type"] != "value_error" and isinstance(given, str | int | float | bool):
         return f"{message} (given: {given!r})"
     return message

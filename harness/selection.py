@@ -7,8 +7,11 @@ from pathlib import Path
 
 import typer
 
+from harness.compare import Comparison, compare
 from harness.errors import InputError, nearest
 from harness.groups import group_summaries
+from harness.matching import named_pairs
+from harness.pages.suite_view import leading_score, tasks_of
 from harness.resources import suite_files, suites_dir
 from harness.store import Store
 from harness.suite import Suite, load_suite
@@ -58,11 +61,19 @@ def summaries_of(argument: str | None, results: Path) -> tuple[str, tuple[ModelS
     return suite, found.models
 
 
-def two_summaries(a: str, b: str, suite: str | None, results: Path) -> list[ModelSummary]:
-    """Two models or groups of trainings by name. Raises InputError, naming what is near, for one without records."""
+def compared(a: str, b: str, suite: str | None, results: Path) -> Comparison:
+    """Two models or groups of trainings by name, compared as the suite's site does.
+
+    Raises InputError, naming what is near, for one without records, and where both are one.
+    """
+    if a == b:
+        raise InputError(f"{a!r} is held against itself", where="compare", hint="name two models or groups")
     name, models = summaries_of(suite, results)
+    _, definition = known_suites([suite] if suite else []).get(name, ("", None))
     found = {model.model: model for model in (*group_summaries(models), *models)}
     for wanted in (a, b):
         if wanted not in found:
             raise InputError(f"no model {wanted!r} in suite {name!r}", where=str(results), hint=nearest(wanted, found))
-    return [found[a], found[b]]
+    about = next((one.kinds for one in named_pairs(definition) if {one.sparse, one.dense} == {a, b}), ())
+    score = leading_score(tasks_of(definition, models), definition.leaderboard.score if definition else None)
+    return compare(found[a], found[b], score=score, about=about)

@@ -10,7 +10,7 @@ import numpy as np
 from harness.record import DeviceSamples, ReportedMeasurement, ServingMeasurement
 from harness.scenario import OpenLoop, Replay, ServingScenario
 from harness.stats import percentiles
-from harness.suite import Limits
+from harness.suite_serving import Limits
 from harness.timeline import token_times
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.accounting import kv_bytes, state_bytes, weight_bytes
 from harness.architecture import Architecture
 from harness.cache_form import cache_element_bytes
+from harness.quantities import listed, plain
 from harness.suite import MatchKind
 from harness.summary import ModelSummary, PointKey, TaskScore
 from harness.utilisation import served_model
@@ -35,8 +36,10 @@ class Sizes:
     total: float | None
     quality: float | None
     no_quality: str
+    scores: Mapping[str, TaskScore]
+    """The tasks of the score."""
     asked: tuple[object, ...]
-    """How the tasks of the score were asked: only scores of the same questions are matched."""
+    """How they were asked: only scores of the same questions are matched."""
     loads: Mapping[PointKey, LoadSizes]
     """By the points that it was measured at, the most concurrent closed loop first, other loads last."""
     flagged: frozenset[PointKey]
@@ -57,9 +60,11 @@ def sizes_of(summary: ModelSummary, score: str) -> Sizes:
         cost = None if point.flags else _value(summary, "usd_per_million_output_tokens", key)
         flops = _value(summary, "decode_flops_per_token", key)
         loads[key] = LoadSizes(_memory(weights, sequences[lengths], key), flops, cost)
+    scores = scores_of(summary, score)
     return Sizes(
-        summary, counts.active if counts else None, counts.total if counts else None, quality, no_quality,
-        _asked_of(summary, score), loads, frozenset(point.key for point in summary.points if point.flags),
+        summary, counts.active if counts else None, counts.total if counts else None, quality, no_quality, scores,
+        tuple((task, one.asked) for task, one in scores.items()), loads,
+        frozenset(point.key for point in summary.points if point.flags),
     )
 
 
@@ -118,12 +123,48 @@ def _quality(summary: ModelSummary, score: str) -> tuple[float | None, str]:
     return found.value, ""
 
 
-def _asked_of(summary: ModelSummary, score: str) -> tuple[object, ...]:
+# Scores of the same questions ------------------------------------------------------------------------------------
+
+
+def scores_of(summary: ModelSummary, score: str) -> dict[str, TaskScore]:
+    """The tasks that make up a score by its key, `mean_score` or `score:<task>`."""
     tasks = summary.mean_tasks if score == "mean_score" else (score.removeprefix("score:"),)
-    return tuple((task, asked(summary.scores[task])) for task in tasks if task in summary.scores)
+    return {task: summary.scores[task] for task in tasks if task in summary.scores}
 
 
-def asked(score: TaskScore) -> tuple[object, ...]:
-    """What has to be the same for two scores of a task to be compared."""
-    scenario = score.scenario
-    return score.metric, scenario.num_fewshot, scenario.apply_chat_template, score.higher_is_better
+def asked_differently(a: TaskScore, b: TaskScore) -> str:
+    """In what two scores of a task were asked or scored differently, with both values; empty where in nothing.
+
+    A task file is told by its name and by what it holds. Of groups every form that a training was asked counts, and
+    their shares have to be the same.
+    """
+    if a.asked == b.asked:
+        return ""
+    found = []
+    for place, words in enumerate(_ASKED):
+        one, other = ({_said(asked[place], words) for asked, _ in score.asked} for score in (a, b))
+        if one != other:
+            found.append(f"{words} {listed(sorted(one))} against {listed(sorted(other))}")
+    return listed(found) or "the same forms in other shares of the trainings"
+
+
+def tasks_differ(a: Mapping[str, TaskScore], b: Mapping[str, TaskScore]) -> str:
+    """In what the tasks of two scores (`scores_of`) differ, in words; empty where they are of the same questions."""
+    if a.keys() != b.keys():
+        return "not of the same tasks"
+    found = ((task, asked_differently(a[task], b[task])) for task in a)
+    return "; ".join(f"{plain(task, 60)}: {words}" for task, words in found if words)
+
+
+_ASKED = ("metric", "better", "examples", "chat template", "task", "task file", "task version")
+"""The fields of `Asked` in words, in their order."""
+
+
+def _said(value: object, field: str) -> str:
+    if field == "better":
+        return "higher" if value else "lower"
+    if field == "task file":
+        return "unknown" if value is None else plain(str(value).removeprefix("sha256:"), 12)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "as the task says" if value is None else plain(str(value), 60)

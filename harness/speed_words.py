@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from harness.compare import Comparison, Effect
 from harness.crossover import Crossover
 from harness.quantities import count_of, listed
-from harness.summary import PointKey
+from harness.summary import PointKey, sample_unit
 from harness.wording import certain, effect_size, effect_text, interval, named, two_digits, undecided
 
 _TOLD = 4
@@ -29,6 +29,8 @@ class Told:
 
     clauses: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    names_other: bool = False
+    """Whether a clause says b's name."""
 
 
 # The output rate -------------------------------------------------------------------------------------------------
@@ -57,7 +59,7 @@ def speed_told(comparison: Comparison, crossings: Sequence[Crossover]) -> tuple[
     workload = curve[0].point.workload if curve[0].point else None
     main = next((one for one in crossings if one.workload == workload and one.concurrency is not None), None)
     text = _speed(comparison, curve)
-    return Told((f"{text}; {_change(comparison, main)}" if main else text,)), main
+    return Told((f"{text}; {_change(comparison, main)}" if main else text,), names_other=True), main
 
 
 def _speed(comparison: Comparison, curve: Sequence[Effect]) -> str:
@@ -74,9 +76,9 @@ def _speed(comparison: Comparison, curve: Sequence[Effect]) -> str:
         text += f" ({_reach(comparison, unsure)})"
     if short and not text:
         text = f"gave {_span(short)} the output tokens/s of {named(comparison.b.model)} {loads.full(short)}, with too "
-        text += "few repeats for an interval"
+        text += f"few {sample_unit(comparison.a, comparison.b)} for an interval"
     elif short:
-        text += f", with too few repeats {loads.at(short)}"
+        text += f", with too few {sample_unit(comparison.a, comparison.b)} {loads.at(short)}"
     return text + loads.missing
 
 

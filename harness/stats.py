@@ -192,15 +192,16 @@ def _added(parts: Sequence[_Distances]) -> _Distances:
     return t * math.hypot(*belows), t * math.hypot(*aboves), freedom
 
 
-def ratio_of_means(a: Sequence[float], b: Sequence[float]) -> Contrast:
+def ratio_of_means(a: Sequence[float], b: Sequence[float], unit: str = "repeats") -> Contrast:
     """mean(a) / mean(b) of two independent samples of positive values, with Welch's t interval on the log ratio.
 
     se² = s_a²/(n_a m_a²) + s_b²/(n_b m_b²), the delta method, with Welch and Satterthwaite's degrees of freedom. Chosen
     over Fieller because its interval is always finite and positive and because a/b and b/a agree; at the relative
     standard errors of repeated measurements (below 0.1) the two differ by less than the interval's own error.
-    p tests ratio = 1. None with fewer than two values on a side. With 3 or 5 on each it covers the truth 93 to 97 % of
-    the time, with 3 beside 20 at worst 92.4 %. Source: Welch 1947, Biometrika 34:28; Casella and Berger 2002, section
-    5.5.4. Raises ValueError for values that are not positive.
+    p tests ratio = 1; `unit` names what was repeated. None with fewer than two values on a side, and where neither side
+    has any spread (see `_without_spread`). With 3 or 5 on each it covers the truth 93 to 97 % of the time, with 3
+    beside 20 at worst 92.4 %. Source: Welch 1947, Biometrika 34:28; Casella and Berger 2002, section 5.5.4. Raises
+    ValueError for values that are not positive.
     """
     if not a or not b or min(*a, *b) <= 0:
         raise ValueError("a ratio of means needs positive values on both sides")
@@ -209,14 +210,16 @@ def ratio_of_means(a: Sequence[float], b: Sequence[float]) -> Contrast:
     if min(len(a), len(b)) < 2:
         return Contrast(ratio, None, None, None, "a single value on a side, no interval")
     parts = [(standard_error(a) / mean_a, len(a)), (standard_error(b) / mean_b, len(b))]
+    if not any(error for error, _ in parts):
+        return _without_spread(ratio, len(a), len(b), unit, equal=ratio == 1)
     log_ratio = math.log(ratio)
     half, p_value, freedom = _welch(log_ratio, parts)
-    basis = f"Welch interval of the log ratio over {len(a)} and {len(b)} repeats"
+    basis = f"Welch interval of the log ratio over {len(a)} and {len(b)} {unit}"
     return Contrast(ratio, math.exp(log_ratio - half), math.exp(log_ratio + half), p_value, basis, freedom)
 
 
 def difference_of_means(a: Sequence[float], b: Sequence[float], unit: str) -> Contrast:
-    """mean(a) - mean(b) of two independent samples with Welch's t interval; None with fewer than two on a side.
+    """mean(a) - mean(b) of two independent samples with Welch's t interval; None as in `ratio_of_means`.
 
     Source: Welch 1947, Biometrika 34:28. Raises ValueError for an empty side.
     """
@@ -225,16 +228,35 @@ def difference_of_means(a: Sequence[float], b: Sequence[float], unit: str) -> Co
     difference = math.fsum(a) / len(a) - math.fsum(b) / len(b)
     if min(len(a), len(b)) < 2:
         return Contrast(difference, None, None, None, "a single value on a side, no interval")
-    half, p_value, freedom = _welch(difference, [(standard_error(a), len(a)), (standard_error(b), len(b))])
+    parts = [(standard_error(a), len(a)), (standard_error(b), len(b))]
+    if not any(error for error, _ in parts):
+        return _without_spread(difference, len(a), len(b), unit, equal=difference == 0)
+    half, p_value, freedom = _welch(difference, parts)
     basis = f"Welch interval over {len(a)} and {len(b)} {unit}"
     return Contrast(difference, difference - half, difference + half, p_value, basis, freedom)
 
 
+def _without_spread(value: float, n_a: int, n_b: int, unit: str, *, equal: bool) -> Contrast:
+    """Of two samples whose values are all alike on each side, so that nothing is known of their spread.
+
+    Values that agree to the last digit were rounded, counted or copied, and a t statistic would be infinite with as few
+    as two of them. What is left is that all of one side lie beyond all of the other: among equals p = 2 / C(n_a + n_b,
+    n_a), a permutation test. Where that cannot reach 5 %, as with 2 and 2 or 3 and 3, there is no interval. Source:
+    Fisher 1935, The Design of Experiments, section 21.
+    """
+    p_value = min(1.0, 2 / math.comb(n_a + n_b, n_a))
+    basis = f"no spread over {n_a} and {n_b} {unit}"
+    if p_value >= 1 - CONFIDENCE:
+        return Contrast(value, None, None, None, f"{basis}, too few to tell it from chance")
+    return Contrast(value, value, value, 1.0 if equal else p_value, f"{basis}, permutation test")
+
+
 def _welch(difference: float, parts: list[tuple[float, int]]) -> tuple[float, float, float]:
-    """Half the 95 % interval, the two-sided p and the degrees of freedom; `parts` are (standard error, n) of each."""
+    """Half the 95 % interval, the two-sided p and the degrees of freedom; `parts` are (standard error, n) of each.
+
+    At least one of the standard errors is above 0.
+    """
     variance = math.fsum(error**2 for error, _ in parts)
-    if variance == 0:
-        return 0.0, 1.0 if difference == 0 else 0.0, math.inf
     # As shares of the variance, so that tiny errors do not underflow when raised to the fourth power.
     freedom = 1 / math.fsum((error**2 / variance) ** 2 / (n - 1) for error, n in parts)
     error = math.sqrt(variance)

@@ -103,7 +103,8 @@ def _model(
         subjects.setdefault(canonical_json(entry.record.cell.subject), []).append(entry)
     chosen = max(subjects.values(), key=_standing)
     newest = newest_of(chosen)
-    subject, config = newest.record.cell.subject, _config(chosen)
+    subject, configured = newest.record.cell.subject, _configured(chosen)
+    config = dict(configured.record.config) if configured else {}
     places = places_of(chosen)
     architecture, parameters, uncounted = _structure(config, f"{newest.path}:config")
     scores = _scores(places)
@@ -136,6 +137,7 @@ def _model(
         others=tuple(sorted(others, key=_newest_first)),
         notes=_notes(used, places, parameters),
         records=tuple(dict.fromkeys([*(entry.path for entry in used), *(gap.source for gap in gaps)])),
+        config_record=configured.path if configured else None,
         routing=_named(works),
         unread=unread,
         specialisation=specialisation(works),
@@ -150,10 +152,10 @@ def _standing(entries: Sequence[Entry]) -> tuple[bool, bool, tuple[datetime, str
     return any(entry.completed for entry in entries), own, newest_of(entries).when
 
 
-def _config(entries: Sequence[Entry]) -> dict[str, object]:
-    """The configuration of the newest record that has one: a refused cell may have none."""
+def _configured(entries: Sequence[Entry]) -> Entry | None:
+    """The newest record that has a configuration, measured ones first: a refused cell may have none."""
     with_config = [entry for entry in entries if entry.record.config]
-    return dict(newest_of(with_config).record.config) if with_config else {}
+    return newest_of(with_config) if with_config else None
 
 
 def _other(entries: list[Entry], current: Subject) -> OtherSubject:
@@ -282,6 +284,8 @@ def _score(scenario: QualityScenario, entries: tuple[Entry, ...]) -> TaskScore |
         items=items,
         arguments=newest.arguments,
         weighting=weighting,
+        started_at=newest_of(entries).when[0],
+        version=newest.task_version,
     )
 
 

@@ -115,6 +115,19 @@ class OperatingPoint:
         return self.key.concurrency
 
 
+class Asked(NamedTuple):
+    """What has to be the same for two scores of a task to be compared."""
+
+    metric: str
+    higher_is_better: bool
+    num_fewshot: int | None
+    apply_chat_template: bool
+    lm_eval_task: str
+    task_fingerprint: str | None
+    task_version: str
+    """As the task's authors count it: all that is known of the files of tasks that lm-eval ships."""
+
+
 @dataclass(frozen=True)
 class TaskScore:
     """One task's score by its main metric. For a group the estimate is over its trainings and `items` is empty."""
@@ -131,6 +144,21 @@ class TaskScore:
     """Those of `QualityMeasurement.arguments` of the newest repeat."""
     weighting: Weighting | Literal["reported"] = "items"
     """What counts the same in the score; reported where it is no mean of the items, or these are not known."""
+    started_at: datetime | None = None
+    """Of its newest record."""
+    version: str = ""
+    """Of the task, as lm-eval tells it."""
+    forms: tuple[tuple[Asked, float], ...] = ()
+    """Of a group: how its trainings were asked, each with the share of them; a suite may give them other task files."""
+
+    @property
+    def asked(self) -> tuple[tuple[Asked, float], ...]:
+        """How it was asked, of a group in which shares: only scores with the same are compared."""
+        scenario = self.scenario
+        return self.forms or ((Asked(
+            self.metric, self.higher_is_better, scenario.num_fewshot, scenario.apply_chat_template,
+            scenario.lm_eval_task, scenario.task_fingerprint, self.version,
+        ), 1.0),)
 
     @property
     def formula(self) -> str:
@@ -248,6 +276,8 @@ class ModelSummary:
     notes: tuple[str, ...] = ()
     records: tuple[Path, ...] = ()
     """Every record file behind this summary, failures included."""
+    config_record: Path | None = None
+    """The record that `config` is from; None where no record has one."""
     members: tuple[ModelSummary, ...] = ()
     routing: Mapping[str, RoutedWork] = field(default_factory=dict)
     """By name: workloads, then tasks in the suite's order; empty for dense models and groups."""
@@ -290,3 +320,28 @@ class ModelSummary:
 def same_hardware(a: ModelSummary, b: ModelSummary) -> bool:
     """Whether both were measured on the same kind of device; not where an import does not say on which."""
     return a.subject.accelerator == b.subject.accelerator != NOT_STATED
+
+
+class Samples(NamedTuple):
+    """The independent values of two models in one metric, and what they are, in the plural."""
+
+    a: tuple[float, ...]
+    b: tuple[float, ...]
+    unit: Literal["repeats", "trainings"]
+
+
+def sample_unit(a: ModelSummary, b: ModelSummary) -> Literal["repeats", "trainings"]:
+    """What an interval of a against b is over: of groups another training is the question, not another run."""
+    return "trainings" if a.members or b.members else "repeats"
+
+
+def samples_of(a: ModelSummary, b: ModelSummary, of_a: Estimate, of_b: Estimate) -> Samples:
+    """The repeats of two models, or the trainings of two groups; beside a group a single model is one training.
+
+    Its repeats say how one training's runs differ, which is less than trainings do: they are never pooled with these.
+    """
+    unit = sample_unit(a, b)
+    if unit == "repeats":
+        return Samples(of_a.values, of_b.values, unit)
+    trainings = [(one.values if model.members else ()) or (one.value,) for model, one in ((a, of_a), (b, of_b))]
+    return Samples(trainings[0], trainings[1], unit)

@@ -9,7 +9,8 @@ from pathlib import Path
 from harness.accelerators import Accelerators, AcceleratorSpec
 from harness.errors import InputError
 from harness.record import Subject
-from harness.suite import Limits, Suite
+from harness.suite import Suite
+from harness.suite_serving import Limits
 
 
 @dataclass(frozen=True)

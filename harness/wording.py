@@ -1,19 +1,13 @@
-"""Effects as text, the same in the terminal and on the pages, and the table of a comparison for the terminal."""
+"""Effects as text, the same in the terminal and on the pages."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from harness.compare import Comparison, Effect
-from harness.metrics import METRICS
 from harness.quantities import MINUS, count_of, plain
-from harness.stats import Estimate
 from harness.summary import PointKey
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _PREFIXES = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k"))
 _NAME = 60
@@ -106,6 +100,11 @@ def _form(effect: Effect) -> tuple[float, int]:
     return factor, least if effect.exact else least + _FURTHER_DECIMALS
 
 
+def over_shared(effect: Effect) -> str:
+    """Of which items a difference is, where that is not the difference of the two scores beside it."""
+    return " over the shared items" if effect.over_shared else ""
+
+
 def effect_text(effect: Effect) -> str:
     """An effect with its unit: "1.32×", "+2.1 points"."""
     return effect_size(effect, effect.contrast.value) + unit_of(effect)
@@ -142,6 +141,14 @@ def certain(effect: Effect) -> bool:
     return effect.verdict in ("better", "worse")
 
 
+def taken_by_correction(effect: Effect) -> bool:
+    """Whether an effect is not told apart although its interval, which is not corrected, excludes equality."""
+    low, high = effect.contrast.low, effect.contrast.high
+    if effect.verdict != "indistinguishable" or effect.adjusted_p is None or low is None or high is None:
+        return False
+    return not low <= effect.null <= high
+
+
 def undecided(comparison: Comparison, effect: Effect) -> str:
     """Value, interval and what that excludes, for an effect that cannot be told from equality."""
     low, high = effect.contrast.low, effect.contrast.high
@@ -154,69 +161,3 @@ def undecided(comparison: Comparison, effect: Effect) -> str:
         return text
     most = effect_size(effect, max(abs(low), abs(high))).lstrip("+")
     return f"{text}: more than {most}{unit_of(effect)} either way is excluded"
-
-
-# The terminal's table --------------------------------------------------------------------------------------------
-
-
-def comparison_table(comparison: Comparison) -> Table:
-    """One row an effect: metric with its unit, both values, ratio or difference with its interval, verdict of a.
-
-    Fits 80 columns where names are short: the effects of one load stand under it.
-    """
-    from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
-    from rich.table import Table
-
-    a, b = escape(named(comparison.a.model)), escape(named(comparison.b.model))
-    table = Table(title=f"{a} against {b}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("metric", overflow="fold")
-    for column in (a, b):
-        table.add_column(column, justify="right", overflow="fold")
-    table.add_column("a / b or a \u2212 b, 95 %", justify="right", no_wrap=True)
-    table.add_column(f"{a} is", overflow="fold", min_width=max(map(len, _VERDICTS.values())))
-    colours = {"better": "green", "worse": "red"}
-    heading = ""
-    for effect in comparison.effects:
-        group = row_group(effect)
-        if group != heading:
-            table.add_row(escape(group), style="bold")
-            heading = group
-        size = effect_text(effect).removesuffix(" points") + ("" if effect.exact else f" ({interval(effect)})")
-        table.add_row(
-            escape(_row_title(effect)), _value(effect, effect.a), _value(effect, effect.b), size,
-            verdict_words(effect), style=colours.get(effect.verdict),
-        )
-    return table
-
-
-def row_group(effect: Effect) -> str:
-    """Under which heading an effect stands: what is counted, memory, its load, scores."""
-    if effect.exact:
-        return "Counted"
-    if effect.point is not None:
-        at = {"closed": f" at {effect.point.level:g}", "open": f" at {effect.point.level:g}/s"}
-        return named(effect.point.name) + at.get(effect.point.kind, f", {effect.point.words}")
-    return "Scores" if effect.kind == "difference" else "Memory"
-
-
-def _row_title(effect: Effect) -> str:
-    unit = METRICS[effect.metric.split(":", 1)[0]].unit
-    arrow = {"higher": " ↑", "lower": " ↓", "none": ""}[effect.better]
-    shown = "" if unit == "1" or unit in _UNITS_IN_TITLES else f", {_SHORT_UNITS.get(unit, unit)}"
-    return f"{_SHORT_TITLES.get(effect.metric, named(effect.title))}{shown}{arrow}"
-
-
-_SHORT_UNITS = {"seconds": "s", "bytes": "B", "US dollars": "USD", "joules": "J"}
-_UNITS_IN_TITLES = ("tokens per second", "requests per second", "FLOPs")
-_SHORT_TITLES = {
-    "output_tokens_per_s": "Tokens/s",
-    "ttft_p50_s": "TTFT p50", "tpot_p50_s": "TPOT p50", "kv_bytes_per_token": "KV/token",
-    "decode_flops_per_token": "FLOPs/token", "weights_and_cache_bytes": "Weights+cache",
-    "usd_per_million_output_tokens": "Per M tokens", "joules_per_output_token": "Per token",
-    "goodput_requests_per_s": "Goodput/s",
-}
-
-
-def _value(effect: Effect, estimate: Estimate) -> str:
-    return f"{100 * estimate.value:.1f} %" if in_points(effect) else significant(estimate.value)

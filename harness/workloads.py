@@ -8,7 +8,8 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.scenario import ClosedLoop, Lengths, Load, Offline, OpenLoop, RandomLengths, Replay, ServingScenario
-from harness.suite import Serving, Suite, length_of
+from harness.suite import Suite
+from harness.suite_serving import Serving, length_of
 from harness.traces import Trace, read_trace
 
 

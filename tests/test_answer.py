@@ -17,6 +17,7 @@ from harness.answer import answer, condition_words
 from harness.compare import Comparison, Effect, Verdict, compare
 from harness.crossover import Crossover, crossovers
 from harness.groups import group_summaries
+from harness.quantities import MINUS
 from harness.record import Record
 from harness.scenario import Load, Offline, OpenLoop, Replay
 from harness.speed_words import changes_lead, speed_curve
@@ -61,8 +62,8 @@ class TestSmallSuite:
     def test_condition_quality_memory_and_speed(self) -> None:
         text = answer(compare(small()[A], small()[B])).text
         assert re.fullmatch(
-            r"At equal active parameters \(1\.01×\), moe-8x2 scores 8\.8 points above dense-active in mean score "
-            r"\(95 % \d\.\d to 1\d\.\d\) and needs 2\.\d\d× the memory for weights and cache at 16 concurrent "
+            r"At nearly equal active parameters \(1\.01×\), moe-8x2 scores 8\.8 points above dense-active in mean "
+            r"score \(95 % \d\.\d to 1\d\.\d\) and needs 2\.\d\d× the memory for weights and cache at 16 concurrent "
             r"requests\. It serves 0\.\d\d× to 0\.\d\d× the output tokens/s of dense-active at 1 to 16 concurrent "
             r"requests of 32 → 16 tokens \(95 % 0\.\d\d to 0\.\d\d at \d+, 0\.\d\d to 0\.\d\d at \d+\)\.", text,
         )
@@ -100,7 +101,7 @@ class TestSmallSuite:
         text = answer(compare(small()["dense-active"], small()["dense-total"])).text
         assert text.startswith("With 0.33× the active and 0.33× the total parameters, dense-active ")
         both = answer(compare(small()["moe-fine"], small()["moe-8x2"])).text
-        assert both.startswith("At equal active (1.0") and " and total (" in both.split(",")[0]
+        assert both.startswith("At nearly equal active parameters (1.02×) and total parameters (1.06×), moe-fine ")
 
 
 class TestWhatIsNotCertain:
@@ -166,7 +167,8 @@ class TestWhatIsMissing:
     def test_what_was_served_differently_is_part_of_the_condition(self) -> None:
         other = builders.subject(B, precision="fp8", tensor_parallel=2)
         text = text_of(*speeds(A, 1, 2), *speeds(B, 1, 2, subject=other))
-        assert text.startswith("At equal active parameters (1.01×) but bfloat16 against fp8 and 1 against 2 devices, ")
+        start = "At nearly equal active parameters (1.01×) but bfloat16 against fp8 and 1 against 2 devices, "
+        assert text.startswith(start)
 
     def test_models_that_share_nothing(self) -> None:
         found = compared(*speeds(A, 1, 2), builders.failed_record(model=B, config={}))
@@ -179,9 +181,41 @@ class TestWhatIsMissing:
         records = [builders.memory_record(model=model, weights_bytes=size) for model, size in ((A, 300), (B, 100))]
         text = text_of(*records)
         assert text.startswith(
-            "Against dense-active, at equal active parameters (1.01×), moe-8x2 needs 3.00× the memory for its weights. "
+            "Against dense-active, at nearly equal active parameters (1.01×), moe-8x2 needs 3.00× the memory for its "
+            "weights. "
         )
         assert "Speed was not compared: neither was served." in text
+
+
+class TestWhatTheSuiteAsks:
+    def test_the_sentence_begins_with_it(self) -> None:
+        a, b = small()["moe-8x2"], small()["dense-total"]
+        told = [condition_words(compare(a, b, about=about)) for about in (
+            ("iso-memory",), ("iso-total", "iso-memory"), ("iso-active",), ("iso-memory", "iso-active"), ("iso-cost",),
+        )]
+        assert [re.sub(r"\d\.\d\d", "#", one) for one in told] == [
+            "At nearly equal memory (#×)", "At nearly equal total parameters (#×) and memory (#×)",
+            "With #× the active parameters where the suite asks for equal",
+            "At nearly equal memory (#×) and with #× the active parameters where the suite asks for equal",
+            "With unknown cost where the suite asks for equal",
+        ]
+        near = condition_words(compare(small()["moe-fine"], b, about=("iso-quality",)))
+        assert near == f"At nearly equal mean score ({MINUS}1.8 points)"
+        apart = condition_words(compare(a, small()[B], about=("iso-quality",)))
+        assert apart == "With a mean score 8.8 points above where the suite asks for equal"
+
+    def test_the_score_that_ranks_is_the_one_that_is_told(self) -> None:
+        text = answer(compare(small()[A], small()[B], score="score:facts")).text
+        assert " above dense-active on facts (95 % " in text and "mean score" not in text
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", ["memory", "a", "the"])
+    def test_a_name_that_is_a_word_of_the_sentence_is_still_said(self, name: str) -> None:
+        records = [builders.memory_record(model=model, weights_bytes=size) for model, size in ((A, 300), (B, 100))]
+        found = compared(*records)
+        text = answer(replace(found, b=replace(found.b, model=name))).text
+        assert text.startswith(f"Against {name}, at nearly equal active parameters (1.01×), moe-8x2 needs ")
 
 
 class TestTasks:
@@ -206,8 +240,8 @@ class TestTasks:
     def test_groups_of_trainings(self) -> None:
         groups = {one.model: one for one in group_summaries(summarise(builders.with_paths(sites.seed_records())))}
         text = answer(compare(groups[A], groups[B])).text
-        assert text.startswith("At equal active parameters (1.01×), moe-8x2 cannot be told from dense-active in mean ")
-        assert "either way is excluded) and needs " in text and "It serves 0.8" in text
+        assert text.startswith("At nearly equal active parameters (1.01×), moe-8x2 cannot be told from dense-active ")
+        assert "either way is excluded) and needs " in text and text.endswith("with too few trainings for an interval.")
 
 
 _VERDICTS: dict[str, Verdict] = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import get_args
+import re
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 from builders import (
@@ -161,8 +163,49 @@ class TestScores:
     def test_tasks_asked_differently_are_not_compared(self) -> None:
         shots = quality_scenario(num_fewshot=5)
         found = compared(self.right(A, 1.0, 0.0), self.right(B, 1.0, 1.0, scenario=shots))
-        assert found.missing == ("facts: asked or scored differently",)
+        assert found.missing == ("facts: asked or scored differently (examples 0 against 5)",)
         assert found.effect("score:facts") is None
+
+    @pytest.mark.parametrize(("changes", "words"), [
+        ({"lm_eval_task": "pocket_facts_b"}, "task pocket_facts against pocket_facts_b"),
+        ({"task_fingerprint": "sha256:0123456789abcdef"}, "task file 0694aacb66d\u2026 against 0123456789a\u2026"),
+        ({"task_fingerprint": None}, "task file .* against unknown"),
+        ({"apply_chat_template": True}, "chat template no against yes"),
+    ])
+    def test_tasks_of_other_files_are_not_compared(self, changes: dict[str, Any], words: str) -> None:
+        other = quality_scenario(**changes)
+        found = compared(self.right(A, *(1.0,) * 20), self.right(B, *(0.0,) * 20, scenario=other))
+        assert [one.metric for one in found.effects if "score" in one.metric] == []
+        assert re.match(rf"facts: asked or scored differently \({words}\)", found.missing[0])
+        assert words[:9] in found.matching.unknown["iso-quality"]
+
+    def test_other_versions_of_a_task_are_not_compared(self) -> None:
+        newer = self.right(B, *(0.0,) * 20)
+        assert isinstance(newer.outcome, Completed) and isinstance(newer.outcome.measurement, QualityMeasurement)
+        measured = newer.outcome.measurement.model_copy(update={"task_version": "2.0"})
+        newer = newer.model_copy(update={"outcome": Completed(measurement=measured)})
+        found = compared(self.right(A, *(1.0,) * 20), newer)
+        assert found.missing[0] == "facts: asked or scored differently (task version 1.0 against 2.0)"
+
+    def test_fewer_than_ten_items_are_too_few(self) -> None:
+        for n, verdict in ((9, "insufficient data"), (10, "better")):
+            pair = compared(self.right(A, *(1.0,) * n), self.right(B, *(0.0,) * n))
+            assert effect(pair, "mean_score").verdict == verdict
+        apart = quality_record(model=B, task="sort", item_scores=(0.0,) * 9, scenario=quality_scenario())
+        facts = effect(compared(self.right(A, *(1.0,) * 9), apart), "score:facts")
+        assert (facts.verdict, facts.contrast.basis) == (
+            "insufficient data", "unpaired, 9 items on a side, too few for an interval",
+        )
+
+    def test_a_pair_has_one_difference_of_scores(self) -> None:
+        found = compared(self.right(A, *(1.0,) * 50), self.right(B, *(0.0,) * 20, *(1.0,) * 180))
+        facts, match = effect(found, "score:facts"), found.matching.of("iso-quality")
+        assert match is not None and facts.over_shared
+        # 1 - 0.9 over all items, 1 - 0.6 over those that both were asked
+        assert match.mismatch == facts.contrast.value == pytest.approx(0.4) and not match.equal
+        assert match.words == "mean score 40.0 points above over the shared items"
+        alike = effect(compared(self.right(A, *(1.0,) * 50), self.right(B, *(1.0,) * 50)), "score:facts")
+        assert not alike.over_shared
 
     def test_a_task_on_one_side_is_missing(self) -> None:
         found = compared(self.right(A, 1.0), serving_record(model=B))
@@ -227,6 +270,69 @@ class TestScores:
         found = compare(both[A], one)
         assert found.effect("mean_score") is None
         assert found.missing == ("sort: dense-active was not scored", "mean score: not of the same tasks")
+
+
+class TestGroups:
+    def trainings(self, kind: str, forms: str, right: int) -> list[Record]:
+        """One training of a kind for each form of the task that it was asked."""
+        return [
+            quality_record(
+                model=f"{kind}-{seed}", group=kind, item_scores=(1.0,) * (right + seed) + (0.0,) * (100 - right - seed),
+                scenario=quality_scenario(lm_eval_task=f"facts_{form}", task_fingerprint=f"sha256:{form}"),
+            )
+            for seed, form in enumerate(forms)
+        ]
+
+    def of(self, *records: Record) -> dict[str, ModelSummary]:
+        models = summarise(with_paths(list(records)))
+        return {one.model: one for one in (*group_summaries(models), *models)}
+
+    def test_trainings_asked_the_same_forms_in_the_same_shares(self) -> None:
+        found = self.of(*self.trainings("moe", "aab", 80), *self.trainings("dense", "baabaa", 60))
+        pair = compare(found["moe"], found["dense"])
+        assert effect(pair, "score:facts").verdict == "better"
+        assert pair.caveats[0] == (
+            "facts is a mean over trainings that were asked facts_a (67 %) and facts_b (33 %), in the same shares on "
+            "both sides"
+        )
+        single = compare(found["moe-0"], found["dense-0"])
+        assert single.missing[0].startswith("facts: asked or scored differently (task facts_a against facts_b and ")
+        assert not compare(found["moe-0"], found["dense-1"]).missing
+
+    def test_other_shares_are_not_compared(self) -> None:
+        found = self.of(*self.trainings("moe", "aab", 80), *self.trainings("dense", "abb", 60))
+        reason = "facts: asked or scored differently (the same forms in other shares of the trainings)"
+        assert compare(found["moe"], found["dense"]).missing[0] == reason
+
+    def test_a_training_beside_a_group_is_one_value_whatever_its_repeats(self) -> None:
+        def rates(kind: str, *values: float, group: str | None) -> list[Record]:
+            return [one for seed, rate in enumerate(values) for one in speeds(
+                f"{kind}-{seed}", rate, 1.01 * rate, 0.99 * rate, group=group)]
+
+        found = self.of(*rates("moe", 900, 1000, 1100, group="moe"), *rates("dense", 500, 510, 520, group="dense"))
+        speed = effect(compare(found["moe"], found["dense"]), "output_tokens_per_s")
+        assert speed.contrast.basis == "Welch interval of the log ratio over 3 and 3 trainings"
+        beside = effect(compare(found["moe"], found["dense-0"]), "output_tokens_per_s")
+        assert (beside.verdict, beside.contrast.low) == ("insufficient data", None)
+        assert beside.contrast.value == pytest.approx(2.0)
+        alone = effect(compare(found["moe-0"], found["dense-0"]), "output_tokens_per_s")
+        assert alone.contrast.basis.endswith("over 3 and 3 repeats") and alone.verdict == "better"
+
+
+def test_quality_is_matched_by_the_score_that_is_asked_for() -> None:
+    found = summaries(*small_suite_records())
+    for score, words in (("mean_score", "mean score"), ("score:sort", "score on sort")):
+        pair = compare(found[A], found[B], score=score)
+        match = pair.matching.of("iso-quality")
+        assert match is not None and match.noun == words and match.a == effect(pair, score).a.value
+
+
+def test_counted_effects_are_at_the_load_of_the_matching(small: dict[str, ModelSummary]) -> None:
+    points = tuple(replace(one, flags=("too fast",)) if one.key == point(16) else one for one in small[A].points)
+    pair = compare(replace(small[A], points=points), small[B])
+    memory, match = effect(pair, "weights_and_cache_bytes"), pair.matching.of("iso-memory")
+    assert match is not None and memory.point == match.at == pair.matching.load == point(4)
+    assert memory.contrast.value == pytest.approx(match.mismatch)
 
 
 def grouped(

@@ -56,7 +56,7 @@ class TestEstimate:
         assert crossover_of(wide, ("a", "b"), CHAT).concurrency == pytest.approx(4**0.25)
 
     def test_without_spread_the_interval_is_the_estimate(self) -> None:
-        found = crossed(0.2, -0.6, spread=0.0)
+        found = crossover_of([(load, a[:1] * 5, b[:1] * 5) for load, a, b in rates(0.2, -0.6)], ("a", "b"), CHAT)
         assert found.low == pytest.approx(2**0.25, rel=1e-3)
         assert found.high == pytest.approx(2**0.25, rel=1e-3)
 

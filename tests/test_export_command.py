@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from harness.exports.formats import FORMATS, SCHEMA
 from harness.pages.render import render_site
 from harness.resources import Folders
 from harness.store import Store
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,9 @@ def refused(results: Path, *arguments: str) -> str:
 @pytest.mark.parametrize("form", [*FORMATS, SCHEMA])
 def test_every_format_is_written(results: Path, tmp_path: Path, form: str) -> None:
     out = tmp_path / "out"
-    result = run(results, "--format", form, "--model", "moe-8x2", "--dataset", "facts=a/b", "--out", str(out))
+    more = ("--dataset", "facts=a/b") if form == "eval-results" else ()
+    model = ("--model", "moe-8x2") if form != SCHEMA else ()
+    result = run(results, "--format", form, *model, *more, "--out", str(out))
     assert result.exit_code == 0, result.output
     assert out.stat().st_size > 300 and result.output == ""
 
@@ -58,9 +63,51 @@ def test_formats_are_named_in_the_help() -> None:
     (("--format", "eval-results", "--model", "moe-8x2"), "owner/name:task"),
     (("--format", "badge", "--metric", "score:fact"), "did you mean 'score:facts'"),
     (("--dataset", "facts"), "TASK=owner/name:task"),
+    (("--format", "json", "--table", "loads"), "json has both tables"),
+    (("--format", "badge", "--table", "loads"), "choose one of csv, parquet, markdown, latex"),
+    (("--format", "json-schema", "--table", "loads"), "json-schema is of no suite and heeds --out only"),
+    (("--format", "csv", "--url", "x"), "model-card, eval-results"),
+    (("--format", "csv", "--dataset", "facts=a/b"), "eval-results"),
+    (("--table", "loads", "--metric", "score:facts"), "--table models"),
+    (("--table", "loads", "--metric", "ttft_p50_c16"), "did you mean 'ttft_p50_s'"),
+    (("--metric", "nothing like it"), "there are values of active_non_embedding_parameters, active_parameters, "),
+    (("--format", "model-card"), "known: dense-active, dense-total, moe-8x2, moe-fine"),
 ])
 def test_mistakes_name_what_is_near(results: Path, arguments: tuple[str, ...], words: str) -> None:
     assert words in refused(results, *arguments)
+
+
+@pytest.mark.parametrize("form", ["csv", "markdown", "latex"])
+def test_a_table_of_loads_has_a_row_a_model_and_load(results: Path, form: str) -> None:
+    models, loads = (run(results, "--format", form, "--table", name).output for name in ("models", "loads"))
+    rows = [[line for line in text.splitlines() if re.match(r"(\| )?moe-8x2", line)] for text in (models, loads)]
+    assert list(map(len, rows)) == [1, 3]
+    assert run(results, "--format", form).output == models
+
+
+@pytest.mark.parametrize("name", [
+    "ttft_p50_s", "ttft_p50_s_c16", "ttft_p50_s_c16_low", "TTFT p50", "ttft p50 (ms)", "TTFT p50 (ms) \u2193",
+])
+def test_a_metric_is_its_key_its_column_or_its_title(results: Path, name: str) -> None:
+    assert run(results, "--metric", name).output == run(results, "--metric", "ttft_p50_s").output
+    assert "ttft_p50_s_c16_high" in run(results, "--metric", name).output
+    assert "TTFT p50 (ms)" in run(results, "--format", "markdown", "--metric", name).output
+
+
+def test_a_licence_is_that_of_the_suite_file(results: Path, tmp_path: Path) -> None:
+    suite = tmp_path / "small.yaml"
+    suite.write_text(
+        "name: small\ntitle: Small\nmodels: [{name: moe-8x2, path: x, license: MIT}]\n"
+        "serving: [{prompt_tokens: 32, output_tokens: 16, concurrency: [1]}]\n", encoding="utf-8",
+    )
+    document = json.loads(run(results, "--format", "json", "--suite", str(suite)).output)
+    licences = {row["model"]: row["license"] for row in document["models"]["rows"]}
+    assert licences == {"dense-active": None, "dense-total": None, "moe-8x2": "MIT", "moe-fine": None}
+
+
+def test_a_score_is_its_key_its_column_or_its_task(results: Path) -> None:
+    texts = {run(results, "--metric", name).output for name in ("score:facts", "score_facts", "facts", "facts (%)")}
+    assert len(texts) == 1 and "score_facts" in texts.pop()
 
 
 def test_a_file_that_cannot_be_written_is_named(results: Path, tmp_path: Path) -> None:

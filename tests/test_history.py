@@ -13,7 +13,7 @@ import sites
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.history import CellHistory, Histories, ModelHistory, Series, environment_changes, latest_of
+from harness.history import CellHistory, Histories, Latest, ModelHistory, Series, environment_changes, latest_of
 from harness.record import Record
 from harness.stats import mean_estimate
 from harness.store_index import read_needed
@@ -142,10 +142,27 @@ class TestLatest:
 
     def test_the_newest_beside_those_before(self) -> None:
         latest = latest_of(self.series(99, 1, 2, 3, 4, 5, None, 6, 7, 8, None))
-        assert latest == (9, 8.0, 7.0, 4.0, 7)
+        assert latest == Latest(9, 8.0, None, (1, 2, 3, 4, 5, 6, 7), 8, None)
+        assert (latest.previous, latest.median) == (7.0, 4.0)
 
     def test_a_single_night(self) -> None:
-        assert latest_of(self.series(None, 3)) == (1, 3.0, None, None, 0)
+        latest = latest_of(self.series(None, 3))
+        assert latest == Latest(1, 3.0, None, (), None, None)
+        assert latest.previous is latest.median is None and not latest.apart
+
+    def test_both_intervals_are_those_of_their_nights(self) -> None:
+        latest = latest_of(Series(np.array([1.0, 2.0, np.nan, 3.0]), np.array([0.1, 0.2, np.nan, np.nan])))
+        assert latest is not None and (latest.margin, latest.previous_margin, latest.previous_night) == (None, 0.2, 1)
+
+    @pytest.mark.parametrize(("values", "apart"), [
+        ((1, 2, 3, 5), False), ((1, 2, 3, 5.1), True), ((1, 2, 3, -1), False), ((1, 2, 3, -1.1), True),
+        ((2, 2, 2, 2), False), ((2, 2, 2, 2.1), True), ((1, 2, 9), False), ((None, 1, 2, None, 3, 6), True),
+    ])
+    def test_apart_is_beyond_the_range_before_by_more_than_its_width(
+        self, values: tuple[float | None, ...], apart: bool
+    ) -> None:
+        latest = latest_of(self.series(*values))
+        assert latest is not None and latest.apart == apart
 
     def test_nothing_measured(self) -> None:
         assert latest_of(self.series(None, None)) is None

@@ -39,6 +39,8 @@ from harness.store import Store
 from harness.suite import load_suite
 from harness.summarise import summarise
 
+pytestmark = pytest.mark.slow
+
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 _EMBEDDED = re.compile(r'<script type="application/json"[^>]*>(.*?)</script>', re.DOTALL)
 _EVIDENCE = re.compile(r'moebenchEvidence\("[\w.-]+",(.*)\);\n', re.DOTALL)
@@ -221,6 +223,19 @@ def test_markdown_shows_names_and_starts_nothing_of_theirs(exported: Exported) -
     names = [re.sub(r"( \(\d+\))+$", "", row[0]) for row in rows[1:]]
     assert names == [one_line(one.model, 120).strip() for one in exported.summaries]
     assert not re.search(r"(?<!\\)://|(?<!\\)@|www\.|(?<![&\\])#|\$", text)
+
+
+def test_a_table_of_loads_shows_names_of_workloads_and_starts_nothing_of_theirs(exported: Exported) -> None:
+    served = [(one.model, point.key.name) for one in exported.summaries for point in one.points]
+    rows, kinds = _markdown(str(write("markdown", exported, Wanted(table="loads"))))
+    assert kinds <= {"table", "thead", "tbody", "tr", "th", "td", "inline", "paragraph", "text", "strong"}
+    assert {len(row) for row in rows} == {len(rows[0])}
+    assert [row[2] for row in rows[1:]] == [one_line(f"{name}, 32 → 16 tokens", 120).strip() for _, name in served]
+    table = read_latex(str(write("latex", exported, Wanted(table="loads"))))[:-1]
+    assert {len(row) for row in table} == {len(rows[0])}
+    assert [re.sub(r"( \(\d+\))+$", "", row[0]) for row in table[2:]] == [
+        _in_ascii(one_line(model, 120)).strip() for model, _ in served
+    ]
 
 
 def _scores(exported: Exported) -> list[str]:

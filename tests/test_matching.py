@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from builders import (
@@ -22,8 +21,7 @@ from builders import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.accounting import count_parameters, flops_per_token
-from harness.catalog import CatalogModel
+from harness.accounting import flops_per_token
 from harness.groups import group_summaries
 from harness.hf_config import architecture_from_config
 from harness.matching import (
@@ -34,7 +32,6 @@ from harness.matching import (
     named_pairs,
     pairings,
     partners_of,
-    suggestions,
     unmatched,
 )
 from harness.record import Record
@@ -127,7 +124,7 @@ class TestKinds:
         assert cost is not None and quality is not None and not matching.unknown
         assert cost.mismatch == pytest.approx(2 / 1.9) and (cost.equal, cost.at) == (True, point(16))
         assert quality.mismatch == pytest.approx(-0.04) and (quality.equal, quality.near) == (False, True)
-        assert (cost.words, quality.words) == ("1.05 × the cost of an output token", "4.0 points below the score")
+        assert (cost.words, quality.words) == ("1.05 × the cost", "mean score 4.0 points below")
 
     def test_quality_by_the_score_that_ranks(self, small: dict[str, ModelSummary]) -> None:
         found = match(small[A], small[B], score="score:sort").of("iso-quality")
@@ -140,7 +137,7 @@ class TestKinds:
         assert one.near == (0.5 * (1 - 1e-9) <= one.mismatch <= 2 * (1 + 1e-9))
 
     def test_words_of_the_same_score(self) -> None:
-        assert Match("iso-quality", 0.7001, 0.7).words == "the same score"
+        assert Match("iso-quality", 0.7001, 0.7).words == "score the same"
         assert Match("iso-quality", 0.72, 0.7).equal and not Match("iso-quality", 0.721, 0.7).equal
 
 
@@ -168,7 +165,9 @@ class TestUnknown:
     def test_scores(self) -> None:
         shots = quality_scenario(num_fewshot=5)
         asked = summaries(quality_record(model=A), quality_record(model=B, scenario=shots))
-        assert match(asked[A], asked[B]).unknown["iso-quality"] == "the tasks were asked or scored differently"
+        assert match(asked[A], asked[B]).unknown["iso-quality"] == (
+            "asked or scored differently: facts: examples 0 against 5"
+        )
         dummy = summaries(quality_record(model=A, subject=subject(A, weights="dummy")), quality_record(model=B))
         assert match(dummy[A], dummy[B]).unknown["iso-quality"] == "moe-8x2: dummy weights know nothing"
         other = summaries(quality_record(model=A), serving_record(model=B))
@@ -273,58 +272,6 @@ class TestPairings:
         found = pairings(list(small.values()))
         assert [one.model for one in partners_of(small["dense-total"], found)] == ["moe-8x2", "moe-fine"]
         assert [one.model for one in partners_of(small["moe-8x2"], found)] == ["dense-active", "dense-total"]
-
-
-def catalog_model(name: str, config: dict[str, Any], kind: str = "dense") -> CatalogModel:
-    fields: dict[str, Any] = {
-        "name": name, "hf_repo": None, "revision": None, "revision_source_quality": None, "family": "test",
-        "kind": kind, "status": "released", "released": "2026-01", "released_source_quality": "paper",
-        "license": None, "license_source_quality": None, "context_length": None, "precision": "bfloat16",
-        "config": config, "source": "here", "source_quality": "verbatim-config",
-        "published": {
-            "total": None, "active": None, "active_convention": None, "source": None, "source_quality": None,
-        },
-    }
-    return CatalogModel.model_validate(fields)
-
-
-class TestSuggestions:
-    CATALOG = (
-        catalog_model("dense-active-like", CONFIGS["dense-active"]),
-        catalog_model("dense-total-like", CONFIGS["dense-total"]),
-        catalog_model("sparse-like", CONFIGS["moe-8x2"], "moe"),
-        catalog_model("far", {**CONFIGS["dense-total"], "hidden_size": 480, "intermediate_size": 5120}),
-    )
-
-    def test_what_would_be_equal_and_was_not_measured(self, small: dict[str, ModelSummary]) -> None:
-        subjects = [small["moe-8x2"], small["dense-active"]]
-        found = suggestions(subjects, pairings(subjects), self.CATALOG)
-        assert [(one.sparse, one.kind, one.name) for one in found] == [
-            ("moe-8x2", "iso-total", "dense-total-like"), ("moe-8x2", "iso-memory", "dense-total-like"),
-        ]
-        total = count_parameters(architecture_from_config(CONFIGS["dense-total"], "")).total
-        assert found[0].mismatch == pytest.approx(330_672 / total)
-        assert found[1].match.at == point(16) and found[1].match.b == 2 * total + 16 * 48 * 256
-
-    def test_nothing_where_all_is_measured(self, small: dict[str, ModelSummary]) -> None:
-        subjects = [small["moe-8x2"], small["dense-active"], small["dense-total"]]
-        assert suggestions(subjects, pairings(subjects), self.CATALOG) == ()
-
-    def test_what_was_measured_is_not_suggested(self, small: dict[str, ModelSummary]) -> None:
-        failed = replace(small["dense-total"], model="dense-total-like", points=(), scores={})
-        subjects = [small["moe-8x2"], small["dense-active"], failed]
-        assert suggestions(subjects, pairings(subjects), self.CATALOG) == ()
-
-    def test_only_what_is_nearer_than_the_measured(self, small: dict[str, ModelSummary]) -> None:
-        table = small["dense-total"].parameters
-        assert table is not None
-        grown = table.model_copy(update={"other": round(0.3 * table.total)})
-        off = replace(small["dense-total"], parameters=grown)
-        subjects = [small["moe-8x2"], small["dense-active"], off]
-        nearer = suggestions(subjects, pairings(subjects), self.CATALOG)
-        assert [(one.kind, one.name) for one in nearer] == [("iso-total", "dense-total-like")]
-        farther = (catalog_model("larger", {**CONFIGS["dense-total"], "intermediate_size": 900}),)
-        assert suggestions(subjects, pairings(subjects), farther) == ()
 
 
 def test_a_hundred_by_a_hundred(small: dict[str, ModelSummary]) -> None:

@@ -50,7 +50,7 @@ class TestRightOrWrong:
         assert contrast.p_value == pytest.approx(67 / 1024)
         assert contrast.basis == "paired on 100 items, McNemar's mid-p test"
 
-    @given(st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1, max_size=40))
+    @given(st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=10, max_size=40))
     def test_swapping_sides_swaps_signs(self, pairs: list[tuple[float, float]]) -> None:
         a, b = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         one, other = paired_difference(a, b), paired_difference(b, a)
@@ -58,6 +58,22 @@ class TestRightOrWrong:
         assert one.low <= one.value <= one.high
         assert (one.value, one.p_value) == (-other.value, other.p_value)
         assert one.low == pytest.approx(-other.high)
+
+    @pytest.mark.parametrize("n", [1, 5, 9])
+    def test_fewer_than_ten_items_have_no_verdict(self, n: int) -> None:
+        contrast = right_or_wrong(n, 0, n)
+        assert (contrast.value, contrast.low, contrast.high, contrast.p_value) == (1.0, None, None, None)
+        assert contrast.basis.endswith("too few for an interval")
+        in_subtasks = paired_difference([1.0] * n, [0.0] * n, [str(index) for index in range(n)], "subtasks")
+        assert (in_subtasks.value, in_subtasks.low) == (1.0, None)
+
+    def test_why_ten(self) -> None:
+        """Equal models: a verdict needs 5 that differ, and the test keeps its 5 % where up to half of the items do."""
+        assert not any(_found(paired._paired_proportions(n, 0, 9)) for n in range(5))
+        assert _found(paired._paired_proportions(5, 0, 9)) and MIN_PAIRED_ITEMS / 2 == 5
+        for n in (MIN_PAIRED_ITEMS, 16, 40):
+            assert max(power(n, 0.0, share)[0] for share in (0.1, 0.3, 0.5)) <= 0.051
+        assert 0.07 < power(16, 0.0, 1.0)[0] < 0.08
 
     def test_unequal_lists_are_refused(self) -> None:
         for a, b, subtasks in (([1.0], [1.0, 0.0], []), ([], [], []), ([1.0], [0.0], ["x", "y"])):

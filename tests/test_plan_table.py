@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
+from collections import Counter
 
+import pytest
 from builders import quality_scenario, serving_scenario, subject
 from rich.console import Console
 
@@ -36,8 +39,12 @@ def printed(plan: Plan, width: int = 200) -> str:
 
 
 def rows(plan: Plan) -> list[list[str]]:
-    lines = [line for line in printed(plan).splitlines() if line.startswith("│")]
-    return [[field.strip() for field in line.strip("│").split("│")] for line in lines]
+    """The fields of each row, which have at least two blanks between them."""
+    lines = [line for line in printed(plan, 400).splitlines() if line.strip()]
+    return [
+        re.split(" {2,}", line.strip()) for line in lines
+        if not line.startswith(("small: ", "refused: ", "model ")) and not line.strip().startswith("─")
+    ]
 
 
 def test_one_row_a_model_over_all_repeats() -> None:
@@ -49,7 +56,7 @@ def test_one_row_a_model_over_all_repeats() -> None:
         job(*serving, repeat=1),
     )
     plan = Plan(suite="small", jobs=jobs, refusals=())
-    assert printed(plan).startswith("small: 4 jobs")
+    assert printed(plan).splitlines()[0].strip() == "small: 4 jobs"
     assert rows(plan) == [
         ["dense", "path:pocket/dense", "2 x Example GPU", "unknown", "2", "4", "2, 16", "0", "0"],
         ["moe", "path:pocket/moe", "Example CPU", "unknown", "2", "7", "2, 16", "2", "0"],
@@ -64,7 +71,27 @@ def test_sweeps_other_loads_and_adaptive_repeats_are_told() -> None:
     )
     plan = Plan(suite="small", jobs=jobs, refusals=(), repeats=Repeats(at_least=3, at_most=5))
     (row,) = rows(plan)
-    assert row[4:7] == ["3 to 5", "25", "1 to at most 4, offline, 2.5 requests/s, burstiness 0.5"]
+    assert row[3:6] == ["3 to 5", "25", "1 to at most 4, offline, 2.5 requests/s, burstiness 0.5"]
+
+
+def test_a_device_that_all_have_is_told_once() -> None:
+    plan = Plan(suite="small", jobs=(job(serving_scenario()), job(serving_scenario(), model="dense")), refusals=())
+    text = printed(plan)
+    assert text.startswith("small: 2 jobs on Example CPU") and text.count("Example CPU") == 1
+    assert printed(plan.model_copy(update={"jobs": plan.jobs[:1]})).startswith("small: 1 job on")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_nothing_is_cut_at_any_width(width: int) -> None:
+    long = "mixture-of-experts-8x22b-instruct"
+    one = job(*(serving_scenario(level) for level in (1, 2, 4, 8, 16, 32, 64, 128, 256)), model=long)
+    refusal = Refusal(cell=cell(serving_scenario(), long), group=None, config={}, reason="needs 64 GB " * 9)
+    text = printed(Plan(suite="small", jobs=(one,), refusals=(refusal,)), width)
+    assert "…" not in text and max(map(len, text.splitlines())) <= width
+    whole = printed(Plan(suite="small", jobs=(one,), refusals=(refusal,)), 900)
+    assert Counter(re.sub("[\\s─]", "", text)) == Counter(re.sub("[\\s─]", "", whole))
+    short = printed(Plan(suite="small", jobs=(job(serving_scenario(), model="dense-active"),), refusals=()), width)
+    assert "dense-active" in short
 
 
 def test_refusals_are_gathered_by_model_and_reason() -> None:

@@ -19,7 +19,7 @@ def test_newest_first_with_what_they_measured(tmp_path: Path) -> None:
     found = runs(tmp_path, nights.nightly_records(9))
     assert [run.id for run in found] == [f"night-{night:03d}" for night in reversed(range(9))]
     newest = found[0]
-    assert newest.models == 2
+    assert newest.models == ("dense-active", "moe-8x2")
     assert newest.cells == {"completed": 8, "failed": 0, "refused": 0, "skipped": 0}
     assert newest.duration_s == 180 + 12.5
     assert newest.versions == {
@@ -46,6 +46,9 @@ def test_reasons_are_grouped(tmp_path: Path) -> None:
     assert [(one.state, one.words, one.cells, one.models) for one in run.reasons] == [
         ("failed", "load: no such file", 3, ("a", "b")), ("failed", "load: another", 1, ("b",)),
         ("refused", "needs 90 GB of 80 GB", 1, ("c",)),
+    ]
+    assert [one.what for one in run.reasons] == [
+        ("chat, concurrency 1", "chat, concurrency 2"), ("chat, concurrency 2",), ("chat, concurrency 8",),
     ]
     assert run.cells == {"completed": 0, "failed": 4, "refused": 1, "skipped": 0}
 

@@ -17,7 +17,7 @@ from harness.metrics import of_scenario
 from harness.record import DeviceSamples, ReportedMeasurement, RequestTiming, ServingMeasurement, WarmUp
 from harness.scenario import ClosedLoop, Load, Offline, OpenLoop, Replay
 from harness.serving_metrics import PERCENTILES, Timings, serving_values, statistics
-from harness.suite import Limits
+from harness.suite_serving import Limits
 
 CLOSED = serving_scenario(1)
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from harness.errors import InputError
 from harness.resources import suite_files
-from harness.suite import Serving, Suite, load_suite, parse_suite
+from harness.suite import Suite, load_suite, parse_suite
+from harness.suite_serving import Serving
 
 VALID: dict[str, Any] = {
     "name": "small",
@@ -126,6 +127,11 @@ class TestWrong:
     @pytest.mark.parametrize(
         ("changes", "text"),
         [
+            ({"models": [model(precision="bfloat")]}, "unknown value 'bfloat'; did you mean 'bfloat16'"),
+            (
+                {"comparisons": [{"sparse": "moe", "dense": ["dense"], "matching": ["iso-activ"]}]},
+                "unknown value 'iso-activ'; did you mean 'iso-active'",
+            ),
             ({"repeats": "3"}, "(given: '3')"), ({"repeats": -1}, "(given: -1)"),
             ({"serving": [], "quality": None}, "nothing to measure: give serving, quality or both"),
             ({"models": [model(), model()]}, "the name 'moe' is given twice"),
@@ -253,7 +259,7 @@ class TestServing:
             ({"prompt_tokens": {"lognormal": {"median": 50, "sigma": 1, "max": 9}}},
              "serving[0].prompt_tokens.lognormal: the median 50 is outside min 1 to max 9"),
             ({"prompt_tokens": {"lognormal": {"median": 5, "sigma": 1}}},
-             "serving[0].prompt_tokens.lognormal.max: Field required"),
+             "serving[0].prompt_tokens.lognormal.max: this key is required"),
             ({"prompt_tokens": "many"}, "serving[0].prompt_tokens: "),
             ({"concurrency": "adaptive"}, "serving[0].concurrency: "),
             ({"concurrency": None}, "serving[0]: give at least one load: concurrency, rate_per_s, offline or replay"),

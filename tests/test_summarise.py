@@ -30,7 +30,7 @@ from harness.accelerators import Accelerators
 from harness.cache_form import cache_element_bytes
 from harness.record import Completed, Origin, Record
 from harness.scenario import ClosedLoop, Load, Offline, OpenLoop, Replay, TraceLengths
-from harness.suite import Limits
+from harness.suite_serving import Limits
 from harness.summarise import summarise
 from harness.summary import ModelSummary, PointKey
 from harness.terms import Terms

@@ -1,26 +1,19 @@
-"""Effects as text: decimals, units, verdicts, and the table of the terminal."""
+"""Effects as text: decimals, units, verdicts."""
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import builders
 import pytest
-import sites
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
-from typer.testing import CliRunner
 
-from harness.cli import app
 from harness.compare import Comparison, Effect, compare
 from harness.stats import Contrast
 from harness.summarise import summarise
 from harness.wording import (
-    comparison_table,
     effect_size,
     effect_text,
     in_points,
@@ -100,41 +93,3 @@ class TestNumbers:
         assert verdict_words(effect("weights_bytes")) == "about equal"
         assert verdict_words(effect("weights_bytes", 1.2, 1.2, 1.2)) == "worse"
         assert verdict_words(replace(effect("mean_score"), verdict="indistinguishable")) == "not told apart"
-
-
-class TestTable:
-    def text(self, width: int) -> list[str]:
-        console = Console(file=io.StringIO(), width=width)
-        console.print(comparison_table(pair()))
-        assert isinstance(console.file, io.StringIO)
-        return console.file.getvalue().splitlines()
-
-    @pytest.mark.parametrize("width", [80, 120])
-    def test_every_effect_is_one_line(self, width: int) -> None:
-        lines = self.text(width)
-        assert max(map(len, lines)) <= width
-        for verdict in ("better", "worse", "equal", "not told apart"):
-            told = sum(line.rstrip().endswith(f"  {verdict}") for line in lines)
-            assert told == sum(verdict_words(one) == verdict for one in pair().effects)
-
-    def test_effects_stand_under_their_load(self) -> None:
-        lines = [line.strip() for line in self.text(100)]
-        headings = [line for line in lines if line in ("Counted", "Memory", "Scores") or line.startswith("chat at ")]
-        assert headings == ["Counted", "Memory", "chat at 1", "chat at 4", "chat at 16", "Scores"]
-
-    def test_foreign_text_stays_text(self) -> None:
-        hostile = replace(pair(), a=replace(pair().a, model="[red]x[/]\u202e" + "y" * 5_000))
-        console = Console(file=io.StringIO(), width=80)
-        console.print(comparison_table(hostile))
-        assert isinstance(console.file, io.StringIO)
-        text = console.file.getvalue()
-        assert "[red]" in text.replace("\n", "").replace(" ", "") and "\u202e" not in text
-
-
-def test_the_command_prints_the_answer_of_the_site(tmp_path: Path) -> None:
-    sites.store_of(tmp_path, sites.load_records(6))
-    ran = CliRunner().invoke(app, ["compare", "moe-8x2", "dense-active", "--results", str(tmp_path)])
-    assert ran.exit_code == 0
-    text = " ".join(ran.output.split())
-    assert "At equal active parameters (1.01×), moe-8x2 " in text
-    assert "; it overtakes at about" in text

@@ -8,10 +8,11 @@ from html import escape
 from harness.errors import InputError, nearest
 from harness.exports.glyphs import text_width
 from harness.exports.parts import Exported
-from harness.exports.printed import competing, one_line, value_texts
+from harness.exports.printed import one_line, value_texts
 from harness.metrics import METRICS, Metric
 from harness.quantities import Scale, count_of, grouped, scale_of, significant
-from harness.stats import Estimate, ranks_with_ties
+from harness.ranking import Contest, contests, is_timed
+from harness.stats import Estimate
 from harness.summary import ModelSummary
 
 _FALLBACKS = ("output_tokens_per_s", "active_parameters", "weights_bytes")
@@ -28,7 +29,7 @@ def has_badge(exported: Exported, summary: ModelSummary | None = None) -> bool:
     """Whether there is something to tell of a model, or of a suite, by default."""
     if summary is not None:
         return _default(exported, summary) is not None
-    return bool(competing(exported, exported.metric(exported.score)))
+    return bool(_leading(exported, exported.metric(exported.score)).entrants)
 
 
 def model_badge(exported: Exported, summary: ModelSummary, key: str | None = None) -> str:
@@ -51,30 +52,39 @@ def model_badge(exported: Exported, summary: ModelSummary, key: str | None = Non
 
 
 def suite_badge(exported: Exported, key: str | None = None) -> str:
-    """The badge of what leads a suite by a metric, by default the score that ranks; ties are told as such.
+    """The badge of what leads a suite by a metric, by default the score that ranks; a shared rank is told as such.
 
-    Raises InputError where no model has the metric, or it has no better end.
+    Of several groups of trainings the best one, else of the single models. Raises InputError where no model has the
+    metric, it has no better end, or was measured on different hardware.
     """
     key = key or exported.score
     metric = exported.metric(key)
-    found = competing(exported, metric)
-    if metric.better == "none" or not found:
+    found = _leading(exported, metric)
+    timed = found.unlike if is_timed(metric) or metric.scenario == "memory" else ""
+    if metric.better == "none" or not found.entrants or timed:
         what = "has no better end" if metric.better == "none" else "is known of no model"
+        what = "was measured on different hardware" if timed else what
         hint = "choose another --metric, or a --model"
         raise InputError(f"{one_line(key, _LONGEST)} {what}", where="--metric", hint=hint)
-    ranks = ranks_with_ties([one for _, one in found], metric.better == "higher")
-    first = [entry for entry, rank in zip(found, ranks, strict=True) if rank[0] == 1]
+    first, number = found.first, len(found.entrants)
+    thing = "recipe" if first[0][0].members else "model"
     label = f"{one_line(exported.suite, _LONGEST)}: {_what(exported, metric)}"
     names = ", ".join(one_line(summary.model, _LONGEST) for summary, _ in first[:5])
     if len(first) > 1:
-        shown = f"{len(first)} of {count_of(len(found), 'model')} tied for best"
-        return _svg(label, shown, f"{label}: {shown}, among them {names}", _COLOURS[None])
+        shown = f"{len(first)} of {count_of(number, thing)} share rank 1"
+        return _svg(label, shown, f"{label}: {shown}, as their intervals overlap, among them {names}", _COLOURS[None])
     summary, estimate = first[0]
     scale = scale_of(metric.unit, [estimate.value])
     text, around = value_texts(estimate, scale)
     shown = " ".join(part for part in (names, text, scale.unit, around) if part)
-    what = f"{names} leads" if len(found) > 1 else f"only {names} is measured"
+    what = f"{names} leads" if number > 1 else f"only {names} is measured"
     return _svg(label, shown, f"{label}: {what}, {_in_words(estimate, scale)}", _COLOURS[summary.is_moe])
+
+
+def _leading(exported: Exported, metric: Metric) -> Contest:
+    """Who competes for the badge of a suite: recipes where there are several, else models."""
+    found = contests(exported.summaries, metric, exported.point)
+    return next((one for one in found if one.entrants), found[0] if found else Contest((), metric.better, {}))
 
 
 def _default(exported: Exported, summary: ModelSummary) -> str | None:

@@ -17,8 +17,9 @@ _FORMULA = re.compile(rf"(^|[;,\t\n])([\s\ufffd\u200b\u2060]*)(?=[{_STARTS}])")
 def to_csv(table: DataTable) -> str:
     """The rows as CSV (RFC 4180, header first), empty where a value is missing; "" for no rows.
 
-    Text is quoted. Where it, or what comes after a separator within it, begins as a formula does, blanks left aside, an
-    apostrophe goes before that; numbers are left alone. Control and direction characters become U+FFFD.
+    A field is quoted where it holds a comma, a quote or a line end. Where text, or what comes after a separator within
+    it, begins as a formula does, blanks left aside, an apostrophe goes before that; numbers are left alone. Control and
+    direction characters become U+FFFD.
     """
     if not table.rows:
         return ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from harness.errors import InputError, nearest
+from harness.exports.asked import TABLES, metric_keys
 from harness.exports.badge import model_badge, suite_badge
 from harness.exports.csv_text import to_csv
 from harness.exports.json_document import to_json
@@ -16,40 +18,68 @@ from harness.exports.model_card import eval_results, model_card
 from harness.exports.model_rows import model_table
 from harness.exports.parquet import to_parquet
 from harness.exports.parts import DataTable, Exported
-from harness.exports.printed import printed
-from harness.metrics import METRICS
+from harness.exports.printed import Printed, printed
+from harness.exports.printed_loads import printed_loads
 from harness.summary import ModelSummary
 
-TABLES = {"models": model_table, "loads": load_table}
+_DATA = {"models": model_table, "loads": load_table}
+_PRINTED = {"models": printed, "loads": printed_loads}
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was asked for."""
+    """What was asked for; not every format heeds all of it, see `FORMATS`."""
 
     model: str | None = None
     """A model or group by name; all where it is None."""
     metrics: tuple[str, ...] = ()
-    """Keys of metrics, `score:<task>` among them; those of the format where it is empty."""
-    table: str = "models"
-    """`models` or `loads`, where a format can hold one of them."""
+    """Metrics by key (`score:<task>` among them), column or title; those of the format where it is empty."""
+    table: str | None = None
+    """`models` or `loads`, of formats that hold one of them; None is `models`."""
     url: str | None = None
     """Where the report is to be found."""
     datasets: Mapping[str, str] = field(default_factory=dict)
     """The Hub's data set of a task."""
 
 
-Writer = Callable[[Exported, Wanted], str | bytes]
+Heeded = Literal["model", "metric", "table", "url", "dataset"]
+"""An option of the export."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format: what writes it, and the options that it heeds."""
+
+    writer: Callable[[Exported, Wanted], str | bytes]
+    heeds: tuple[Heeded, ...]
 
 
 def write(name: str, exported: Exported, wanted: Wanted) -> str | bytes:
-    """An export. Raises InputError, naming what is near, for an unknown format, table, model or metric."""
-    writer = FORMATS[known(name, FORMATS, "format", "--format")]
-    known(wanted.table, TABLES, "table", "--table")
-    keys = [*(key for key in METRICS if key != "score"), *(f"score:{task}" for task in exported.tasks)]
-    for key in wanted.metrics:
-        known(key, keys, "metric", "--metric")
-    return writer(exported, wanted)
+    """An export.
+
+    Raises InputError, naming what is near, for an unknown format, table, model or metric, and for an option that the
+    format does not heed.
+    """
+    check(name, wanted)
+    tables = (wanted.table or "models",) if name != "json" else TABLES
+    keys = metric_keys(exported, wanted.metrics, tables)
+    return FORMATS[name].writer(exported, replace(wanted, metrics=keys))
+
+
+def check(name: str, wanted: Wanted) -> None:
+    """Raises InputError as `write` does, for what can be told without knowing the suite."""
+    form = FORMATS[known(name, FORMATS, "format", "--format")]
+    if wanted.table is not None:
+        known(wanted.table, list(TABLES), "table", "--table")
+    given: Mapping[Heeded, object] = {
+        "model": wanted.model, "metric": wanted.metrics, "table": wanted.table, "url": wanted.url,
+        "dataset": wanted.datasets,
+    }
+    for option, value in given.items():
+        if value and option not in form.heeds:
+            able = ", ".join(other for other, one in FORMATS.items() if option in one.heeds)
+            why = "has both tables" if (option, name) == ("table", "json") else f"does not heed --{option}"
+            raise InputError(f"{name} {why}", where=f"--{option}", hint=f"leave it out, or choose one of {able}")
 
 
 def known(name: str, names: Mapping[str, object] | list[str], what: str, where: str) -> str:
@@ -61,21 +91,23 @@ def known(name: str, names: Mapping[str, object] | list[str], what: str, where: 
 
 def _chosen(exported: Exported, wanted: Wanted) -> Exported:
     """The suite with the rows that were asked for."""
-    return exported if wanted.model is None else Exported(
-        exported.suite, (_model(exported, wanted),), exported.point, exported.score
-    )
+    return exported if wanted.model is None else replace(exported, summaries=(_model(exported, wanted),))
 
 
 def _model(exported: Exported, wanted: Wanted) -> ModelSummary:
-    if wanted.model is None:
-        raise InputError("this format is of one model", where="--model", hint="name it")
     # a model goes before a group of its name
     found = {one.model: one for one in sorted(exported.summaries, key=lambda one: not one.members)}
+    if wanted.model is None:
+        raise InputError("this format is of one model", where="--model", hint=f"name it; {nearest('', found)}")
     return found[known(wanted.model, list(found), "model", "--model")]
 
 
 def _table(exported: Exported, wanted: Wanted) -> DataTable:
-    return TABLES[wanted.table](_chosen(exported, wanted), wanted.metrics)
+    return _DATA[wanted.table or "models"](_chosen(exported, wanted), wanted.metrics)
+
+
+def _printed(exported: Exported, wanted: Wanted) -> Printed:
+    return _PRINTED[wanted.table or "models"](_chosen(exported, wanted), wanted.metrics)
 
 
 def _badge(exported: Exported, wanted: Wanted) -> str:
@@ -85,19 +117,22 @@ def _badge(exported: Exported, wanted: Wanted) -> str:
     return suite_badge(exported, key) if wanted.model is None else model_badge(exported, _model(exported, wanted), key)
 
 
-FORMATS: Mapping[str, Writer] = {
-    "csv": lambda exported, wanted: to_csv(_table(exported, wanted)),
-    "json": lambda exported, wanted: to_json(
-        exported.suite, *(of(_chosen(exported, wanted), wanted.metrics) for of in TABLES.values())
+_ROWS: tuple[Heeded, ...] = ("model", "metric", "table")
+FORMATS: Mapping[str, Format] = {
+    "csv": Format(lambda exported, wanted: to_csv(_table(exported, wanted)), _ROWS),
+    "json": Format(lambda exported, wanted: to_json(
+        exported.suite, *(of(_chosen(exported, wanted), wanted.metrics) for of in _DATA.values())
+    ), ("model", "metric")),
+    "parquet": Format(lambda exported, wanted: to_parquet(_table(exported, wanted), exported.suite), _ROWS),
+    "markdown": Format(lambda exported, wanted: to_markdown(_printed(exported, wanted)), _ROWS),
+    "latex": Format(lambda exported, wanted: to_latex(_printed(exported, wanted)), _ROWS),
+    "model-card": Format(
+        lambda exported, wanted: model_card(exported, _model(exported, wanted), wanted.url), ("model", "url")
     ),
-    "parquet": lambda exported, wanted: to_parquet(_table(exported, wanted), exported.suite),
-    "markdown": lambda exported, wanted: to_markdown(printed(_chosen(exported, wanted), wanted.metrics)),
-    "latex": lambda exported, wanted: to_latex(printed(_chosen(exported, wanted), wanted.metrics)),
-    "model-card": lambda exported, wanted: model_card(exported, _model(exported, wanted), wanted.url),
-    "eval-results": lambda exported, wanted: eval_results(
+    "eval-results": Format(lambda exported, wanted: eval_results(
         exported, _model(exported, wanted), wanted.datasets, wanted.url
-    ),
-    "badge": _badge,
+    ), ("model", "url", "dataset")),
+    "badge": Format(_badge, ("model", "metric")),
 }
 BINARY = ("parquet",)
 """Formats that a terminal cannot show."""

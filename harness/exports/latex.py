@@ -39,7 +39,7 @@ def to_latex(table: Printed) -> str:
     notes = [table.caption, *(f"({number}) {note}" for number, note in enumerate(table.notes, 1))]
     lines = [
         r"% \usepackage{booktabs}",
-        rf"\begin{{tabular}}{{ll{'r' * len(table.columns)}}}", r"\toprule",
+        rf"\begin{{tabular}}{{ll{''.join('r' if one.numeric else 'l' for one in table.columns)}}}", r"\toprule",
         _line(["Model", "Kind", *(_head(column) for column in table.columns)]),
         *([_line(units)] if any(units) else []), r"\midrule",
         *(_line(_cells(row)) for row in table.rows), r"\bottomrule", r"\end{tabular}",

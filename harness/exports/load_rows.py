@@ -1,7 +1,8 @@
 """What was served as flat rows, one a model or group and load; no column is named after what a suite holds.
 
-Columns: the model, the workload, the load; `requests`, `flags` for why the timings should not be trusted, `notes`, and
-`origin` for the tool that measured it where that was another; every metric of serving, and `distinct_experts` beside
+Columns: the model and what else its speeds depend on (`kind`, `weights`, `precision`, `accelerator`, ...), the
+workload, the load; `requests`, `flags` for why the timings should not be trusted, `notes`, and `origin` for the tool
+that measured it where that was another; every metric of serving, and `distinct_experts` beside
 `expected_distinct_experts`. Estimates have `_low` and `_high`, as in `model_rows`.
 """
 
@@ -11,8 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from harness.exports.parts import Column, DataTable, Exported, Field, Scalar, estimated, table_of
-from harness.metrics import METRICS
+from harness.exports.identity import OF_A_LOAD, identity_fields
+from harness.exports.parts import Column, DataTable, Exported, Field, Scalar, estimated, table_of, with_ends
+from harness.metrics import METRICS, Metric
 from harness.stats import Estimate
 from harness.summary import ModelSummary, OperatingPoint, PointKey
 
@@ -31,7 +33,6 @@ class Served(NamedTuple):
 
 
 _FACTS: tuple[tuple[str, str, str, str | None, str, Callable[[Served], Scalar]], ...] = (
-    ("model", "text", "Model", None, "as in the rows of models", lambda one: one.summary.model),
     ("trainings", "integer", "Trainings", "trainings", "that the row is over: 1 for a model, of a group its members",
      lambda one: max(1, len(one.summary.members))),
     ("workload", "text", "Workload", None, "its name in the suite", lambda one: one.point.key.name),
@@ -64,17 +65,27 @@ _OPTIONAL = ("burstiness", "flags", "notes", "origin")
 def load_table(exported: Exported, metrics: Sequence[str] = ()) -> DataTable:
     """The rows of every load of all models and groups; of `metrics`, by key, where some are given, else of all."""
     served = [Served(one, point) for one in exported.summaries for point in one.points]
-    return table_of(served, list(_fields(metrics)))
+    return table_of(served, list(_fields(exported, metrics)))
 
 
-def _fields(metrics: Sequence[str]) -> Iterator[Field[Served]]:
+def load_columns(exported: Exported) -> Iterator[Column]:
+    """Every column that a row of a load may have."""
+    return (column for field in _fields(exported, list(METRICS)) for column in with_ends(field.column))
+
+
+def load_metrics(metrics: Sequence[str] = ()) -> list[Metric]:
+    """The metrics of a row of a load: of `metrics`, by key, where some are given, else those that loads differ in."""
+    of_loads = [metric for metric in METRICS.values() if metric.scenario in ("serving", "routing")]
+    return [metric for metric in of_loads if (metric.key in metrics if metrics else metric.key not in ONCE)]
+
+
+def _fields(exported: Exported, metrics: Sequence[str]) -> Iterator[Field[Served]]:
+    yield from identity_fields(exported, OF_A_LOAD, lambda one: one.summary)
     for name, kind, title, unit, formula, of in _FACTS:
         column = Column.model_validate({"name": name, "kind": kind, "title": title, "unit": unit, "formula": formula})
         yield Field(column, of, kept=name not in _OPTIONAL)
-    for metric in METRICS.values():
-        wanted = metric.key in metrics if metrics else metric.key not in ONCE
-        if wanted and metric.scenario in ("serving", "routing"):
-            yield Field(estimated(metric), partial(_estimate, key=metric.key))
+    for metric in load_metrics(metrics):
+        yield Field(estimated(metric), partial(_estimate, key=metric.key), kept=bool(metrics))
 
 
 def _estimate(served: Served, *, key: str) -> Estimate | None:

@@ -19,7 +19,7 @@ def to_markdown(table: Printed) -> str:
         return ""
     heads = ["Model", "Kind", *(_head(column) for column in table.columns)]
     lines = [
-        _line(heads), _line(["---", "---", *("---:" for _ in table.columns)]),
+        _line(heads), _line(["---", "---", *("---:" if one.numeric else "---" for one in table.columns)]),
         *(_line(_cells(row)) for row in table.rows), "",
         escaped(table.caption), *(f"\n({number}) {escaped(note)}" for number, note in enumerate(table.notes, 1)),
     ]
@@ -37,7 +37,8 @@ def _cells(row: PrintedRow) -> list[str]:
 
 
 def _value(cell: PrintedCell) -> str:
-    text = f"**{cell.text}**" if cell.best else cell.text or MISSING
+    text = escaped(cell.text) or MISSING
+    text = f"**{text}**" if cell.best else text
     return f"{text} {cell.margin}".rstrip()
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import InputError, nearest
 from harness.exports.parts import Exported, generator
 from harness.exports.printed import one_line
-from harness.stats import CONFIDENCE, standard_error
+from harness.items import item_error
+from harness.stats import CONFIDENCE, normal_quantile, standard_error
 from harness.summary import ModelSummary, TaskScore
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def model_card(exported: Exported, summary: ModelSummary, url: str | None = None
     """The head of a model card's README.md with every score of a model under `model-index`.
 
     A result has task, data set (lm-eval's name of the task, and how it was asked under `args`), metric, value and
-    `verified: false`; the metric's `args` are the ends of the 95 % interval, what it is over, the standard error over
-    items and their number. `url` is that of the report, which becomes the source. Raises InputError without scores.
+    `verified: false`; the metric's `args` are the ends of the 95 % interval, what it is over, the standard error from
+    the same spread (between subtasks where the items are clustered in these) and the number of items. `url`
+    is that of the report, which becomes the source. Raises InputError without scores.
     """
     from huggingface_hub import ModelCardData
 
@@ -62,14 +64,26 @@ def _result(task: str, score: TaskScore, url: str | None) -> EvalResult:
 
 
 def _spread(score: TaskScore) -> Iterator[tuple[str, float | int | str]]:
-    """The interval of a score, its standard error over items, and how many there are."""
-    estimate, items = score.estimate, list(score.items.values())
+    """The interval of a score, its standard error, and how many items there are, or trainings of a group."""
+    estimate, error = score.estimate, _error(score)
     if estimate.low is not None and estimate.high is not None:
         yield from (("confidence", CONFIDENCE), ("low", estimate.low), ("high", estimate.high))
-    if len(items) > 1:
-        yield "stderr", standard_error(items)
+    if error is not None:
+        yield "stderr", error
     yield "n", estimate.n
     yield "basis", one_line(estimate.basis, _LONGEST)
+
+
+def _error(score: TaskScore) -> float | None:
+    """The standard error behind a score's interval: over items or their clusters, over trainings, or as reported."""
+    estimate = score.estimate
+    if score.weighting != "reported" and score.items:
+        return item_error(score.items, score.weighting)
+    if len(estimate.values) > 1:
+        return standard_error(estimate.values)
+    if score.weighting != "reported" or estimate.low is None or estimate.high is None:
+        return None
+    return (estimate.high - estimate.low) / 2 / normal_quantile()
 
 
 def eval_results(
@@ -106,7 +120,8 @@ def _entry(summary: ModelSummary, task: str, dataset: str, url: str | None) -> E
     notes = one_line(f"lm-eval {score.scenario.lm_eval_task}, {score.metric}; {spread}", 2 * _LONGEST)
     return EvalResultEntry(
         dataset_id=name, task_id=part or "default", value=score.estimate.value, notes=notes,
-        date=summary.started_at.isoformat(), source_url=url or None, source_name="moebench" if url else None,
+        date=(score.started_at or summary.started_at).isoformat(), source_url=url or None,
+        source_name="moebench" if url else None,
     )
 
 

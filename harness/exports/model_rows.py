@@ -1,10 +1,13 @@
 """Summaries as flat rows, one a model or group, with units in the names of the columns.
 
-Columns: what names the model (`model`, `kind`, `group`, `revision`, ...); counts; memory; what a workload has at every
-load alike: the arithmetic of a token, and the balance of the experts (`expert_load_max_over_mean`,
+Columns: what names the model (`model`, `kind`, `license`, `revision`, ...); counts; memory; what a workload has at
+every load alike: the arithmetic of a token, and the balance of the experts (`expert_load_max_over_mean`,
 `expert_load_variation`, `expert_load_gini`, `expert_load_entropy`, `dead_experts`); the leading speeds at one load, the
 leaderboard's; scores. An estimate has `_low` and `_high`, the ends of its 95 % interval, where some row has them:
 counts have none. Missing values are empty, never zero, and a column that would be empty in every row is left out.
+
+Schema 4: models have their `license`; a load has its model's `kind` and what else its speeds depend on (`weights`,
+`precision`, `accelerator`, ...); a column whose metric was asked for stays where no row has a value.
 
 Schema 3: every load is a row of a table of its own (`load_rows`), no longer a hundred columns of this one; of what does
 not depend on the load there is one column a workload; columns without any value are left out; names that would have
@@ -15,8 +18,10 @@ place of `units`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
+from harness.exports.identity import ALL, identity_fields
 from harness.exports.load_rows import ONCE, load_ending, origin_words
 from harness.exports.parts import (
     ENDS,
@@ -24,39 +29,17 @@ from harness.exports.parts import (
     DataTable,
     Exported,
     Field,
-    Scalar,
     distinct,
     estimated,
+    key_of,
     table_of,
+    with_ends,
     word,
 )
 from harness.metrics import METRICS, of_scenario
 from harness.stats import Estimate
 from harness.summary import ModelSummary, PointKey
 
-_TEXTS: dict[str, tuple[str, str]] = {
-    "model": ("Model", "the name under which the suite lists it; of a group its own"),
-    "kind": ("Kind", "moe where some layer routes tokens to experts, else dense; empty where that is not known"),
-    "group": ("Group", "the recipe of which it is one training"),
-    "members": ("Members", "the trainings that a group is made of, separated by blanks"),
-    "source": ("Source", "path:<folder>, hub:<organisation>/<name>, or import:<name> as another tool had it"),
-    "revision": ("Revision", "a commit of the hub, or the SHA-256 of a local checkpoint's files"),
-    "weights": ("Weights", "checkpoint, or dummy where they are random: then speeds and scores mean nothing"),
-    "precision": ("Precision", "of the weights"),
-    "quantization": ("Quantization", "its method; empty where there is none"),
-    "backend": ("Backend", "what served the model"),
-    "accelerator": ("Accelerator", "the device; on a machine without one the processor"),
-    "tensor_parallel": ("Tensor parallel", "devices over which each layer is spread"),
-    "expert_parallel": ("Expert parallel", "whether experts are spread over the devices"),
-    "vllm_version": ("vLLM", "its version at the newest measurement"),
-    "newest_record_at": ("Newest record", "when the newest measurement began, ISO 8601"),
-    "failed_cells": ("Failed cells", "cells whose newest attempt failed"),
-    "refused_cells": ("Refused cells", "cells that did not fit the machine and were not tried"),
-    "notes": ("Notes", "what to know of the model and its operating points"),
-    "records": ("Records", "the record files as suite/cell/file, separated by blanks"),
-}
-_UNITS = {"failed_cells": "cells", "refused_cells": "cells", "tensor_parallel": "devices"}
-_TRUTHS = ("expert_parallel",)
 LEADING = ("output_tokens_per_s", "ttft_p50_s", "tpot_p50_s")
 """The speeds that a model's row has, at the leading load."""
 
@@ -67,17 +50,22 @@ def model_table(exported: Exported, metrics: Sequence[str] = ()) -> DataTable:
     Columns of the leading load end in `_c<concurrency>`, `_rate<requests/s>`, `_replay<speed>` or `_offline`; those of
     a workload, where there are several, in `_<name>_p<prompt tokens>_o<output tokens>`. Scores are `score_<task>`.
     """
-    wanted = [field for field in _fields(exported, metrics or LEADING) if not metrics or _asked(field, metrics)]
-    return table_of(exported.summaries, wanted)
+    fields = _fields(exported, metrics or LEADING)
+    if not metrics:
+        return table_of(exported.summaries, list(fields))
+    return table_of(exported.summaries, [
+        replace(field, kept=True) if field.column.statistic is not None else field
+        for field in fields if field.column.statistic is None or key_of(field.column) in metrics
+    ])
 
 
-def _asked(field: Field[ModelSummary], metrics: Sequence[str]) -> bool:
-    column = field.column
-    return column.statistic is None or column.metric in metrics or f"score:{column.task}" in metrics
+def model_columns(exported: Exported) -> Iterator[Column]:
+    """Every column that a row of a model may have."""
+    return (column for field in _fields(exported, list(METRICS)) for column in with_ends(field.column))
 
 
 def _fields(exported: Exported, speeds: Sequence[str]) -> Iterator[Field[ModelSummary]]:
-    yield from _identity_fields()
+    yield from identity_fields(exported, ALL, lambda summary: summary)
     for metric in (*of_scenario("architecture"), *of_scenario("memory")):
         yield Field(estimated(metric), partial(_estimate, key=metric.key))
     yield from _workload_fields(exported.summaries)
@@ -93,41 +81,6 @@ def _fields(exported: Exported, speeds: Sequence[str]) -> Iterator[Field[ModelSu
 
 def _estimate(summary: ModelSummary, *, key: str, point: PointKey | None = None) -> Estimate | None:
     return summary.estimate(key, point)
-
-
-# What names a model ----------------------------------------------------------------------------------------------
-
-
-def _identity_fields() -> Iterator[Field[ModelSummary]]:
-    for name, (title, formula) in _TEXTS.items():
-        kind = "integer" if name in _UNITS else "truth" if name in _TRUTHS else "text"
-        column = Column.model_validate(
-            {"name": name, "kind": kind, "title": title, "unit": _UNITS.get(name), "formula": formula}
-        )
-        yield Field(column, partial(_fact, name=name), kept=True)
-
-
-def _fact(summary: ModelSummary, *, name: str) -> Scalar:
-    if name in ("failed_cells", "refused_cells"):
-        return sum(gap.status == name.removesuffix("_cells") for gap in summary.gaps)
-    facts: dict[str, Scalar] = {
-        "model": summary.model,
-        "kind": {True: "moe", False: "dense", None: None}[summary.is_moe],
-        "group": summary.group,
-        "members": " ".join(member.model for member in summary.members) or None,
-        "vllm_version": summary.environment.versions.get("vllm"),
-        "newest_record_at": summary.started_at.isoformat(),
-        "notes": "; ".join(dict.fromkeys(_notes(summary))) or None,
-        "records": " ".join("/".join(path.parts[-3:]) for path in summary.records) or None,
-    }
-    found: Scalar = facts[name] if name in facts else getattr(summary.subject, name)
-    return found
-
-
-def _notes(summary: ModelSummary) -> list[str]:
-    """What to know of a model, and of its operating points."""
-    unread = (f"the routing of {work.name} is not shown: {work.reason}" for work in summary.unread)
-    return [*summary.notes, *unread, *(note for point in summary.points for note in point.notes)]
 
 
 # What was served -------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import Generic, Literal, TypeVar
 
@@ -17,7 +17,7 @@ from harness.schema import Frozen
 from harness.stats import Estimate
 from harness.summary import ModelSummary, PointKey
 
-EXPORT_SCHEMA = 3
+EXPORT_SCHEMA = 4
 """Of CSV, JSON and Parquet: changes when a column changes its name or meaning, or the document its shape."""
 LONGEST_WORD = 60
 """Characters that a foreign name adds to the name of a column, at most."""
@@ -82,11 +82,18 @@ class Exported:
     """The operating point of the speeds that are shown where only one is; None where nothing was served."""
     score: str
     """The key of the score that ranks: `mean_score` or `score:<task>`."""
+    licences: Mapping[str, str] = field(default_factory=dict)
+    """By model, where anybody states one."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """Every task that any model was scored on."""
         return tuple(dict.fromkeys(task for summary in self.summaries for task in summary.scores))
+
+    def licence(self, summary: ModelSummary) -> str | None:
+        """The licence of a model, or the one that all members of a group have; None where that is not known."""
+        found = {self.licences.get(one.model) for one in summary.members or (summary,)}
+        return found.pop() if len(found) == 1 else None
 
     def metric(self, key: str) -> Metric:
         """The metric behind a key; `score:<task>` is that of scores under the task's name. Raises KeyError."""
@@ -116,7 +123,7 @@ def table_of(items: Sequence[Item], fields: Sequence[Field[Item]]) -> DataTable:
     found = [{name: value for field in fields for name, value in _cells(field, item)} for item in items]
     used = {name for row in found for name, value in row.items() if value is not None}
     used |= {field.column.name for field in fields if field.kept}
-    columns = tuple(column for field in fields for column in _with_ends(field.column) if column.name in used)
+    columns = tuple(column for field in fields for column in with_ends(field.column) if column.name in used)
     return DataTable(columns, tuple({column.name: row.get(column.name) for column in columns} for row in found))
 
 
@@ -135,7 +142,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _with_ends(column: Column) -> Iterator[Column]:
+def with_ends(column: Column) -> Iterator[Column]:
     """A column, and those of the ends of its interval where it is a quantity."""
     yield column
     if column.statistic is not None:
@@ -150,6 +157,11 @@ def estimated(metric: Metric, name: str = "", **more: str) -> Column:
         name=name or metric.key, kind="number", title=metric.title, unit=metric.unit, better=metric.better,
         formula=metric.formula, statistic="value", metric=key, **more,
     )
+
+
+def key_of(column: Column) -> str | None:
+    """The key of the metric that a column is about, `score:<task>` among them; None where it is no quantity."""
+    return column.metric if column.task is None else f"score:{column.task}"
 
 
 def generator() -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from harness.exports.parts import Exported
 from harness.metrics import Better, Metric
 from harness.quantities import Scale, capitalised, grouped, margin, plain, scale_of, significant
-from harness.stats import Estimate, ranks_with_ties
+from harness.ranking import contests
+from harness.stats import Estimate
 from harness.summary import ModelSummary
 
 HEADLINE = (
@@ -25,11 +26,12 @@ _LONGEST_NOTE = 300
 
 @dataclass(frozen=True)
 class PrintedColumn:
-    """The head of a column of numbers; `unit` is empty where the title says it."""
+    """The head of a column; `unit` is empty where the title says it."""
 
     title: str
     unit: str
     better: Better
+    numeric: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def printed(exported: Exported, metrics: Sequence[str] = ()) -> Printed:
         text for one in exported.summaries for text in _notes(one, exported)), 1)}
     rows = [
         PrintedRow(
-            one_line(one.model, _LONGEST_NAME), {True: "MoE", False: "dense", None: "unknown"}[one.is_moe],
+            one_line(one.model, _LONGEST_NAME), kind_words(one),
             tuple(cells[index] for _, cells in columns),
             tuple(notes[text] for text in dict.fromkeys(_notes(one, exported))),
         )
@@ -91,16 +93,27 @@ def _column(
     exported: Exported, metric: Metric, scale: Scale, found: Sequence[Estimate | None]
 ) -> tuple[PrintedColumn, list[PrintedCell]]:
     """The head of a metric and its cells in the order of the summaries."""
-    title = one_line(metric.title, _LONGEST_NAME)
-    for words, short in _SHORT.items():
-        title = title.replace(words, short) if metric.scenario == "serving" else title
+    title = title_of(metric)
     head = PrintedColumn(title, "" if title.endswith(scale.unit) else scale.unit, metric.better)
-    best = best_of(exported, metric)
+    best = {id(summary) for summary in best_of(exported, metric)}
     cells = [
-        PrintedCell() if one is None else PrintedCell(*value_texts(one, scale), best=summary is best)
+        PrintedCell() if one is None else PrintedCell(*value_texts(one, scale), best=id(summary) in best)
         for summary, one in zip(exported.summaries, found, strict=True)
     ]
     return head, cells
+
+
+def title_of(metric: Metric) -> str:
+    """The title of a metric at the head of a column."""
+    title = one_line(metric.title, _LONGEST_NAME)
+    for words, short in _SHORT.items():
+        title = title.replace(words, short) if metric.scenario == "serving" else title
+    return title
+
+
+def kind_words(summary: ModelSummary) -> str:
+    """The kind of a model in a row."""
+    return {True: "MoE", False: "dense", None: "unknown"}[summary.is_moe]
 
 
 def value_texts(estimate: Estimate, scale: Scale) -> tuple[str, str]:
@@ -113,42 +126,20 @@ def value_texts(estimate: Estimate, scale: Scale) -> tuple[str, str]:
     return significant(value), margin(value, estimate.low / scale.divisor, estimate.high / scale.divisor)
 
 
-def best_of(exported: Exported, metric: Metric) -> ModelSummary | None:
-    """The model that stands apart as the best; None where its interval touches that of another."""
-    found = competing(exported, metric)
-    if metric.better == "none" or len(found) < 2:
-        return None
-    ranks = ranks_with_ties([one for _, one in found], metric.better == "higher")
-    return next((summary for (summary, _), rank in zip(found, ranks, strict=True) if rank == (1, 1)), None)
+def best_of(exported: Exported, metric: Metric) -> tuple[ModelSummary, ...]:
+    """The model that stands apart as the best of the single models, and the group that does of the groups.
 
-
-def competing(exported: Exported, metric: Metric) -> list[tuple[ModelSummary, Estimate]]:
-    """What may be ranked by a metric, with its values.
-
-    Random weights have neither speed nor score, and timings that are not to be trusted do not compete; nor do the
-    members of a group beside it.
+    Neither where its interval touches that of another; see `harness.ranking` for who competes.
     """
-    members = {member.model for one in exported.summaries for member in one.members}
-    return [
-        (one, found) for one in exported.summaries
-        if (found := one.estimate(metric.key, exported.point)) is not None and _competes(exported, one, metric, members)
-    ]
-
-
-def _competes(exported: Exported, summary: ModelSummary, metric: Metric, members: set[str]) -> bool:
-    if not summary.members and summary.model in members:
-        return False
-    measured = metric.scenario == "quality" or (metric.scenario == "serving" and "flops" not in metric.key)
-    if measured and summary.subject.weights == "dummy":
-        return False
-    at = summary.point(exported.point) if exported.point and metric.scenario == "serving" else None
-    return not (at and at.flags)
+    found = (one.best for one in contests(exported.summaries, metric, exported.point))
+    return tuple(one for one in found if one is not None)
 
 
 def _notes(summary: ModelSummary, exported: Exported) -> Iterator[str]:
     """What a reader of the row has to know, a sentence each."""
     if summary.members:
-        yield f"A recipe: the mean over {len(summary.members)} trainings, with intervals over these."
+        number = len(summary.members)
+        yield f"A recipe: the mean over {number} trainings, with intervals over these; ranked among recipes."
     if summary.subject.weights == "dummy":
         yield "Random weights: speeds and scores say nothing of a trained model."
     at = summary.point(exported.point) if exported.point else None

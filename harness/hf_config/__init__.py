@@ -25,7 +25,7 @@ _FAMILIES: dict[str, Family] = {**dense.FAMILIES, **sparse.FAMILIES, **hybrid.FA
 MODEL_TYPES: Collection[str] = tuple(sorted(_FAMILIES))
 """The model types that can be counted from their configuration alone."""
 
-__all__ = ["MODEL_TYPES", "architecture_from_config", "read_config"]
+__all__ = ["MODEL_TYPES", "architecture_from_config", "keys_read", "read_config"]
 
 
 def read_config(path: Path) -> dict[str, object]:
@@ -55,7 +55,20 @@ def architecture_from_config(config: Mapping[str, object], where: str) -> Archit
     Raises UnknownStructureError for a model type or a key that no reader knows, and InputError for a missing or
     impossible value. Each message names the key. Source: the configuration and model classes of transformers 5.
     """
+    return _read(ConfigKeys(config, where))
+
+
+def keys_read(config: Mapping[str, object], where: str) -> tuple[str, ...]:
+    """The keys of `config`, in its order, that the reader of its family looks at and that say something.
+
+    Raises as `architecture_from_config` does.
+    """
     keys = ConfigKeys(config, where)
+    _read(keys)
+    return tuple(key for key, value in config.items() if key in keys.read and value is not None)
+
+
+def _read(keys: ConfigKeys) -> Architecture:
     model_type = keys.get("model_type")
     if model_type is None:
         raise keys.error("model_type", "is missing")
@@ -63,13 +76,13 @@ def architecture_from_config(config: Mapping[str, object], where: str) -> Archit
     if family is None:
         raise UnknownStructureError(
             f"unknown 'model_type' {shown(model_type)}",
-            where=f"{where}:model_type",
+            where=f"{keys.where}:model_type",
             hint=nearest(model_type if isinstance(model_type, str) else "", _FAMILIES),
         )
     try:
         architecture = family.read(keys)
     except ValidationError as error:
         # Each size is checked when it is read; what remains are products of them that no model can have.
-        raise InputError(error.errors()[0]["msg"], where=where) from None
+        raise InputError(error.errors()[0]["msg"], where=keys.where) from None
     keys.refuse_unread()
     return architecture

@@ -10,10 +10,15 @@ from pathlib import Path
 from harness.errors import InputError
 
 _SCRIPTS = (
-    "base", "state", "theme", "tips", "tables", "pairs", "charts", "pareto", "experts", "history",
-    "standalone", "drawer", "print", "start",
+    "base", "state", "theme", "tips", "loads", "tables", "pairs", "charts", "pareto", "experts", "history",
+    "standalone", "drawer", "nights", "print", "start",
 )
 """Our scripts in order; they share one scope."""
+_STYLES = (
+    "base", "controls", "tables", "parts", "media", "drawer", "reach", "paper", "leaderboard", "pairs", "pareto",
+    "runs", "numbers",
+)
+"""Our style sheets in order; of rules of equal weight the later one holds."""
 
 
 def write_assets(folder: Path, own: Path) -> None:
@@ -24,16 +29,21 @@ def write_assets(folder: Path, own: Path) -> None:
 
 
 def assets_of(own: Path) -> Iterator[tuple[str, str]]:
-    """Every asset with its text: our style sheet and script from the folder `own`, DataTables, plotly.
+    """Every asset with its text: our styles and scripts from the folder `own`, DataTables, plotly.
 
     Raises InputError where a package is not installed or of another form than is known.
     """
-    yield "moebench.css", (own / "moebench.css").read_text(encoding="utf-8")
+    yield "moebench.css", own_style(own / "styles")
     yield "moebench.js", own_script(own / "scripts")
     bundle = _package_folder("itables") / "html" / "dt_bundle.js"
     yield "tables.js", classic_script(bundle.read_text(encoding="utf-8"), str(bundle))
     yield "tables.css", bundle.with_suffix(".css").read_text(encoding="utf-8")
     yield "plotly.min.js", (_package_folder("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+
+
+def own_style(folder: Path) -> str:
+    """Our style sheets as one."""
+    return "\n".join((folder / f"{name}.css").read_text(encoding="utf-8") for name in _STYLES)
 
 
 def own_script(folder: Path) -> str:

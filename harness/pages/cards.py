@@ -11,17 +11,13 @@ from harness import wording as words
 from harness.answer import Answer, answer, memory_effect, whole_score
 from harness.compare import Comparison, Effect, compare
 from harness.crossover import Crossover, crossovers
-from harness.matching import Match, Pairing
+from harness.matching import MATCH_NOUNS, Match, Pairing
 from harness.pages.parts import Link, Value
 from harness.pages.suite_view import SuiteView
 from harness.quantities import capitalised, listed, plain, signed_percent
 from harness.speed_words import speed_curve
 from harness.suite import MatchKind
 
-MATCH_NOUNS: dict[MatchKind, str] = {
-    "iso-active": "active parameters", "iso-total": "total parameters", "iso-memory": "memory",
-    "iso-flops": "FLOPs/token", "iso-quality": "score", "iso-cost": "cost",
-}
 _REMARKS = 2
 _NARROWEST_RATIO = math.log(1.1)
 _NARROWEST_DIFFERENCE = 0.02
@@ -39,14 +35,15 @@ class Pair:
 
     @property
     def kinds(self) -> tuple[MatchKind, ...]:
-        """The kinds of matching that the pair is about: equal ones, those it is nearest in, those the suite names."""
+        """The kinds of matching that the pair is about: alike ones, those it is nearest in, those the suite names."""
         wanted = {*self.comparison.matching.kinds, *self.pairing.kinds, *self.pairing.about}
         return tuple(kind for kind in MATCH_NOUNS if kind in wanted)
 
 
-def pair_of(pairing: Pairing, path: str) -> Pair:
-    """Everything that is said of a pair whose page is at `path`."""
-    comparison, crossings = compare(pairing.a, pairing.b), crossovers(pairing.a, pairing.b)
+def pair_of(pairing: Pairing, path: str, score: str = "mean_score") -> Pair:
+    """Everything that is said of a pair with its page at `path`; `score` is the key of the one for quality."""
+    comparison = compare(pairing.a, pairing.b, score=score, about=pairing.about)
+    crossings = crossovers(pairing.a, pairing.b)
     return Pair(pairing, comparison, crossings, answer(comparison, crossings), path)
 
 
@@ -86,6 +83,7 @@ class EffectBar:
 
     title: str
     value: Value
+    """Its evidence is without the beginnings of both names, which the card has."""
     verdict: str
     low: str
     high: str
@@ -106,6 +104,8 @@ class Card:
     """The page of the pair."""
     effects: tuple[EffectBar, ...]
     missing: str
+    sides: str
+    """How the names of the evidence of both begin."""
 
 
 def card_of(view: SuiteView, pair: Pair) -> Card:
@@ -121,8 +121,9 @@ def card_of(view: SuiteView, pair: Pair) -> Card:
         sentence=plain(pair.answer.text, 1_200),
         crossover=plain(" ".join(pair.answer.crossovers), 900),
         href=pair.path,
-        effects=tuple(_bar(one, widest) for one in effects),
+        effects=tuple(_bar(one, widest, rest_of_names(view, pair.comparison, one)) for one in effects),
         missing=plain("; ".join(remarks[:_REMARKS]), 400) + f"{more}." if remarks else "",
+        sides=sides_of(view, pair.comparison),
     )
 
 
@@ -130,9 +131,11 @@ def matching_text(pair: Pair) -> str:
     """In what a pair is alike, in what it is the nearest measured, and how far off its sizes are."""
     matching = pair.comparison.matching
     known = {match.kind: match for match in matching.matches}
-    equal = [known[kind] for kind in matching.kinds]
     near = [known[kind] for kind in pair.kinds if kind in known and kind not in matching.kinds]
-    parts = [f"equal {_with_mismatch(equal)}"] if equal else []
+    parts = [
+        f"{likeness} {_with_mismatch(alike)}" for likeness in ("equal", "nearly equal")
+        if (alike := [match for match in matching.matches if match.likeness == likeness])
+    ]
     parts += [f"{'nearest' if pair.pairing.kinds else 'asked for'} in {_with_mismatch(near)}"] if near else []
     if not parts:
         parts = [f"{matching.label}: {matching.mismatch}"]
@@ -140,7 +143,7 @@ def matching_text(pair: Pair) -> str:
 
 
 def _with_mismatch(matches: Iterable[Match]) -> str:
-    return listed(f"{MATCH_NOUNS[match.kind]} ({mismatch_text(match)})" for match in matches)
+    return listed(f"{match.noun} ({mismatch_text(match)})" for match in matches)
 
 
 def mismatch_text(match: Match) -> str:
@@ -150,14 +153,27 @@ def mismatch_text(match: Match) -> str:
     return f"{signed_percent(match.mismatch)} points"
 
 
-def _bar(effect: Effect, widest: float) -> EffectBar:
+def sides_of(view: SuiteView, pair: Comparison) -> str:
+    """How the names of both models' evidence begin, parted by a blank; empty where either has none."""
+    sides = [view.evidence_of.get((model.model, bool(model.members)), "") for model in (pair.a, pair.b)]
+    return " ".join(sides) if all(sides) else ""
+
+
+def rest_of_names(view: SuiteView, pair: Comparison, effect: Effect) -> str:
+    """What follows `sides_of` in the names of both estimates of an effect; empty where they have none."""
+    name = view.evidence(pair.a, effect.metric, effect.point) if sides_of(view, pair) else ""
+    return name.split(".", 2)[2] if name else ""
+
+
+def _bar(effect: Effect, widest: float, rest: str) -> EffectBar:
     contrast = effect.contrast
     low, high = (contrast.value if end is None else end for end in (contrast.low, contrast.high))
     reach = max(widest, _NARROWEST_RATIO) if effect.kind == "ratio" else max(_reach(effect), _NARROWEST_DIFFERENCE)
     places = [f"{50 + 47 * _distance(effect, end) / reach:.3g}" for end in (low, high, contrast.value)]
     interval = "" if contrast.low is None or effect.exact else f"{words.interval(effect)}, "
     verdict = words.verdict_words(effect) + (", counted" if effect.exact else "")
-    return EffectBar(_effect_title(effect), Value(words.effect_text(effect), interval), verdict, *places)
+    value = Value(words.effect_text(effect), interval, evidence=rest)
+    return EffectBar(_effect_title(effect), value, verdict, *places)
 
 
 def _effect_title(effect: Effect) -> str:
@@ -168,7 +184,7 @@ def _effect_title(effect: Effect) -> str:
         "weights_bytes": "Weights", "weights_and_cache_bytes": f"Memory{at}", "resident_peak_bytes": "Memory peak",
         "device_peak_bytes": "Memory peak", "usd_per_million_output_tokens": f"Cost{at}",
     }
-    return titles.get(effect.metric, plain(effect.title, 40))
+    return titles.get(effect.metric, plain(effect.title, 40) + words.over_shared(effect))
 
 
 def _distance(effect: Effect, end: float) -> float:

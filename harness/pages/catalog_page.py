@@ -95,7 +95,7 @@ _DEVIATIONS_NOTE = (
 _ACCELERATORS_NOTE = (
     "Dense peaks by the precision in which matrices are multiplied (vendors often print twice as much, with 2:4 "
     "sparsity), and memory bandwidth. Work of fewer FLOPs a byte than the balance waits for memory. Prices are one "
-    "cloud's list prices; `prices_usd_per_hour` in a suite sets yours."
+    "cloud's list prices; prices_usd_per_hour in a suite sets yours."
 )
 
 

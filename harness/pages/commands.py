@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 from harness.quantities import plain
 from harness.record import Subject
+from harness.suite import Suite, load_suite, short_fingerprint
 from harness.summary import ModelSummary, TaskScore
 
 TASKS_FOLDER = "suites/tasks"
@@ -21,11 +23,27 @@ def shell_word(text: str) -> str:
     return f"$'{''.join(visible)}'"
 
 
+def suite_argument(name: str, definition: Suite | None, suites_dir: Path | None) -> str:
+    """How a command names a suite: a shipped one by its name; of another it is said which file that is.
+
+    Records keep the name of their suite, not the place of its file. The fingerprint is that of what the file says, as
+    `moebench plan` prints it.
+    """
+    shipped = {file.stem: file for file in suites_dir.glob("*.yaml")} if suites_dir else {}
+    if name in shipped and definition in (None, load_suite(shipped[name])):
+        return name
+    known = f", fingerprint {short_fingerprint(definition)}" if definition else ""
+    return f"<the file of the suite {plain(name, 80)}{known}>"
+
+
 def run_command(suite: str, model: ModelSummary) -> str:
-    """The command that measures a model of a suite again, into a folder of its own; of a group, all its trainings."""
+    """The command that measures a model of a suite again, into a folder of its own; of a group, all its trainings.
+
+    `suite` is its `suite_argument`.
+    """
     names = [member.model for member in model.members] or [model.model]
     chosen = " ".join(f"--model {shell_word(name)}" for name in names)
-    return f"moebench run {shell_word(f'suites/{suite}.yaml')} {chosen} --results again"
+    return f"moebench run {shell_word(suite)} {chosen} --results again"
 
 
 def lm_eval_command(subject: Subject, score: TaskScore) -> str:

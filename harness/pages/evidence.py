@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.accounting import flops_per_token, prefill_flops
-from harness.accounting.counts import FlopCount, ParameterCount
 from harness.architecture import Architecture
+from harness.metrics import METRICS, Metric
 from harness.pages.commands import lm_eval_command, run_command
+from harness.pages.counted import PART_TITLES, config_terms, flop_terms, part_sizes, sum_terms, tensor_terms
+from harness.pages.experts_section import counted_tables
+from harness.pages.nights_evidence import nights_evidence
 from harness.pages.provenance import environment_terms, subject_terms
 from harness.pages.suite_view import (
     MEMORY_AT_LOAD,
+    PART,
     VARIATION,
     SuiteView,
     estimate_of,
@@ -31,7 +35,7 @@ from harness.pages.suite_view import (
     point_text,
     scale_of_metric,
 )
-from harness.quantities import capitalised, count_of, grouped, plain, with_unit
+from harness.quantities import capitalised, count_of, grouped, plain, scale_of, with_unit
 from harness.sizes import memory_at
 from harness.stats import Estimate, counted
 from harness.summary import ModelSummary, OperatingPoint, PointKey, TaskScore
@@ -41,20 +45,13 @@ FIRST_ITEMS = 20
 _DIGITS = 9
 _FEW = 12
 """Different scores of items up to which each is counted."""
-_PARTS = {
-    "embedding": "embedding", "head": "output head", "attention": "attention", "dense_ffn": "dense feed-forward",
-    "shared_experts": "shared experts", "routed_experts": "routed experts", "router": "router", "norm": "norms",
-    "other": "other", "attention_projections": "attention, projections", "attention_scores": "attention, scores",
-    "attention_state": "attention, recurrent states",
-}
-
 
 @dataclass(frozen=True)
 class EvidenceFile:
     """Everything behind the numbers of one model or recipe, as plain data for `drawer.js`."""
 
     name: str
-    """`<suite>.<model>`, with which the names of its estimates begin."""
+    """`<suite>.<model>`, with which the names of its estimates begin; of nights see `nights_evidence`."""
     content: dict[str, Any]
 
     @property
@@ -69,11 +66,13 @@ class EvidenceFile:
 
 
 def evidence_files(view: SuiteView) -> Iterator[EvidenceFile]:
-    """The files of every model and recipe of a suite, one after the other: together they can be large."""
+    """The files of every model, recipe and history of a suite, one after the other: together they can be large."""
     for model in (*view.models, *view.groups):
         name = view.evidence_of.get((model.model, bool(model.members)))
         if name is not None:
             yield EvidenceFile(name, _Evidence(view, model, name).content())
+    for name, content in nights_evidence(view):
+        yield EvidenceFile(name, content)
 
 
 @dataclass(frozen=True)
@@ -106,11 +105,13 @@ class _Evidence:
             "kind": kind_of(model),
             "page": view.link(model).href,
             "method": "method.html",
-            "command": run_command(view.name, model),
+            "command": run_command(view.argument, model),
             "subject": subject_terms(model),
             "environment": environment_terms(model),
             "engine": plain(json.dumps(dict(model.subject.engine), sort_keys=True, ensure_ascii=False), 4_000),
             "notes": [plain(note, 600) for note in model.notes],
+            "config": self._config,
+            "tables": self._tables(),
             "metrics": self._metrics(found),
             "points": {view.point_names[point.key]: _point(point) for point in model.points},
             "estimates": estimates,
@@ -126,6 +127,7 @@ class _Evidence:
         model, view = self._model, self._view
         for key, estimate in (*model.counts.items(), *model.memory.items()):
             yield self._own_name(key), _Named(key, estimate, _counts(self._counted_from(key)))
+        yield from self._parts()
         if model.mean_score is not None:
             yield self._own_name("mean_score"), _Named("mean_score", model.mean_score, self._tasks())
         for task, score in model.scores.items():
@@ -135,6 +137,13 @@ class _Evidence:
             yield from self._at(point.key)
         if view.point is not None and model.point(view.point) is None:
             yield from self._at(view.point)
+
+    def _parts(self) -> Iterator[tuple[str, _Named]]:
+        """The parts of the parameters, each from its tensors."""
+        model = self._model
+        for part, size in part_sizes(model.parameters).items() if model.parameters else ():
+            terms = tensor_terms(model.architecture, part) if model.architecture else []
+            yield self._own_name(f"{PART}{part}"), _Named(f"{PART}{part}", counted(size), _counts(terms))
 
     def _at(self, key: PointKey) -> Iterator[tuple[str, _Named]]:
         """What was measured at one point, and what can be counted there although it was not."""
@@ -166,6 +175,8 @@ class _Evidence:
             told["alone"] = True
         if estimate.values:
             told["values"] = [_rounded(value) for value in estimate.values]
+        if not estimate.sources and self._config is not None:
+            told["counted"] = True
         if estimate.sources:
             told["sources"] = self._sources.setdefault(estimate.sources, len(self._sources))
         members = [[plain(one.model, 80), f"{self._view.evidence_of.get((one.model, False), '')}.{name}"]
@@ -175,6 +186,8 @@ class _Evidence:
     def _has(self, member: ModelSummary, key: str, name: str) -> bool:
         if key in member.counts or key in member.memory or key == "mean_score" or key.startswith("score:"):
             return member.estimate(key) is not None
+        if key.startswith(PART):
+            return member.parameters is not None
         point = self._points.get(name.rpartition(".")[2])
         if key == MEMORY_AT_LOAD:
             return point is not None and member.point(point) is not None and memory_at(member, point) is not None
@@ -188,9 +201,8 @@ class _Evidence:
         """What the metrics mean, and one scale for all values of each."""
         values: dict[str, list[float]] = {}
         for name, one in found.items():
-            metric = name if one.key.startswith("score:") else one.key
-            values.setdefault(metric, []).append(one.estimate.value)
-        keys = {name if one.key.startswith("score:") else one.key: one.key for name, one in found.items()}
+            values.setdefault(_metric_name(name, one.key), []).append(one.estimate.value)
+        keys = {_metric_name(name, one.key): one.key for name, one in found.items()}
         return {name: _metric(key, values[name]) for name, key in keys.items()}
 
     # How it was counted ------------------------------------------------------------------------------------------
@@ -201,7 +213,7 @@ class _Evidence:
         if count is None:
             return []
         if key in ("total_parameters", "active_parameters", "active_non_embedding_parameters"):
-            return _parameter_terms(count, key)
+            return sum_terms(count, key)
         if key == "kv_bytes_per_token" and isinstance(self._model.architecture, Architecture):
             precision = plain(self._model.subject.precision, 40)
             return [("layers", str(self._model.architecture.layers)), ("precision", precision)]
@@ -215,10 +227,10 @@ class _Evidence:
             context = point.prompt_tokens + point.output_tokens / 2
             flops = flops_per_token(architecture, context=context)
             seen = f"{grouped(context, 0)} tokens: the prompt and half the output"
-            return [("context", seen), *_flop_terms(flops, 1)]
+            return [("context", seen), *flop_terms(flops, 1)]
         if metric == "prefill_flops_per_token":
             prefill = prefill_flops(architecture, max(1, round(point.prompt_tokens)))
-            return [("prompt", f"{grouped(prefill.tokens, 0)} tokens"), *_flop_terms(prefill.flops, prefill.tokens)]
+            return [("prompt", f"{grouped(prefill.tokens, 0)} tokens"), *flop_terms(prefill.flops, prefill.tokens)]
         return []
 
     def _cache(self, needed: float, key: PointKey) -> dict[str, Any]:
@@ -240,6 +252,25 @@ class _Evidence:
         command = "" if self._model.members else lm_eval_command(self._model.subject, score)
         return {"command": command} if command else {}
 
+    @cached_property
+    def _config(self) -> dict[str, Any] | None:
+        """What of the configuration decides the structure, and the record that has it; None where nothing does."""
+        terms, record = config_terms(self._model), self._model.config_record
+        if not terms or record is None:
+            return None
+        return {"terms": terms, "sources": self._sources.setdefault((record,), len(self._sources))}
+
+    def _tables(self) -> dict[str, Any]:
+        """What was counted from recorded routing, table by table."""
+        return {name: {
+            "title": table.title,
+            "columns": [[column.title, column.unit, column.help, column.direction] for column in table.columns],
+            "rows": {str(number): list(row) for number, row in table.rows.items()},
+            "each": name.startswith("balance"),
+            "terms": table.terms,
+            "sources": self._sources.setdefault(table.records, len(self._sources)),
+        } for name, table in counted_tables(self._model, self._view.records).items()}
+
     # Records -----------------------------------------------------------------------------------------------------
 
     def _record(self, path: Path) -> int:
@@ -254,8 +285,24 @@ class _Evidence:
         return row
 
 
+def _metric_name(name: str, key: str) -> str:
+    """A task's score and a part of the parameters are metrics of their own, named like the estimate."""
+    return name if key.startswith(("score:", PART)) else key
+
+
+def _part_metric(key: str) -> Metric:
+    part = key.removeprefix(PART)
+    return METRICS["total_parameters"].model_copy(update={
+        "key": key, "title": f"Parameters: {PART_TITLES[part].lower()}", "better": "none",
+        "formula": "the elements of all its tensors; those of experts of which a token uses k, k of them"
+        if part == "routed_experts_used" else "the elements of all its tensors",
+    })
+
+
 def _metric(key: str, values: Iterable[float]) -> dict[str, Any]:
-    metric, scale = metric_of(key), scale_of_metric(key, values)
+    is_part = key.startswith(PART)
+    metric = _part_metric(key) if is_part else metric_of(key)
+    scale = scale_of("parameters", values) if is_part else scale_of_metric(key, values)
     direction = {} if metric.better == "none" else {"better": metric.better}
     title = f"Score on {plain(metric.title, 100)}" if key.startswith("score:") else metric.title
     return {
@@ -285,21 +332,6 @@ def _rounded(value: float) -> float:
 
 def _counts(terms: Sequence[tuple[str, str]]) -> dict[str, Any]:
     return {"terms": [list(term) for term in terms]} if terms else {}
-
-
-def _parameter_terms(count: ParameterCount, key: str) -> list[tuple[str, str]]:
-    left_out = {"embedding", "head"} if key == "active_non_embedding_parameters" else set()
-    numbers = {title: getattr(count, name, 0) for name, title in _PARTS.items() if name not in left_out}
-    if key != "total_parameters":
-        numbers["routed experts, used by a token"] = count.routed_experts_used
-        del numbers[_PARTS["routed_experts"]]
-    return [(title, grouped(number, 0)) for title, number in numbers.items() if number]
-
-
-def _flop_terms(flops: FlopCount, tokens: int) -> list[tuple[str, str]]:
-    """The FLOPs of each component, a token."""
-    found = {title: getattr(flops, name, 0) / tokens for name, title in _PARTS.items()}
-    return [(title, with_unit("FLOPs", value, 4)) for title, value in found.items() if value]
 
 
 def _score(score: TaskScore) -> dict[str, Any]:

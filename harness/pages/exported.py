@@ -22,7 +22,7 @@ SCHEMA_PATH = "data.schema.json"
 
 def exported_of(view: SuiteView) -> Exported:
     """A suite as its exports see it: models, then groups of trainings."""
-    return Exported(view.name, (*view.models, *view.groups), view.point, view.score)
+    return Exported(view.name, (*view.models, *view.groups), view.point, view.score, view.licences)
 
 
 def export_links(view: SuiteView) -> tuple[Link, ...]:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harness.pages.licences import NOT_STATED
 from harness.pages.parts import Slugs
 from harness.pages.suite_view import SuiteView, hardware_text, kind_of, point_text
 from harness.quantities import count_of, plain
@@ -15,10 +14,13 @@ from harness.summary import ModelSummary, PointKey
 
 GPU_BYTES = 80e9
 """The memory of the accelerators of which a preset speaks, in its vendor's decimal gigabytes."""
+FITS = "fits-80gb"
+"""The preset that depends on the load."""
 FEW_ACTIVE = 4e9
 _EDGES = (1e6, 1e7, 1e8, 1e9, 3e9, 1e10, 3e10, 1e11, 3e11, 1e12)
 """Where ranges of parameters meet; finer among the sizes that people choose between."""
 _UNKNOWN = "not counted"
+_NOT_STATED = "not stated"
 _LIMIT = 80
 
 
@@ -83,7 +85,7 @@ def _facet(
     """A facet, and the id of every model's value. Sizes stay in their order, other values go by name."""
     titles = [value(view, model) for model in view.models]
     slugs = Slugs()
-    order = _KINDS if key == "kind" else _RANGES if key in ("size", "active") else {NOT_STATED: 1}
+    order = _KINDS if key == "kind" else _RANGES if key in ("size", "active") else {_NOT_STATED: 1}
     occurring = sorted(set(titles), key=lambda one: (order.get(one, 0), one.casefold(), one))
     ids = {one: slugs.of(one, one) for one in occurring}
     choices = tuple(Choice(ids[one], one, titles.count(one)) for one in occurring)
@@ -124,7 +126,7 @@ def _active(_view: SuiteView, model: ModelSummary) -> str:
 
 def licence_text(view: SuiteView, model: ModelSummary) -> str:
     """The licence of a model, or that nobody states one."""
-    return view.licences.get(model.model, NOT_STATED)
+    return plain(view.licences.get(model.model, _NOT_STATED), _LIMIT)
 
 
 def _precision(_view: SuiteView, model: ModelSummary) -> str:
@@ -150,20 +152,26 @@ def _backend(_view: SuiteView, model: ModelSummary) -> str:
 
 def _presets(view: SuiteView) -> list[tuple[Choice, list[bool]]]:
     """The ready-made questions with their meaning, and which models fulfil each."""
-    fits = [_fits(model, view.point) for model in view.models]
+    fits = fits_at(view, view.point)
     few = [bool(model.parameters and model.parameters.active < FEW_ACTIVE) for model in view.models]
     ranked = [model.model in view.ranks for model in view.models]
     return [
-        (Choice("fits-80gb", "Fits one 80 GB GPU", sum(fits), _fits_words(view.point)), fits),
+        (Choice(FITS, "Fits one 80 GB GPU", sum(fits), fits_words(view.point)), fits),
         (Choice("active-4b", "Active < 4 B", sum(few), "A token uses fewer than 4 billion parameters"), few),
         (Choice("ranked", "Only ranked", sum(ranked), (
-            f"With a {view.score_title} of trained weights, and no timing that is flagged as implausible")), ranked),
+            f"With a {view.score_title} of trained weights to the questions that most models were asked, whatever the "
+            "load")), ranked),
     ]
 
 
 def _counted_load(point: PointKey) -> PointKey:
     """The load whose requests in flight are counted: where their number is not given, one."""
     return point if point.concurrency is not None else point._replace(kind="closed", level=1.0)
+
+
+def fits_at(view: SuiteView, point: PointKey | None) -> list[bool]:
+    """Which of the view's models fit the accelerators of the preset `FITS` at a load."""
+    return [_fits(model, point) for model in view.models]
 
 
 def _fits(model: ModelSummary, point: PointKey | None) -> bool:
@@ -174,7 +182,8 @@ def _fits(model: ModelSummary, point: PointKey | None) -> bool:
     return needed is not None and needed <= GPU_BYTES
 
 
-def _fits_words(point: PointKey | None) -> str:
+def fits_words(point: PointKey | None) -> str:
+    """What the preset `FITS` asks for at a load."""
     if point is None:
         return "The weights, as the checkpoint stores them, take at most 80 GB"
     requests = _counted_load(point).concurrency or 1

@@ -8,16 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from harness.history import BEFORE, CellHistory, Latest, ModelHistory, Series, latest_of
+from harness.history import APART_FROM, BEFORE, CellHistory, Latest, ModelHistory, Series, latest_of
 from harness.metrics import METRICS
-from harness.pages.parts import Column, Table, TableRow, Value
+from harness.pages.parts import Column, Mark, Table, TableRow, Value
 from harness.pages.plotting import plotly_text
 from harness.pages.suite_view import SuiteView, at_load, kind_of, load_text, point_text
-from harness.quantities import Scale, count_of, plain, scale_of, signed_percent, significant
+from harness.quantities import Scale, count_of, margin, plain, scale_of, signed_percent, significant
 from harness.summary import ModelSummary
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ DIGITS = 5
 """Significant ones of the largest value of a series."""
 CHANGES = 60
 """The most that are listed, the newest."""
+APART = 20
+"""The most figures that are listed as apart from the nights before."""
 
 _MAIN = ("output_tokens_per_s", "ttft_p50_s", "tpot_p50_s", "e2e_p50_s", "ttft_p99_s", "joules_per_output_token")
 _FIRST = ("output_tokens_per_s", "ttft_p50_s", "tpot_p50_s", "joules_per_output_token")
@@ -59,6 +62,8 @@ class HistorySection:
     """What history.js draws from."""
     latest: Table
     latest_note: str
+    figures: int
+    """How many can be drawn."""
     changes: tuple[tuple[str, str], ...]
     """Night and what was another than before, the newest first."""
     changes_note: str
@@ -92,26 +97,29 @@ def history_section(view: SuiteView, model: ModelSummary) -> HistorySection | No
         return None
     lines = [line for index, cell in enumerate(history.cells) for line in _lines(view, cell, index)]
     lines = _within_reason(view, history, lines)
-    first = max(0, len(history.times) - NIGHTS)
+    found = [_Found(line, latest) for line in lines if (latest := latest_of(line.series))]
     chosen = next((line for line in lines if _is_leading(view, history, line)), lines[0])
     changes = [(f"{history.times[night]:%Y-%m-%d %H:%M}", night) for night in sorted(history.changes, reverse=True)]
     return HistorySection(
         note=_note(history),
         choices=tuple(_choices(view, history, lines)),
         chosen=chosen.id,
-        data=_data(model, history, lines, first),
-        latest=_latest_table(view, history, lines),
-        latest_note=_latest_note(view),
+        data=_data(view, model, history, lines),
+        latest=_latest_table(view, model, history, found),
+        latest_note=_latest_note(found),
+        figures=len(lines),
         changes=tuple((when, plain("; ".join(history.changes[night]), 600)) for when, night in changes[:CHANGES]),
         changes_note=f"{len(changes) - CHANGES} earlier changes are not listed." if len(changes) > CHANGES else "",
     )
 
 
-def _latest_note(view: SuiteView) -> str:
-    load = f"Speed is {at_load(view.point)}. " if view.point is not None else ""
+def _latest_note(found: Sequence[_Found]) -> str:
+    number = sum(one.latest.apart for one in found)
+    more = f" {APART} of {number} such figures are listed." if number > APART else ""
     return (
-        f"{load}The median is of up to {BEFORE} nights before the latest. These are differences as measured: which of "
-        "them are noise is not judged here."
+        f"The median is of up to {BEFORE} nights before the latest. Apart is a figure whose newest value lies outside "
+        f"the range of these nights ({APART_FROM} at least) by more than that range is wide.{more} These are "
+        "differences as measured: which of them are noise is not judged here."
     )
 
 
@@ -179,12 +187,15 @@ def _note(history: ModelHistory) -> str:
 # What is drawn ---------------------------------------------------------------------------------------------------
 
 
-def _data(model: ModelSummary, history: ModelHistory, lines: Sequence[_Line], first: int) -> dict[str, Any]:
+def _data(view: SuiteView, model: ModelSummary, history: ModelHistory, lines: Sequence[_Line]) -> dict[str, Any]:
     """Times as minutes since 1970, figures as whole numbers times a power of ten: a year takes some 2 kB a series."""
-    drawn = {line.cell for line in lines}
+    drawn, first = {line.cell for line in lines}, max(0, len(history.times) - NIGHTS)
+    name = view.evidence_of.get((model.model, False), "")
     return {
         "kind": kind_of(model),
-        "times": [int(when.timestamp() // 60) for when in history.times[first:]],
+        "times": [_minutes(when) for when in history.times[first:]],
+        "evidence": name,
+        "apart": [BEFORE, APART_FROM],
         "changes": [
             [night - first, plotly_text(_label(words), 24), plotly_text("; ".join(words), _REASON)]
             for night, words in sorted(history.changes.items()) if night >= first
@@ -246,18 +257,41 @@ def _whole(values: NDArray[np.float64], power: int) -> list[int | None] | int:
 # The latest values -----------------------------------------------------------------------------------------------
 
 
-def _latest_table(view: SuiteView, history: ModelHistory, lines: Sequence[_Line]) -> Table:
+_MARK = Mark("note", "apart", "Outside the range of the nights before by more than that range is wide.")
+
+
+class _Found(NamedTuple):
+    """A line with its newest value."""
+
+    line: _Line
+    latest: Latest
+
+
+def _latest_table(
+    view: SuiteView, model: ModelSummary, history: ModelHistory, found: Sequence[_Found]
+) -> Table:
+    """The figures whose newest value stands apart from the nights before, then the main ones."""
     columns = (
         Column("Figure", classes="text frozen"), Column("Latest"), Column("Measured", classes="text"),
         Column("Previous"), Column("Latest to previous"),
         Column("Median before", help=f"Of up to {BEFORE} nights before the latest"), Column("Latest to median"),
     )
-    rows = []
-    for line in _headlines(view, history, lines):
-        latest = latest_of(line.series)
-        if latest is not None:
-            rows.append(_latest_row(history, line, latest))
-    return Table(columns, tuple(rows))
+    name = view.evidence_of.get((model.model, False), "")
+    apart = sorted((one for one in found if one.latest.apart), key=_moved, reverse=True)[:APART]
+    by_id = {one.line.id: one for one in found}
+    told = {one.line.id for one in apart}
+    main = [by_id[line.id] for line in _headlines(view, history, [one.line for one in found]) if line.id not in told]
+    return Table(columns, tuple(_latest_row(history, one, name) for one in (*apart, *main)))
+
+
+def _moved(found: _Found) -> tuple[bool, float]:
+    """What sorts those that are apart: main figures before other percentiles and the like, then by how far they moved.
+
+    As a factor of the median either way, so that a rate that halves and a latency that doubles moved alike.
+    """
+    value, median = found.latest.value, found.latest.median or 0.0
+    main = found.line.metric in _MAIN or METRICS[found.line.metric].scenario != "serving"
+    return main, abs(math.log(value / median)) if value > 0 and median > 0 else math.inf
 
 
 def _headlines(view: SuiteView, history: ModelHistory, lines: Sequence[_Line]) -> Iterator[_Line]:
@@ -271,19 +305,36 @@ def _headlines(view: SuiteView, history: ModelHistory, lines: Sequence[_Line]) -
     yield from (memory[key] for key in (peak, *_MEMORY[2:]) if key in memory)
 
 
-def _latest_row(history: ModelHistory, line: _Line, latest: Latest) -> TableRow:
+def _latest_row(history: ModelHistory, found: _Found, name: str) -> TableRow:
+    line, latest = found
     scale = scale_of(METRICS[line.metric].unit, [latest.value])
     failed = sorted(night for night in history.cells[line.cell].failed if night > latest.night)
     when = f"{history.times[latest.night]:%Y-%m-%d}"
     when += f" ({count_of(len(failed), 'night')} since failed)" if failed else ""
 
-    def shown(value: float | None) -> Value:
-        return Value("\u2013" if value is None else f"{significant(value / scale.divisor)} {scale.unit}".rstrip())
+    def shown(value: float | None, around: float | None = None, night: int | None = None) -> Value:
+        if value is None:
+            return Value("\u2013")
+        text = f"{significant(value / scale.divisor)} {scale.unit}".rstrip()
+        ends = [] if not around else [one / scale.divisor for one in (value, value - around, value + around)]
+        evidence = "" if night is None or not name else f"{name}.{line.id}@{_minutes(history.times[night])}"
+        return Value(text, margin(*ends) if ends else "", evidence=evidence)
 
-    return TableRow(line.title, (
-        shown(latest.value), Value(when), shown(latest.previous), Value(_change(line, latest.value, latest.previous)),
+    return TableRow(f"{line.title}{_at(history.cells[line.cell])}", (
+        shown(latest.value, latest.margin, latest.night), Value(when),
+        shown(latest.previous, latest.previous_margin, latest.previous_night),
+        Value(_change(line, latest.value, latest.previous)),
         shown(latest.median), Value(_change(line, latest.value, latest.median)),
-    ))
+    ), marks=(_MARK,) if latest.apart else ())
+
+
+def _at(cell: CellHistory) -> str:
+    return "" if cell.point is None else f", {load_text(cell.point)}"
+
+
+def _minutes(when: datetime) -> int:
+    """Since 1970: how a night is named in an address, and what its time in `data` is."""
+    return int(when.timestamp() // 60)
 
 
 def _change(line: _Line, value: float, before: float | None) -> str:

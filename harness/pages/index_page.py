@@ -7,22 +7,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from harness.pages.facets import Filters, filters_of
+from harness.pages.facets import FITS, Filters, filters_of
 from harness.pages.failures import FailureTable, failure_table, failures_of
 from harness.pages.figures import pareto_data, seeds_figure
 from harness.pages.lead import conditions_of, facts_of, lead_of, legend_of
-from harness.pages.leaderboard import Row, rows_of, scales_of
+from harness.pages.leaderboard import Row, in_order, rows_of, scales_of
 from harness.pages.leaderboard_columns import (
     FIXED_COLUMNS,
     TEXT_COLUMNS,
     ColumnGroup,
-    LoadChoice,
     Spec,
     column_groups,
     column_specs,
     columns_of,
-    load_choices,
+    id_of,
+    speed_columns,
 )
+from harness.pages.leaderboard_loads import Load, Loads, evidence_rests, loads_of
 from harness.pages.parts import Column, FailureRow, Link, Page, Value
 from harness.pages.recipes import GroupRow, group_columns, group_rows, group_specs
 from harness.pages.suite_view import SuiteView, scale_for
@@ -52,7 +53,11 @@ class IndexPage(Page):
     others: tuple[Link, ...]
     groups: Groups | None
     filters: Filters
-    loads: tuple[LoadChoice, ...]
+    loads: Loads | None
+    speed_columns: tuple[str, ...]
+    """The names of the columns that follow the chosen load."""
+    order: tuple[int, ...]
+    """The places of the rows' models in the suite."""
     column_groups: tuple[ColumnGroup, ...]
     columns: tuple[Column, ...]
     evidence: tuple[str, ...]
@@ -69,7 +74,9 @@ class IndexPage(Page):
     @cached_property
     def reasons(self) -> dict[str, int]:
         """The reason of every mark of the table, and its place: a page says each once, however many cells have it."""
-        cells = (cell for row in self.rows for cell in (row.rank, *row.cells))
+        cells = [cell for row in self.rows for cell in (row.rank, *row.cells)]
+        if self.loads:
+            cells += [cell for load in self.loads.known for column in load.columns for cell in column]
         marks = [mark for cell in cells for mark in cell.marks]
         marks += [mark for row in self.rows for mark in (*row.marks, row.uncounted)]
         return {reason: index for index, reason in enumerate(dict.fromkeys(mark.reason for mark in marks))}
@@ -80,12 +87,35 @@ class IndexPage(Page):
         return sum("later" not in column.classes for column in self.columns)
 
     @property
+    def roomy(self) -> list[int]:
+        """Which columns, counted from 1, wait on a narrow screen."""
+        return [place for place, column in enumerate(self.columns, 1) if "roomy" in column.classes.split()]
+
+    @property
     def more(self) -> list[list[list[Any]]]:
         """The columns that are hidden at first: of each its cells in the order of the rows, for scripts/tables.js."""
         metrics = range(self.seen - FIXED_COLUMNS, len(self.columns) - FIXED_COLUMNS - len(TEXT_COLUMNS))
         numbers = [[self._lean(row.cells[place]) for row in self.rows] for place in metrics]
         words = zip(*(row.words for row in self.rows), strict=True)
         return [*numbers, *([[text, text] for text in texts] for texts in words)]
+
+    @property
+    def speeds(self) -> dict[str, Any]:
+        """What every other load puts into the columns of speed, in the order of the rows, for scripts/loads.js."""
+        known = self.loads.known if self.loads else ()
+        return {
+            "columns": self.speed_columns, "preset": FITS,
+            "loads": {load.id: self._speeds_at(load) for load in known if load.id},
+        }
+
+    def _speeds_at(self, load: Load) -> dict[str, Any]:
+        return {
+            "heading": load.heading,
+            "evidence": load.evidence,
+            "cells": [[self._lean(column[place]) for place in self.order] for column in load.columns],
+            "fits": "".join(str(int(load.fits[place])) for place in self.order),
+            "help": load.fits_words,
+        }
 
     def _lean(self, cell: Value) -> list[Any]:
         """What sorts a cell, its text, its margin, whether it is the best, and its marks; empty ends are left out."""
@@ -118,8 +148,10 @@ def index_page(view: SuiteView, views: Sequence[SuiteView], definition: Suite | 
         others=tuple(Link(other.path, other.title) for other in views if other is not view),
         groups=_groups(view),
         filters=filters,
-        loads=load_choices(view, specs),
-        column_groups=column_groups(specs),
+        loads=loads_of(view, specs, scales),
+        speed_columns=tuple(id_of(spec) for spec in speed_columns(view, specs)),
+        order=tuple(in_order(view, view.models, view.ranks)),
+        column_groups=column_groups(view, specs),
         columns=columns_of(view, specs, scales, scale_for(view, "total_parameters")),
         evidence=_evidence_of(view, specs),
         rows=rows_of(view, specs, scales, filters.tokens),
@@ -133,11 +165,8 @@ def index_page(view: SuiteView, views: Sequence[SuiteView], definition: Suite | 
 
 def _evidence_of(view: SuiteView, specs: Sequence[Spec]) -> tuple[str, ...]:
     """By column what follows the model in the names of its estimates."""
-    first = next(iter(view.models))
-    start = view.evidence_of.get((first.model, False), "") + "."
-    of_specs = (view.evidence(first, spec.key, spec.point).removeprefix(start) for spec in specs)
-    total = view.evidence(first, "total_parameters").removeprefix(start)
-    return ("", "", "", total, *of_specs, *("" for _ in TEXT_COLUMNS))
+    total = evidence_rests(view, [Spec("total_parameters", "", "")])
+    return ("", "", "", *total, *evidence_rests(view, specs), *("" for _ in TEXT_COLUMNS))
 
 
 def _groups(view: SuiteView) -> Groups | None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.pages.parts import Link, best_of, in_words
+from harness.compare import Effect, on_same_items, score_effect
+from harness.pages.parts import Link, in_words
 from harness.pages.suite_view import (
     SuiteView,
     at_load,
     comparable,
+    contest_of,
     hardware_text,
     load_text,
     point_text,
-    ranking,
     scale_for,
 )
 from harness.quantities import Scale, capitalised, count_of, listed, plain, significant
+from harness.ranking import ASKED_OTHERWISE, Contest, Entrant, best_of
 from harness.scenario import ServingScenario
-from harness.summary import ModelSummary, PointKey, same_hardware
+from harness.summary import ModelSummary, PointKey, sample_unit
+from harness.wording import certain, effect_size, effect_text, in_points, interval, unit_of
 
 
 def facts_of(view: SuiteView) -> tuple[Link, ...]:
@@ -102,52 +105,109 @@ def lead_of(view: SuiteView) -> str:
 
 
 def _score_sentence(view: SuiteView, subjects: Sequence[ModelSummary], noun: str) -> str:
-    ranks, scale = ranking(subjects, view), scale_for(view, view.score)
-    found = {name: one for model in subjects if (name := model.model) in ranks
-             and (one := comparable(model, view.score, view.point))}
-    if not found:
-        return f"No {noun} has a {view.score_title} yet."
-    ordered = sorted(found, key=lambda name: (ranks[name], -found[name].value))
-    first, top = ordered[0], [name for name in ordered if ranks[name][0] == 1]
-    title = view.score_title
+    """Who leads by the score, or whose intervals overlap, and what a test of the first against the second says."""
+    standing, title = contest_of(subjects, view.score, view.point), view.score_title
+    if not standing.entrants:
+        return f"No {noun} has a {title} yet."
+    sign = -1 if standing.better == "higher" else 1
+    ordered = sorted(standing.entrants, key=lambda one: (sign * one[1].value, one[0].model))
+    first, scale = plain(ordered[0][0].model, 80), scale_for(view, view.score)
+    apart = _asked_otherwise(standing, noun)
     if len(ordered) == 1:
-        return f"Only {plain(first, 80)} has a {title}: {in_words(found[first], scale)}."
-    if len(top) == 1:
-        gap = (found[first].value - found[ordered[1]].value) / scale.divisor
-        unit = "points " if scale.unit == "%" else ""
-        return (f"{plain(first, 80)} leads with a {title} of {in_words(found[first], scale)}, "
-                f"{significant(abs(gap), 2)} {unit}ahead of {plain(ordered[1], 80)}.")
-    values = sorted(found[name].value / scale.divisor for name in top)
+        return f"Only {first} has a {title}: {in_words(ordered[0][1], scale)}.{apart}"
+    if len(standing.first) == 1:
+        side = "ahead of" if standing.better == "higher" else "below"
+        return (f"{first} leads with a {title} of {in_words(ordered[0][1], scale)}, "
+                f"{_gap(view, ordered, scale)} {side} {plain(ordered[1][0].model, 80)}.{apart}")
+    return f"{_overlap(view, standing, ordered, noun)}{_against_second(view, ordered)}{apart}"
+
+
+def _gap(view: SuiteView, ordered: Sequence[Entrant], scale: Scale) -> str:
+    """By how much the first is ahead of the second, as the page of the pair has it."""
+    (first, best), (second, next_) = ordered[:2]
+    effect = score_effect(first, second, view.score)
+    if effect is not None and in_points(effect):
+        return _size(effect)
+    gap = abs(best.value - next_.value) / scale.divisor
+    return f"{significant(gap, 2)}{' points' if scale.unit == '%' else ''}"
+
+
+def _size(effect: Effect) -> str:
+    return effect_size(effect, abs(effect.contrast.value)).lstrip("+") + unit_of(effect)
+
+
+def _overlap(view: SuiteView, standing: Contest, ordered: Sequence[Entrant], noun: str) -> str:
+    """Whose intervals overlap, so that they share the first rank; how many rank below."""
+    top = [entrant for entrant in ordered if standing.ranks[entrant[0].model][0] == 1]
+    scale, title = scale_for(view, view.score), view.score_title
+    values = sorted(one.value / scale.divisor for _, one in top)
     ends = dict.fromkeys([significant(values[0]), significant(values[-1])])
     span = " to ".join(ends) + (f" {scale.unit}" if scale.unit else "")
-    everyone = len(top) == len(ordered)
     others = len(ordered) - len(top)
-    rest = "" if everyone else f"; the other {noun} ranks" if others == 1 else f"; the other {others} {noun}s rank"
-    rest += " below" if rest else ""
-    who = f"All {len(top)} {noun}s" if everyone and len(top) > 2 else _some([plain(name, 60) for name in top])
-    return f"{who} cannot be told apart by {title} ({span}){rest}."
+    rest = f"; the other {noun} ranks below" if others == 1 else f"; the other {others} {noun}s rank below"
+    everyone = not others and len(top) > 2
+    who = f"all {len(top)} {noun}s" if everyone else _some([plain(model.model, 60) for model, _ in top])
+    told = f"The 95 % intervals of {who} overlap in {title}"
+    if not all(one.has_interval for _, one in top):
+        told = f"{capitalised(who)} have no order by {title}"
+    return f"{told} ({span}){rest if others else ''}."
+
+
+def _against_second(view: SuiteView, ordered: Sequence[Entrant]) -> str:
+    """The verdict on the two highest, which may be told apart where their intervals overlap.
+
+    Only where both were asked the same items, or are groups of trainings. That the first was chosen for being first
+    does not make its test against the second err more often than 5 %. Source: Hung and Fithian 2019, Annals of
+    Statistics 47:758.
+    """
+    (first, _), (second, _) = ordered[:2]
+    effect = score_effect(first, second, view.score)
+    grouped = sample_unit(first, second) == "trainings"
+    if effect is None or effect.verdict == "insufficient data" or not (
+        grouped or on_same_items(first, second, view.score)
+    ):
+        return ""
+    where = "Over their trainings" if grouped else "On the same items"
+    return f" {where} {plain(first.model, 60)} {_told(effect, plain(second.model, 60))}."
+
+
+def _told(effect: Effect, other: str) -> str:
+    """An effect on the second of two, as what follows the first one's name."""
+    if not certain(effect):
+        return f"cannot be told from {other} ({effect_text(effect)}, 95 % {interval(effect)})"
+    side = "above" if effect.contrast.value > 0 else "below"
+    return f"is {_size(effect)} {side} {other} (95 % {interval(effect)})"
+
+
+def _asked_otherwise(standing: Contest, noun: str) -> str:
+    """How many have a score that is not ranked with the others."""
+    number = sum(reason.startswith(ASKED_OTHERWISE) for reason in standing.out.values())
+    if not number:
+        return ""
+    verb = "is" if number == 1 else "are"
+    return f" {capitalised(count_of(number, f'more {noun}'))} {verb} not ranked, having been asked otherwise."
 
 
 def _speed_sentence(view: SuiteView, subjects: Sequence[ModelSummary]) -> str:
-    key = "output_tokens_per_s"
-    found = [(model, one) for model in subjects if (one := comparable(model, key, view.point))]
-    if view.point and found and len(subjects) == 1:
-        speed = in_words(found[0][1], Scale("tokens/s", 1.0))
-        return f"{capitalised(at_load(view.point))} {plain(found[0][0].model, 60)} gives {speed}."
-    if view.point is None or len(found) < 2 or not all(same_hardware(found[0][0], model) for model, _ in found):
+    standing = contest_of(subjects, "output_tokens_per_s", view.point)
+    if view.point is None or not standing.entrants or standing.unlike:
         return ""
-    found.sort(key=lambda entry: -entry[1].value)
+    found = sorted(standing.entrants, key=lambda entrant: -entrant[1].value)
     estimates, names = [one for _, one in found], [plain(model.model, 60) for model, _ in found]
     where = capitalised(at_load(view.point))
+    if len(found) == 1:
+        alone = f"{where} {names[0]} gives {in_words(estimates[0], Scale('tokens/s', 1.0))}."
+        return alone if len(subjects) == 1 else ""
     if best_of(estimates, "higher") == 0:
         ratio = significant(estimates[0].value / estimates[1].value)
         return (f"{where} {names[0]} gives the most output, {significant(estimates[0].value)} tokens/s, "
-                f"{ratio} × that of {names[1]}.")
-    tied = [name for name, one in zip(names, estimates, strict=True) if best_of([estimates[0], one], "higher") is None]
-    if not tied[1:]:
-        return ""
-    others = _some([name for name in dict.fromkeys(tied) if name != names[0]])
-    return f"{where} {names[0]}, the fastest on average, cannot be told from {others}."
+                f"{ratio} \u00d7 that of {names[1]}.")
+    near = [name for name, one in zip(names[1:], estimates[1:], strict=True)
+            if best_of([estimates[0], one], "higher") is None]
+    if all(one.has_interval for one in estimates):
+        whose = "that" if len(near) == 1 else "those"
+        return f"{where} {names[0]} is the fastest on average; its interval overlaps {whose} of {_some(near)}."
+    return f"{where} {names[0]} is the fastest on average; for lack of repeats not all have an interval."
 
 
 def _some(names: Sequence[str], limit: int = 3) -> str:
@@ -161,8 +221,9 @@ def legend_of(view: SuiteView) -> str:
     return (
         f"Rank by {view.score_title}; models whose intervals overlap share ranks. \u00b1 is the 95 % interval, over "
         "repeats in fresh processes for speed and memory, over items for scores; what is counted has none, and n = 1 "
-        "stands where there are too few repeats for one. Bold is the best of a column where it can be told from the "
-        "second. \u2191 higher is better, \u2193 lower is better. The bar shows active parameters within the total. "
-        "Marks explain themselves on focus; what is flagged is not ranked. The table scrolls sideways; Columns chooses "
+        "stands where there are too few repeats for one. Bold is the best of a column where its interval overlaps no "
+        "other; where it does, the page of a pair may still tell the two apart on the same items. \u2191 higher is "
+        "better, \u2193 lower is better. The bar shows active parameters within the total. Marks explain themselves on "
+        "focus; a flagged timing is never bold. The table scrolls sideways; Columns chooses "
         "what it shows."
     )

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 
 from harness.pages.facets import licence_text, precision_text
 from harness.pages.leaderboard_columns import Spec
-from harness.pages.parts import Mark, Value, absence, best_of, flag_marks, partial_marks, shown
+from harness.pages.parts import Mark, Value, absence, flag_marks, partial_marks, shown
 from harness.pages.suite_view import (
     SuiteView,
-    at_load,
     comparable,
+    contest_of,
     estimate_of,
-    flags_at,
     gaps_of,
     hardware_text,
     kind_of,
@@ -139,19 +138,9 @@ def _engine_text(model: ModelSummary) -> str:
 def rank_value(rank: tuple[int, int] | None, model: ModelSummary, view: SuiteView) -> Value:
     """A rank, the range of ranks that a model may have, or why it has none."""
     if rank is None:
-        return Value(marks=(Mark("plain", "none", _why_unranked(model, view)),))
+        return Value(marks=(Mark("plain", "none", f"Not ranked: {view.why_unranked(model)}."),))
     low, high = rank
     return Value(str(low) if low == high else f"{low}\u2013{high}", order=repr((low + high) / 2))
-
-
-def _why_unranked(model: ModelSummary, view: SuiteView) -> str:
-    if model.subject.weights == "dummy":
-        return "Not ranked: its weights are random."
-    flags = flags_at(model, view.point)
-    if flags and view.point:
-        return f"Not ranked: its timing {at_load(view.point)} is flagged: {plain('; '.join(flags), 500)}."
-    reason = model.no_mean_score if view.score == "mean_score" else "the task was not measured"
-    return f"Not ranked: no {view.score_title}, {plain(reason or 'nothing was scored', 300)}."
 
 
 def model_marks(model: ModelSummary) -> tuple[Mark, ...]:
@@ -172,12 +161,9 @@ def uncounted_mark(model: ModelSummary) -> Mark:
 
 def cells_of(view: SuiteView, spec: Spec, scale: Scale, models: Sequence[ModelSummary]) -> list[Value]:
     """One column: every model's value on one scale, the best marked where it stands apart."""
-    metric = metric_of(spec.key)
-    candidates = [comparable(model, spec.key, spec.point) for model in models]
-    mixed = metric.scenario in ("serving", "memory") and len({model.subject.accelerator for model in models}) > 1
-    best = None if mixed else best_of(candidates, metric.better)
+    best = contest_of(models, spec.key, spec.point).best
     per_unit = replace(scale, divisor=scale.divisor / spec.factor)
-    return [value_of(view, model, spec, per_unit, best=index == best) for index, model in enumerate(models)]
+    return [value_of(view, model, spec, per_unit, best=model is best) for model in models]
 
 
 def value_of(view: SuiteView, model: ModelSummary, spec: Spec, scale: Scale, *, best: bool = False) -> Value:

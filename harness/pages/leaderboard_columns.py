@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,6 @@ from harness.pages.suite_view import (
     at_load,
     estimate_of,
     gaps_of,
-    load_text,
     metric_of,
     point_text,
 )
@@ -32,8 +30,6 @@ _MORE_SPEED = (
 )
 _LATENCIES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "End to end", "queue": "Queueing"}
 _UTILISATION = ("mfu", "mbu", "time_share", "overhead", "submit_share")
-OTHER_LOADS = 6
-"""At how many other loads the table can show its speeds."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +39,8 @@ class ColumnGroup:
     title: str
     span: int
     classes: str = ""
+    name: str = ""
+    """What it is called in the list of columns, where its title follows what a reader chooses."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +56,6 @@ class Spec:
     """Whether it is hidden until a reader asks for it."""
     id: str = ""
     """Its name in an address; the key unless given."""
-    name: str = ""
-    """Its title in lists, where another column has the same title."""
-
-
-@dataclass(frozen=True)
-class LoadChoice:
-    """A load at which the columns of speed can be read: its words, and the names of its columns."""
-
-    title: str
-    columns: tuple[str, ...]
 
 
 FIXED_COLUMNS = 4
@@ -86,7 +74,7 @@ def column_specs(view: SuiteView) -> list[Spec]:
 
 def _shown(view: SuiteView) -> list[Spec]:
     on_device = any("device_peak_bytes" in model.memory for model in view.models)
-    at, speed = view.point, _speed_heading(view.point)
+    at, speed = view.point, speed_heading(view.point)
     price = next((one for one in _PRICES if any(estimate_of(model, one[0], at) for model in view.models)), None)
     single = len(view.tasks) == 1
     return [
@@ -102,7 +90,7 @@ def _shown(view: SuiteView) -> list[Spec]:
 
 
 def _later(view: SuiteView, taken: set[str]) -> list[Spec]:
-    """Every other metric of the table of metrics, and the speeds at other loads."""
+    """Every other metric of the table of metrics."""
     at = view.point
     where = f" {at_load(at)}" if at else ""
     specs = []
@@ -113,11 +101,6 @@ def _later(view: SuiteView, taken: set[str]) -> list[Spec]:
         Spec(key, title, f"More on speed{where}", at, later=True) for key, title in _MORE_SPEED if key not in taken
     ]
     specs += [Spec(key, title, _MONEY, at, later=True) for key, title in _PRICES if key not in taken]
-    specs += [
-        Spec(key, title, _speed_heading(point), point, later=True, id=f"{key}-{_load_id(point)}",
-             name=f"{title} {at_load(point)}")
-        for point in other_points(view) for key, title in _SPEED_KEYS
-    ]
     known = taken | {spec.key for spec in specs if spec.point == at} | {"score", "mean_score", "total_parameters"}
     further = [(_place_of(key, where), key) for key in METRICS if key not in known]
     order = dict.fromkeys(heading for heading in (
@@ -156,37 +139,14 @@ def _title_of(key: str) -> str:
     return f"{_LATENCIES[latency]} {statistic}" if latency in _LATENCIES else METRICS[key].title
 
 
-def _speed_heading(point: PointKey | None) -> str:
+def speed_heading(point: PointKey | None) -> str:
+    """The heading over the columns of speed."""
     return f"Speed {at_load(point)}, {point_text(point)}" if point else "Speed"
 
 
-def _load_id(point: PointKey) -> str:
-    level = f"{point.level:g}" + (f"-burst-{point.burstiness:g}" if point.burstiness != 1 else "")
-    return f"{point.kind}-{level}".replace(".", "_")
-
-
-def other_points(view: SuiteView) -> list[PointKey]:
-    """The other loads of the table's workload that half of the served models or more were measured at."""
-    if view.point is None:
-        return []
-    keys = Counter(point.key for model in view.models for point in model.points)
-    served = sum(bool(model.points) for model in view.models)
-    alike = [key for key in keys if key.workload == view.point.workload and key != view.point]
-    often = sorted((key for key in alike if 2 * keys[key] >= served), key=lambda key: (-keys[key], key))
-    return sorted(often[:OTHER_LOADS], key=lambda key: (key.kind != "closed", key))
-
-
-def load_choices(view: SuiteView, specs: Sequence[Spec]) -> tuple[LoadChoice, ...]:
-    """The loads among which a reader can choose; none where there is only one."""
-    if view.point is None:
-        return ()
-    choices = []
-    for point in sorted([view.point, *other_points(view)], key=lambda key: (key.kind != "closed", key)):
-        speeds = {key for key, _ in _SPEED_KEYS}
-        names = tuple(id_of(spec) for spec in specs if spec.point == point and spec.key in speeds)
-        if names:
-            choices.append(LoadChoice(capitalised(load_text(point)), names))
-    return tuple(choices) if len(choices) > 1 else ()
+def speed_columns(view: SuiteView, specs: Sequence[Spec]) -> list[Spec]:
+    """Those of the columns that can be read at any load, in their order."""
+    return [spec for spec in specs if spec.heading == speed_heading(view.point)]
 
 
 def id_of(spec: Spec) -> str:
@@ -210,11 +170,11 @@ def _is_known(view: SuiteView, spec: Spec) -> bool:
 def columns_of(view: SuiteView, specs: Sequence[Spec], scales: Sequence[Scale], total: Scale) -> tuple[Column, ...]:
     """Heads of all columns: rank, model, kind, total parameters, the metrics, and what is in words."""
     fixed = [
-        Column("Rank", classes="rank frozen numeric", key="rank",
-               help=f"By {view.score_title}; models that overlap share ranks"),
+        Column("Rank", "by score", classes="rank frozen numeric", key="rank",
+               help=f"By {view.score_title}, at whatever load; models whose intervals overlap share ranks"),
         Column("Model", classes="text frozen", key="model"),
-        Column("Kind", classes="text", key="kind", help="Routed experts, and how many of them a token uses"),
-        Column("Total", total.unit, classes="numeric first-of-group", key="total_parameters",
+        Column("Kind", classes="text roomy", key="kind", help="Routed experts, and how many of them a token uses"),
+        Column("Total", total.unit, classes="numeric first-of-group roomy", key="total_parameters",
                help="Every parameter; the bar's solid part is active", first=True),
     ]
     starts = _starts(specs)
@@ -236,19 +196,25 @@ def _starts(specs: Sequence[Spec]) -> list[bool]:
 
 
 def head_of(spec: Spec, unit: str, *, first: bool = False) -> Column:
-    """The head of a metric's column; its name in lists says the load where that is not the table's."""
+    """The head of a metric's column."""
     metric = metric_of(spec.key)
     direction = "" if metric.better == "none" else metric.better
     classes = f"numeric {direction}{' first-of-group' if first else ''}{' later' if spec.later else ''}"
+    classes += " roomy" if spec.key == "active_parameters" else ""
     said = capitalised(metric.formula)
-    return Column(spec.title, unit, direction, said, " ".join(classes.split()), first, spec.name, id_of(spec))
+    return Column(spec.title, unit, direction, said, " ".join(classes.split()), first, key=id_of(spec))
 
 
-def column_groups(specs: Sequence[Spec]) -> tuple[ColumnGroup, ...]:
+def column_groups(view: SuiteView, specs: Sequence[Spec]) -> tuple[ColumnGroup, ...]:
     """The headings over the columns."""
+    speed = speed_heading(view.point)
     spans: dict[tuple[str, bool], int] = {("Parameters", False): 1}
     for spec in specs:
         spans[spec.heading, spec.later] = spans.get((spec.heading, spec.later), 0) + 1
-    rest = tuple(ColumnGroup(title, span, "later" if later else "") for (title, later), span in spans.items())
+    classes = {("Parameters", False): "roomy"}
+    rest = tuple(
+        ColumnGroup(title, span, classes.get((title, later), "later" if later else ""), "Speed" * (title == speed))
+        for (title, later), span in spans.items()
+    )
     last = ColumnGroup("Measured as", len(TEXT_COLUMNS), "later")
-    return (ColumnGroup("", 1, "rank frozen"), ColumnGroup("", 1, "frozen"), ColumnGroup("", 1), *rest, last)
+    return (ColumnGroup("", 1, "rank frozen"), ColumnGroup("", 1, "frozen"), ColumnGroup("", 1, "roomy"), *rest, last)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
+from harness.compare import Family
 from harness.items import MIN_SUBTASKS
 from harness.matching import FARTHEST, FARTHEST_POINTS, TOLERANCE, TOLERANCE_POINTS
 from harness.metrics import METRICS, Metric
@@ -11,6 +13,7 @@ from harness.pages.parts import Page
 from harness.paired import MIN_PAIRED_ITEMS, MOST_BOOTSTRAPPED, RESAMPLES
 from harness.plausibility import BUSY_STEP_S, ENGINE_STEP_S, MARGIN, SLOWEST
 from harness.quantities import grouped
+from harness.stats import CONFIDENCE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class MethodPage(Page):
     margin: str
     least_subtasks: int
     equal_percent: str
-    """How far from 1 the ratio of two models that count as equal may be."""
+    """How far from 1 the ratio of two models that are nearly equal may be."""
     equal_points: str
     farthest: str
     """The largest ratio of a model and its nearest baseline."""
@@ -33,10 +36,16 @@ class MethodPage(Page):
     resamples: int
     most_bootstrapped: str
     least_items: int
+    families: int
+    """How many families of effects of a pair are tested apart."""
+    any_false_percent: str
+    """The chance of any false verdict on a pair that differs in nothing, at most, and if families were independent."""
+    any_false_independent_percent: str
 
 
 def method_page() -> MethodPage:
     """The page; nothing on it depends on results."""
+    families, level = len(get_args(Family)) - 1, 1 - CONFIDENCE  # what is counted is not tested
     return MethodPage(
         path="method.html", template="method.html", title="Method", menu="Method", metrics=tuple(METRICS.values()),
         slowest=f"{SLOWEST:g}", engine_step_ms=f"{1000 * ENGINE_STEP_S:g}",
@@ -44,4 +53,6 @@ def method_page() -> MethodPage:
         equal_percent=f"{100 * TOLERANCE:g}", equal_points=f"{100 * TOLERANCE_POINTS:g}", farthest=f"{FARTHEST:g}",
         farthest_points=f"{100 * FARTHEST_POINTS:g}", resamples=RESAMPLES,
         most_bootstrapped=grouped(MOST_BOOTSTRAPPED, 0), least_items=MIN_PAIRED_ITEMS,
+        families=families, any_false_percent=f"{100 * families * level:.3g}",
+        any_false_independent_percent=f"{100 * (1 - CONFIDENCE**families):.3g}",
     )

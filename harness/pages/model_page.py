@@ -9,6 +9,7 @@ from functools import partial
 
 from harness.metrics import METRICS, memory_split, of_scenario
 from harness.pages.commands import run_command
+from harness.pages.counted import PART_TITLES, part_sizes
 from harness.pages.experts_section import ExpertsSection, experts_section
 from harness.pages.exported import model_links
 from harness.pages.failures import failures_of
@@ -34,6 +35,7 @@ from harness.pages.provenance import environment_terms, subject_terms
 from harness.pages.roofline_section import RooflineSection, roofline_section
 from harness.pages.suite_view import (
     MEMORY_AT_LOAD,
+    PART,
     SuiteView,
     at_load,
     bytes_text,
@@ -46,16 +48,10 @@ from harness.pages.suite_view import (
     point_text,
     scale_for,
 )
-from harness.quantities import Scale, capitalised, count_of, listed, plain, scale_of, significant
+from harness.quantities import Scale, capitalised, count_of, listed, plain, scale_of, significant, with_unit
 from harness.scenario import MemoryScenario
 from harness.summary import ModelSummary, TaskScore
 
-_COMPONENTS = (
-    ("embedding", "Embedding"), ("head", "Output head"), ("attention", "Attention"),
-    ("dense_ffn", "Dense feed-forward"), ("shared_experts", "Shared experts"),
-    ("routed_experts_used", "Routed experts, used by a token"), ("routed_experts_idle", "Routed experts, not used"),
-    ("router", "Router"), ("norm", "Norms"), ("other", "Other"),
-)
 _COLOURS = {
     "embedding": 5, "head": 6, "attention": 2, "dense_ffn": 1, "shared_experts": 3, "routed_experts_used": 0,
     "routed_experts_idle": 0, "router": 4, "norm": 7, "other": 8,
@@ -81,11 +77,19 @@ class Part:
     """One part of a stacked bar."""
 
     title: str
-    count: str
-    share: str
+    value: Value
+    share: Value
     weight: int
     colour: int
     idle: bool = False
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What a token takes, as a sentence: words, each with a number behind them, and what follows them all."""
+
+    parts: tuple[tuple[str, Value], ...]
+    rest: str
 
 
 @dataclass(frozen=True)
@@ -109,10 +113,11 @@ class ModelPage(Page):
     marks: tuple[Mark, ...]
     facts: tuple[str, ...]
     lead: str
-    arithmetic: str
+    arithmetic: Arithmetic | None
     parameters: tuple[Part, ...]
-    total: str
-    active: str
+    total: Value
+    active: Value
+    active_share: Value
     uncounted: Mark
     loads: tuple[LoadSection, ...]
     memory: Table | None
@@ -140,10 +145,8 @@ class ModelPage(Page):
 
 def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSummary] = ()) -> ModelPage:
     """The page of one model; `partners` are drawn beside its serving curves."""
-    parameters, scale = model.parameters, Scale("", 1.0)
-    if parameters:
-        scale = scale_of("parameters", [parameters.total])
-    parts, note = _memory_parts(model)
+    parts, note = _memory_parts(view, model)
+    total, active, active_share = _sums(view, model)
     return ModelPage(
         path=view.page_of[model.model],
         template="model.html",
@@ -154,21 +157,24 @@ def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSum
         marks=model_marks(model),
         facts=_facts(model),
         lead=_lead(view, model),
-        arithmetic=_arithmetic(model),
-        parameters=_parameter_parts(model, scale),
-        total=f"{significant(parameters.total / scale.divisor)} {scale.unit}" if parameters else "",
-        active=f"{significant(parameters.active / scale.divisor)} {scale.unit} active" if parameters else "",
+        arithmetic=_arithmetic(view, model),
+        parameters=_parameter_parts(view, model),
+        total=total,
+        active=active,
+        active_share=active_share,
         uncounted=uncounted_mark(model),
         loads=load_sections(view, model, partners),
         memory=_memory_table(view, model),
         memory_parts=parts,
         memory_note=note,
         scores=_scores_table(view, model),
-        experts=experts_section(model, view.records),
+        experts=experts_section(
+            model, view.records, view.asks_for_routing, name=view.evidence_of.get((model.model, False), ""),
+        ),
         roofline=roofline_section(model, partial(view.evidence, model)),
         history=history_section(view, model),
         failures=failures_of(view, [model], with_logs=True),
-        command=run_command(view.name, model),
+        command=run_command(view.argument, model),
         provenance=tuple(_provenance(model)),
         engine=plain(json.dumps(dict(model.subject.engine), indent=2, sort_keys=True, ensure_ascii=False)),
         records=_record_rows(view.records, model),
@@ -195,6 +201,8 @@ def _lead(view: SuiteView, model: ModelSummary) -> str:
         place = f"rank {low}" if low == high else f"rank {low} to {high}"
         words = in_words(score, scale_for(view, view.score))
         sentences.append(f"{capitalised(place)} of {len(ranks)} by {view.score_title}: {words}.")
+    elif view.tasks:
+        sentences.append(f"Not ranked: {view.why_unranked(model)}.")
     speed = estimate_of(model, "output_tokens_per_s", view.point)
     if speed and view.point:
         sentences.append(f"{in_words(speed, Scale('tokens/s', 1.0))} {at_load(view.point)}.")
@@ -204,40 +212,69 @@ def _lead(view: SuiteView, model: ModelSummary) -> str:
 # Parameters ------------------------------------------------------------------------------------------------------
 
 
-def _parameter_parts(model: ModelSummary, scale: Scale) -> tuple[Part, ...]:
+def _parameter_parts(view: SuiteView, model: ModelSummary) -> tuple[Part, ...]:
     count = model.parameters
     if count is None:
         return ()
-    sizes = {name: getattr(count, name, 0) for name, _ in _COMPONENTS}
-    sizes["routed_experts_idle"] = count.routed_experts - count.routed_experts_used
     return tuple(
         Part(
-            title=title,
-            count=f"{significant(sizes[name] / scale.divisor)} {scale.unit}".strip(),
-            share=f"{100 * sizes[name] / count.total:.1f}",
-            weight=sizes[name],
+            title=PART_TITLES[name],
+            value=_counted(view, model, f"{PART}{name}", size),
+            share=_share(view, model, f"{PART}{name}", size / count.total),
+            weight=size,
             colour=_COLOURS[name],
             idle=name == "routed_experts_idle",
         )
-        for name, title in _COMPONENTS
-        if sizes[name]
+        for name, size in part_sizes(count).items()
     )
 
 
-def _arithmetic(model: ModelSummary) -> str:
+def _counted(view: SuiteView, model: ModelSummary, key: str, size: float) -> Value:
+    """A number of parameters on the scale of their total."""
+    scale = scale_of("parameters", [model.parameters.total if model.parameters else size])
+    return Value(f"{significant(size / scale.divisor)} {scale.unit}".rstrip(), evidence=view.evidence(model, key))
+
+
+def _share(view: SuiteView, model: ModelSummary, key: str, share: float) -> Value:
+    """A share of the total in percent, with the evidence of both."""
+    names = [view.evidence(model, one) for one in (key, "total_parameters")]
+    basis = "The first number as a share of the second." if all(names) else ""
+    return Value(f"{100 * share:.1f}", evidence=" ".join(filter(None, names)), basis=basis)
+
+
+def _sums(view: SuiteView, model: ModelSummary) -> tuple[Value, Value, Value]:
+    """The total, the active parameters and their share."""
+    count = model.parameters
+    if count is None:
+        return Value(), Value(), Value()
+    return (
+        _counted(view, model, "total_parameters", count.total),
+        _counted(view, model, "active_parameters", count.active),
+        _share(view, model, "active_parameters", count.active / count.total),
+    )
+
+
+def _arithmetic(view: SuiteView, model: ModelSummary) -> Arithmetic | None:
     """FLOPs and cache of a token, counted."""
     point = max(model.points, key=lambda one: one.concurrency or 0, default=None)
-    parts = []
-    for key, words in (("decode_flops_per_token", "A decoded token"), ("prefill_flops_per_token", "a prompt token")):
+    found = []
+    wanted = (("decode_flops_per_token", "a decoded token takes"), ("prefill_flops_per_token", "a prompt token"))
+    for key, words in wanted:
         estimate = point.estimates.get(key) if point else None
-        if estimate:
-            scale = scale_of("FLOPs", [estimate.value])
-            parts.append(f"{words} takes {significant(estimate.value / scale.divisor)} {scale.unit}")
+        if estimate and point:
+            text = with_unit("FLOPs", estimate.value)
+            found.append((words, Value(text, evidence=view.evidence(model, key, point.key))))
     cache = model.counts.get("kv_bytes_per_token")
     if cache:
-        parts.append(f"the cache grows by {bytes_text(cache.value)} a token")
+        text = f"{bytes_text(cache.value)} a token"
+        found.append(("the cache grows by", Value(text, evidence=view.evidence(model, "kv_bytes_per_token"))))
+    if not found:
+        return None
+    joints = ["", *(" and " if place == len(found) - 1 else ", " for place in range(1, len(found)))]
+    parts = [(f"{joint}{capitalised(words) if not joint else words} ", value)
+             for joint, (words, value) in zip(joints, found, strict=True)]
     where = f" ({point_text(point.key)})" if point else ""
-    return capitalised(listed(parts)) + where + ". Counted, not measured." if parts else ""
+    return Arithmetic(tuple(parts), f"{where}. Counted, not measured.")
 
 
 # Memory ----------------------------------------------------------------------------------------------------------
@@ -266,7 +303,7 @@ def _memory_table(view: SuiteView, model: ModelSummary) -> Table | None:
     return Table(columns, tuple(rows))
 
 
-def _memory_parts(model: ModelSummary) -> tuple[tuple[Part, ...], str]:
+def _memory_parts(view: SuiteView, model: ModelSummary) -> tuple[tuple[Part, ...], str]:
     """What the peak consists of, as far as the engine tells, and what the bar shows, in words."""
     if not model.memory:
         return (), ""
@@ -274,7 +311,10 @@ def _memory_parts(model: ModelSummary) -> tuple[tuple[Part, ...], str]:
     split = memory_split({key: estimate.value for key, estimate in model.memory.items()})
     peak = model.memory["device_peak_bytes" if on_device else "resident_peak_bytes"].value
     parts = tuple(
-        Part(title, bytes_text(split[key]), f"{100 * split[key] / sum(split.values()):.1f}", round(split[key]), colour)
+        Part(
+            title, Value(bytes_text(split[key]), evidence=view.evidence(model, key)),
+            Value(f"{100 * split[key] / sum(split.values()):.1f}"), round(split[key]), colour,
+        )
         for key, title, colour in _MEMORY_PARTS if split.get(key)
     )
     where = "devices'" if on_device else "process's resident"
@@ -321,8 +361,8 @@ def _score_row(view: SuiteView, model: ModelSummary, task: str) -> TableRow:
     cell = on_own_scale(score.estimate, "1", none, marks, view.evidence(model, f"score:{task}"))
     return TableRow(title, (
         cell,
-        Value(f"{_items(score)}"),
-        Value(_chance(score)),
+        Value(f"{_items(score)}", evidence=cell.evidence),
+        Value(_chance(score), evidence=cell.evidence if score.chance is not None else ""),
         Value(plain(score.metric, 80)),
         Value(plain(scenario.lm_eval_task, 120)),
         Value(shots),

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from harness import wording as words
 from harness.compare import Comparison, Effect
 from harness.crossover import Crossover
+from harness.matching import MATCH_NOUNS, MEASURED, Match
 from harness.metrics import METRICS
-from harness.pages.cards import MATCH_NOUNS, Pair, matching_text, mismatch_text
+from harness.pages.cards import Pair, matching_text, mismatch_text
 from harness.pages.curves import curves_of, pair_figures
 from harness.pages.disagreements import ITEMS, TASKS, Disagreement
 from harness.pages.forest import forest_figure
@@ -27,6 +28,7 @@ from harness.pages.parts import (
     on_own_scale,
 )
 from harness.pages.suite_view import (
+    MEMORY_AT_LOAD,
     SuiteView,
     hardware_text,
     kind_of,
@@ -96,7 +98,7 @@ def pair_page(view: SuiteView, pair: Pair, items: Sequence[Disagreement] = ()) -
         suite=Link(view.file("pairs"), view.title),
         sides=(_side(view, found.a), _side(view, found.b)),
         matching=matching_text(pair),
-        matchings=_matchings(pair),
+        matchings=_matchings(view, pair),
         lead=plain(pair.answer.text, 1_500),
         crossovers=tuple(plain(one, 600) for one in pair.answer.crossovers),
         curves=_curves(found, pair.crossings),
@@ -152,7 +154,20 @@ _MATCH_TITLES = {
 }
 
 
-def _matchings(pair: Pair) -> Table:
+def _counts_as(pair: Pair, match: Match) -> str:
+    if match.equal:
+        return f"{match.likeness}{', as estimated' if match.kind in MEASURED else ''}"
+    return "nearest measured" if match.kind in pair.pairing.kinds else match.likeness
+
+
+_MATCH_KEYS: dict[MatchKind, str] = {
+    "iso-active": "active_parameters", "iso-total": "total_parameters", "iso-memory": MEMORY_AT_LOAD,
+    "iso-flops": "decode_flops_per_token", "iso-cost": "usd_per_million_output_tokens",
+}
+"""The metric of each kind; that of quality is the match's own."""
+
+
+def _matchings(view: SuiteView, pair: Pair) -> Table:
     """All six kinds: the numbers of both, the mismatch, and whether that counts as equal."""
     a, b = plain(pair.comparison.a.model, 80), plain(pair.comparison.b.model, 80)
     columns = (
@@ -164,17 +179,30 @@ def _matchings(pair: Pair) -> Table:
         match = pair.comparison.matching.of(kind)
         if match is None:
             reason = plain(pair.comparison.matching.unknown.get(kind, "not known"), 300)
-            unknown = Value(marks=(Mark("missing", "not known", capitalised(reason) + "."),))
+            unknown = Value(marks=(Mark("missing", "not known", f"Not known: {reason}."),))
             rows.append(TableRow(capitalised(title), (unknown, *(Value("\u2013") for _ in range(4)))))
             continue
-        unit = _MATCH_UNITS[kind]
-        nearest = "nearest measured" if kind in pair.pairing.kinds else "not equal"
-        values = [with_unit(unit, value) for value in (match.a, match.b)]
-        rows.append(TableRow(capitalised(title), (
-            Value(values[0]), Value(values[1]), Value(mismatch_text(match)),
-            Value("equal" if match.equal else nearest), Value(load_text(match.at) if match.at else "\u2013"),
+        named = match.noun if kind == "iso-quality" else title
+        rows.append(TableRow(capitalised(named), (
+            *_matched(view, pair, match),
+            Value(_counts_as(pair, match)), Value(load_text(match.at) if match.at else "\u2013"),
         )))
     return Table(columns, tuple(rows))
+
+
+def _matched(view: SuiteView, pair: Pair, match: Match) -> tuple[Value, Value, Value]:
+    """The numbers of both and the mismatch, each with what stands behind it."""
+    found, unit = pair.comparison, _MATCH_UNITS[match.kind]
+    key = match.score or _MATCH_KEYS[match.kind]
+    first, second = (view.evidence(model, key, match.at) for model in (found.a, found.b))
+    sign = "\u2212" if match.kind == "iso-quality" else "/"
+    over = " over the shared items" if match.over_shared else ""
+    basis = f"{plain(found.a.model, 80)} {sign} {plain(found.b.model, 80)}{over}: {mismatch_text(match)}"
+    names = f"{first} {second}" if first and second else ""
+    return (
+        Value(with_unit(unit, match.a), evidence=first), Value(with_unit(unit, match.b), evidence=second),
+        Value(mismatch_text(match) + over, evidence=names, basis=basis if names else ""),
+    )
 
 
 # Effects ---------------------------------------------------------------------------------------------------------
@@ -205,14 +233,18 @@ def _effects(view: SuiteView, pair: Comparison) -> BlockTable:
 def _effect_row(view: SuiteView, pair: Comparison, effect: Effect) -> TableRow:
     unit = METRICS[effect.metric.split(":", 1)[0]].unit
     counted = "counted" if effect.exact else words.interval(effect)
-    chance = "\u2013" if effect.adjusted_p is None else "< 0.001" if effect.adjusted_p < 0.001 else (
-        f"{effect.adjusted_p:.3f}"
-    )
     verdict = words.verdict_words(effect)
-    return TableRow(plain(effect.title, 80) + _ARROWS[effect.better], (
+    return TableRow(plain(effect.title, 80) + words.over_shared(effect) + _ARROWS[effect.better], (
         *_both(view, pair, effect, unit), _ratio(view, pair, effect), Value(counted),
-        Value(verdict, best=verdict in ("better", "worse")), Value(chance),
+        Value(verdict, best=verdict in ("better", "worse")), Value(_chance(effect)),
     ))
+
+
+def _chance(effect: Effect) -> str:
+    """The p-value after the correction."""
+    if effect.adjusted_p is None:
+        return "\u2013"
+    return "< 0.001" if effect.adjusted_p < 0.001 else f"{effect.adjusted_p:.3f}"
 
 
 def _keys(view: SuiteView, pair: Comparison, effect: Effect) -> tuple[str, str]:
@@ -234,7 +266,10 @@ def _ratio(view: SuiteView, pair: Comparison, effect: Effect) -> Value:
     keys = " ".join(key for key in _keys(view, pair, effect) if key)
     sign = "/" if effect.kind == "ratio" else "\u2212"
     a, b = plain(pair.a.model, 80), plain(pair.b.model, 80)
-    basis = f"{a} {sign} {b}: {plain(effect.contrast.basis, 200)}" if keys else ""
+    told = [f"{a} {sign} {b} = {words.effect_text(effect)}", plain(effect.contrast.basis, 200)]
+    told += [] if effect.exact else [f"95 % interval {words.interval(effect)}"]
+    told += [] if effect.adjusted_p is None else [f"p {_chance(effect)} after the correction for its kind (Holm)"]
+    basis = f"{'; '.join(told)}." if keys else ""
     return Value(words.effect_text(effect), evidence=keys, basis=basis)
 
 
@@ -256,12 +291,16 @@ def _tasks(view: SuiteView, pair: Comparison) -> Table | None:
 
 
 def _task_row(view: SuiteView, pair: Comparison, effect: Effect) -> TableRow:
-    task = effect.metric.removeprefix("score:")
+    task, names = effect.metric.removeprefix("score:"), " ".join(filter(None, _keys(view, pair, effect)))
     counts = _agreement(pair.a.scores[task], pair.b.scores[task])
     return TableRow(plain(task, 120), (
         *_both(view, pair, effect, "1"), _ratio(view, pair, effect), Value(words.interval(effect)),
-        *(Value(count) for count in counts), Value(plain(effect.contrast.basis, 120)),
+        *(Value(count, evidence="" if count == "\u2013" else names, basis=_ITEM_BASIS) for count in counts),
+        Value(plain(effect.contrast.basis, 120)),
     ))
+
+
+_ITEM_BASIS = "Counted over the items that both were asked, by each item's score in both records."
 
 
 def _agreement(a: TaskScore, b: TaskScore) -> tuple[str, ...]:

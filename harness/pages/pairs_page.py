@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from harness import wording as words
-from harness.compare import Effect
-from harness.matching import Suggestion
-from harness.pages.cards import MATCH_NOUNS, Card, Pair, Shown, card_of, matching_text, mismatch_text, shown_of
+from harness.baselines import Suggestion
+from harness.compare import Comparison, Effect
+from harness.matching import MATCH_NOUNS
+from harness.pages.cards import (
+    Card,
+    Pair,
+    Shown,
+    card_of,
+    matching_text,
+    mismatch_text,
+    rest_of_names,
+    shown_of,
+    sides_of,
+)
 from harness.pages.facets import Choice, Facet
 from harness.pages.parts import Column, Page, Table, TableRow, Value
 from harness.pages.suite_view import SuiteView, kind_of
@@ -19,8 +30,8 @@ from harness.summary import ModelSummary
 
 _LEGEND = (
     "Verdicts are on the sparse model, corrected for the number of effects of their kind (Holm): an interval that only "
-    "just leaves equality shows no difference yet. Bars are 95 % intervals; the middle line means equal. Equal is "
-    "within 10 %, of scores within 2 points."
+    "just leaves equality shows no difference yet. Bars are 95 % intervals; the middle line means equal. Nearly equal "
+    "is within 10 %, of scores within 2 points; of scores and costs that is by the estimates."
 )
 _GLYPHS = {
     "better": "\u25b2", "worse": "\u25bc", "not told apart": "\u2248", "about equal": "=", "equal": "=",
@@ -31,11 +42,14 @@ _NOT_COMPARED = "not compared"
 _HELD = "\u00a0"
 """A blank at which no line ends."""
 _LOADS = ("low", "middle", "high")
+_MOST_LOADS = 8
 _TITLES = {
-    "quality": "Score", "low": "Low load", "middle": "Middle", "high": "High load", "memory": "Memory", "cost": "Cost",
+    "quality": "Score", "low": "Low load", "middle": "Middle", "high": "High load", "others": "Certain elsewhere",
+    "memory": "Memory", "cost": "Cost",
 }
 _GROUPS = {
-    "quality": "Quality", **dict.fromkeys(_LOADS, "Output tokens/s"), **dict.fromkeys(("memory", "cost"), "Needs"),
+    "quality": "Quality", **dict.fromkeys((*_LOADS, "others"), "Output tokens/s"),
+    **dict.fromkeys(("memory", "cost"), "Needs"),
 }
 
 
@@ -50,6 +64,10 @@ class VerdictCell:
     css: str
     below: str = ""
     """What stands under it: the load and the interval."""
+    also: tuple[VerdictCell, ...] = ()
+    """Further verdicts of the same cell."""
+    numbers: tuple[tuple[str, str], ...] = ()
+    """`text` in parts: one effect, or the ends of several, each with the end of the names of its evidence."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +85,8 @@ class PairRow:
     crossover_order: str
     filters: str
     """Its `facet:choice` words with blanks between."""
+    sides: str
+    """How the names of the evidence of both begin."""
 
     @property
     def search(self) -> str:
@@ -101,9 +121,15 @@ def pairs_page(
     known = [key for key in Shown._fields if any(getattr(one, key) is not None for one in shown)]
     facets, tokens = _facets(pairs, shown)
     alike = _common_loads(shown)
+    others = [_others(view, pair.comparison, one) for pair, one in zip(pairs, shown, strict=True)]
+    if any(one.text for one in others):
+        known.insert(max(index for index, key in enumerate(known) if key in _LOADS) + 1, "others")
     rows = [
-        _row(view, pair, [_cell(getattr(one, key), alike.get(key, "")) for key in known], filters)
-        for pair, one, filters in zip(pairs, shown, tokens, strict=True)
+        _row(view, pair, [
+            other if key == "others" else _cell(view, pair.comparison, getattr(one, key), alike.get(key, ""))
+            for key in known
+        ], filters)
+        for pair, one, other, filters in zip(pairs, shown, others, tokens, strict=True)
     ]
     return PairsPage(
         path=view.file("pairs"),
@@ -175,10 +201,11 @@ def _column_groups(known: Sequence[str]) -> tuple[tuple[str, int], ...]:
 def _columns(known: Sequence[str], alike: dict[str, str]) -> tuple[Column, ...]:
     columns = [Column("Pair", classes="text frozen", key="pair"), Column("Matching", classes="text", key="matching")]
     for key in known:
-        name = f"Tokens/s, {_TITLES[key].lower()}" if key in _LOADS else _TITLES[key]
+        name = f"Tokens/s, {_TITLES[key].lower()}" if key in (*_LOADS, "others") else _TITLES[key]
         better = "lower" if key in ("memory", "cost") else "higher"
         unit, classes = alike.get(key, ""), f"numeric {better}"
-        columns.append(Column(_TITLES[key], unit, better, classes=classes, name=name, key=key))
+        help_ = "Other loads at which the output rates certainly differ" if key == "others" else ""
+        columns.append(Column(_TITLES[key], unit, better, classes=classes, name=name, key=key, help=help_))
     help_ = "The concurrent requests from which on the one that was behind is ahead"
     return (*columns, Column("Crossover", "concurrent", help=help_, classes="numeric", key="crossover"))
 
@@ -188,7 +215,7 @@ def _row(view: SuiteView, pair: Pair, cells: Sequence[VerdictCell], filters: str
     text, order = _crossover(pair)
     return PairRow(
         pair.path, plain(a.model, 80), plain(b.model, 80), (kind_of(a), kind_of(b)), _short_matching(pair),
-        tuple(cells), text, order, filters,
+        tuple(cells), text, order, filters, sides_of(view, pair.comparison),
     )
 
 
@@ -199,12 +226,12 @@ def _short_matching(pair: Pair) -> str:
     if not kinds:
         return matching_text(pair)
     kinds.sort(key=lambda kind: not known[kind].equal)
-    signs = {True: "=", False: "\u2260"}
-    return ", ".join(f"{signs[known[one].equal]} {MATCH_NOUNS[one]} {mismatch_text(known[one])}".replace(" ", _HELD)
+    signs = {"equal": "=", "nearly equal": "~", "not equal": "\u2260"}
+    return ", ".join(f"{signs[known[one].likeness]} {known[one].noun} {mismatch_text(known[one])}".replace(" ", _HELD)
                      for one in kinds)
 
 
-def _cell(effect: Effect | None, common_load: str) -> VerdictCell:
+def _cell(view: SuiteView, pair: Comparison, effect: Effect | None, common_load: str) -> VerdictCell:
     if effect is None:
         return VerdictCell("", "", _NOT_COMPARED, "", "none")
     verdict = words.verdict_words(effect)
@@ -212,7 +239,46 @@ def _cell(effect: Effect | None, common_load: str) -> VerdictCell:
     load = _load(effect)
     parts = [load, *parts] if load and load != common_load else parts
     order = f"{effect.contrast.value:.6g}"
-    return VerdictCell(words.effect_text(effect), order, verdict, _GLYPHS[verdict], _css(verdict), ": ".join(parts))
+    text = words.effect_text(effect)
+    numbers = ((text, rest_of_names(view, pair, effect)),)
+    return VerdictCell(text, order, verdict, _GLYPHS[verdict], _css(verdict), ": ".join(parts), numbers=numbers)
+
+
+def _others(view: SuiteView, comparison: Comparison, shown: Shown) -> VerdictCell:
+    """The output rates that are certainly better or worse at loads which have no column, better ones first."""
+    told = [shown.low, shown.middle, shown.high]
+    of_speed = [one for one in comparison.effects if one.metric == "output_tokens_per_s" and one not in told]
+    main = next((one.point.name for one in told if one is not None and one.point is not None), "")
+    cells = []
+    for verdict in ("better", "worse"):
+        found = [one for one in of_speed if one.verdict == verdict]
+        if found:
+            ends = (min(found, key=_value), max(found, key=_value))
+            numbers = {words.effect_text(one): rest_of_names(view, comparison, one) for one in ends}
+            text, order = " to ".join(numbers), f"{_value(ends[0]):.6g}"
+            cells.append(VerdictCell(
+                text, order, verdict, _GLYPHS[verdict], _css(verdict), _loads(found, main),
+                numbers=tuple(numbers.items()),
+            ))
+    return replace(cells[0], also=tuple(cells[1:])) if cells else VerdictCell("", "", "none", "", "none")
+
+
+def _value(effect: Effect) -> float:
+    return effect.contrast.value
+
+
+def _loads(effects: Sequence[Effect], main: str) -> str:
+    """Where some effects are: "at 2, 8, 32; batch offline"; of another workload than the `main` one with its name."""
+    by_workload: dict[str, list[str]] = {}
+    for one in effects:
+        name = one.point.name if one.point is not None else ""
+        by_workload.setdefault(name, []).append(_load(one))
+    parts = []
+    for name, loads in by_workload.items():
+        shown = [loads[0], *(load.removeprefix("at ") for load in loads[1:])]
+        parts.append(f"{'' if name == main else f'{plain(name, 40)} '}{', '.join(shown[:_MOST_LOADS])}"
+                     + (f" and {len(shown) - _MOST_LOADS} more" if len(shown) > _MOST_LOADS else ""))
+    return "; ".join(parts)
 
 
 def _css(verdict: str) -> str:

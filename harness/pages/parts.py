@@ -15,6 +15,8 @@ from harness.stats import Estimate
 from harness.summary import Gap, ModelSummary
 
 REASON_LIMIT = 600
+Terms = list[tuple[str, str]]
+"""Words, each with what there is to say of it."""
 PAST_SATURATION = "past saturation"
 
 
@@ -49,6 +51,8 @@ class Value:
     """The names of the estimates behind it (`SuiteView.evidence`), parted by a blank: what its drawer shows."""
     basis: str = ""
     """How it was made of several estimates, in words; empty where it is one."""
+    cell: str = ""
+    """What follows the name of its row's evidence, where the row has one."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class TableRow:
     anchor: str = ""
     marks: tuple[Mark, ...] = ()
     """What to know of the whole row."""
+    evidence: str = ""
+    """How the names of the evidence of its cells begin that have a `Value.cell`."""
 
 
 @dataclass(frozen=True)
@@ -202,23 +208,6 @@ def on_own_scale(
     scale = scale_of(unit, [estimate.value])
     value = shown(estimate, scale, marks=marks, evidence=evidence)
     return replace(value, text=f"{value.text}{' ' + scale.unit if scale.unit else ''}")
-
-
-def best_of(estimates: Sequence[Estimate | None], direction: str) -> int | None:
-    """The index of the value that stands apart as the best; None where its interval touches another's."""
-    known = [(index, one) for index, one in enumerate(estimates) if one is not None]
-    if direction not in ("higher", "lower") or len(known) < 2:
-        return None
-    sign = 1.0 if direction == "higher" else -1.0
-    index, first = max(known, key=lambda entry: sign * entry[1].value)
-    others = [one for other, one in known if other != index]
-    return index if all(_certainly_better(first, other, sign) for other in others) else None
-
-
-def _certainly_better(a: Estimate, b: Estimate, sign: float) -> bool:
-    if a.low is None or a.high is None or b.low is None or b.high is None:
-        return False
-    return a.low > b.high if sign > 0 else a.high < b.low
 
 
 # Marks -----------------------------------------------------------------------------------------------------------

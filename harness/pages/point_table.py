@@ -32,7 +32,7 @@ from harness.pages.suite_view import (
     why_unknown,
     workload_titles,
 )
-from harness.quantities import Scale, capitalised, listed, plain
+from harness.quantities import Scale, capitalised, grouped, listed, plain
 from harness.scenario import ServingScenario
 from harness.serving_metrics import PERCENTILES
 from harness.stats import Estimate, counted
@@ -172,7 +172,7 @@ class _Section:
             marks: tuple[Mark, ...] = ()
         else:
             cells = [self._cell(point, metric, scale) for metric, scale in self._scales.items()]
-            cells.append(Value(str(point.requests), order=str(point.requests)))
+            cells.append(self._requests(point))
             measured = [path for estimate in point.estimates.values() for path in estimate.sources]
             marks = (*flag_marks(point.flags), *self._view.records.imported(measured), *note_marks(point))
             marks += partial_marks(gaps)
@@ -191,6 +191,12 @@ class _Section:
         if estimate is None:
             return Value(marks=(Mark("plain", "none", capitalised(why_unknown(key, [point])) + "."),))
         return shown(estimate, scale, evidence=self._view.evidence(self._model, key, point.key))
+
+    def _requests(self, point: OperatingPoint) -> Value:
+        found = self._kind.metrics[0] if self._kind.metrics[0] in point.estimates else next(iter(point.estimates), "")
+        name = self._view.evidence(self._model, found, point.key) if found else ""
+        basis = "The requests of the repeat that sent fewest; each is in the record of its repeat." if name else ""
+        return Value(grouped(point.requests, 0), order=str(point.requests), evidence=name, basis=basis)
 
     def _left_out(self) -> str:
         reasons: dict[str, list[str]] = {}

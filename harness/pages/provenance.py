@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from harness.environment import Environment
+from harness.pages.parts import Terms
 from harness.pages.suite_view import bytes_text
 from harness.quantities import count_of, plain
 from harness.summary import ModelSummary
 
 _LIMIT = 2_000
-
-Terms = list[tuple[str, str]]
 
 
 def subject_terms(model: ModelSummary) -> Terms:
@@ -25,15 +25,19 @@ def subject_terms(model: ModelSummary) -> Terms:
 
 
 def environment_terms(model: ModelSummary) -> Terms:
-    """The machine and the programs of the newest record."""
+    """The machine, the programs and the commit of the newest record."""
     environment = model.environment
+    return [*machine_terms(environment), ("Commit", plain(environment.commit or "not known", _LIMIT))]
+
+
+def machine_terms(environment: Environment) -> Terms:
+    """The machine and the programs of an environment, without its commit."""
     return _plain([
         ("Processor", f"{environment.processor}, {count_of(environment.cores, 'core')}"),
         ("Memory", bytes_text(environment.memory_bytes)),
         ("Engine threads", str(environment.threads or "not set")), ("System", environment.system),
         ("Driver", environment.driver or "none"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in sorted(environment.versions.items()))),
-        ("Commit", environment.commit or "not known"),
     ])
 
 

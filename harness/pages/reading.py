@@ -9,9 +9,10 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.groups import group_summaries
 from harness.history import Histories
-from harness.pages.licences import licences_of
+from harness.licences import licences_of
+from harness.pages.commands import shell_word, suite_argument
 from harness.pages.parts import RecordFact, RecordIndex, Slugs
-from harness.pages.suite_view import SuiteView, all_tasks, leading_point, leading_score
+from harness.pages.suite_view import SuiteView, leading_point, leading_score, tasks_of
 from harness.quantities import plain
 from harness.record import Origin, Record
 from harness.scenario import ServingScenario, scenario_words
@@ -32,6 +33,8 @@ class SuiteRecords:
     problems: tuple[str, ...]
     licences: Mapping[str, str]
     """By model, where anybody states one."""
+    argument: str
+    """How a command names the suite."""
     index: StoreIndex
     """Of all records, also of those that no summary needs."""
 
@@ -44,13 +47,14 @@ class SuiteRecords:
 def read_suite(store: Store, name: str, definition: Suite | None, suites_dir: Path | None) -> SuiteRecords:
     """What the records of the suite `name` say. Raises InputError where none can be read."""
     found = suite_results(store, name, definition, suites_dir)
+    argument = suite_argument(name, definition, suites_dir)
     if not found.entries:
-        hint = f"first run: moebench run suites/{name}.yaml"
+        hint = f"first run: moebench run {shell_word(argument)}"
         raise InputError(f"no record of the suite {name!r} can be read", where=str(store.root / name), hint=hint)
     facts = {path: _fact(record) for path, record in found.entries}
     broken = tuple(f"{Path(one.where).name}: {one.what}" for one in found.problems)
     licences = licences_of(found.models, definition, suites_dir)
-    return SuiteRecords(name, found.models, facts, broken, licences, found.index)
+    return SuiteRecords(name, found.models, facts, broken, licences, argument, found.index)
 
 
 def _fact(record: Record) -> RecordFact:
@@ -72,9 +76,8 @@ def view_of(read: SuiteRecords, definition: Suite | None, root: Path, slugs: Slu
     folder = slugs.of(("suite", read.name), read.name)
     models = read.models
     inside = Slugs()
-    wanted = definition.quality.tasks if definition and definition.quality else ()
     choice = definition.leaderboard if definition else None
-    tasks = tuple(dict.fromkeys((*wanted, *all_tasks(models))))
+    tasks = tasks_of(definition, models)
     return SuiteView(
         name=read.name,
         title=plain(definition.title if definition else read.name, 160),
@@ -87,6 +90,8 @@ def view_of(read: SuiteRecords, definition: Suite | None, root: Path, slugs: Slu
         score=leading_score(tasks, choice.score if choice else None),
         records=RecordIndex(root, read.facts),
         page_of={model.model: f"models/{folder}/{inside.of(model.model, model.model)}.html" for model in models},
+        argument=read.argument,
+        asks_for_routing=definition.routing is not None if definition else None,
         problems=read.problems,
         licences=read.licences,
         histories=Histories(read.index),

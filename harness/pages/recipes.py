@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from harness.pages.leaderboard import NAME_LIMIT, cells_of, in_order, rank_value, scales_of
 from harness.pages.leaderboard_columns import Spec, column_specs, head_of
 from harness.pages.parts import Column, Link, Value
-from harness.pages.suite_view import SuiteView, kind_of, kind_text, ranking
+from harness.pages.suite_view import SuiteView, kind_of, kind_text
 from harness.quantities import plain
 
 _KEPT = ("active_parameters", "decode_flops_per_token", "output_tokens_per_s")
@@ -43,7 +43,7 @@ def group_columns(view: SuiteView, specs: Sequence[Spec]) -> tuple[Column, ...]:
 
 def group_rows(view: SuiteView, specs: Sequence[Spec]) -> tuple[GroupRow, ...]:
     """Every recipe with its values over the trainings, ranked ones first."""
-    ranks = ranking(view.groups, view)
+    ranks = view.recipe_standing.ranks
     scales = scales_of(view, specs)
     columns = [cells_of(view, spec, scale, view.groups) for spec, scale in zip(specs, scales, strict=True)]
     rows = [

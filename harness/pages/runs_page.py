@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.pages.parts import Column, Page
+from harness.pages.parts import Column, Link, Page
 from harness.pages.suite_view import SuiteView
 from harness.quantities import capitalised, count_of, grouped, listed, plain
 from harness.runs import SOFTWARE, Reason, Run, runs_of
@@ -28,13 +28,27 @@ class RunCell:
 
 
 @dataclass(frozen=True)
+class Models:
+    """Some models with links to their pages, and how many there are besides, in words; `order` sorts by their number.
+
+    Where a run had all models of the suite, `links` is one to the leaderboard.
+    """
+
+    links: tuple[Link, ...]
+    more: str
+    order: str
+
+
+@dataclass(frozen=True)
 class ReasonRow:
     """Why cells of a run were not measured."""
 
     state: str
     count: str
     words: str
-    models: str
+    models: Models
+    what: str
+    """The cells."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,9 @@ class RunRow:
     started: str
     id: str
     before: tuple[RunCell, ...]
-    """By the columns between the start and what failed."""
+    """By the columns between the start and the models."""
+    models: Models
+    measured: RunCell
     after: tuple[RunCell, ...]
     """By the columns after it."""
     tools: str
@@ -74,10 +90,11 @@ def runs_page(view: SuiteView) -> RunsPage | None:
     if view.histories is None:
         return None
     runs, known = runs_of(view.histories.index, MOST)
+    reader = _Reader(view)
     columns = (
-        Column("Started", "UTC", classes="text frozen", key="started"),
+        Column("Started", "UTC, and its id", classes="text frozen", key="started"),
         Column("Duration", classes="numeric", key="duration", help="From its first cell's start to its last one's end"),
-        Column("Models", classes="numeric", key="models"),
+        Column("Models", classes="text", key="models"),
         Column("Measured", "cells", classes="numeric", key="measured"),
         Column("Failed", "cells, and why", classes="text", key="failed"),
         Column("Refused", "cells", classes="numeric", key="refused"),
@@ -96,14 +113,14 @@ def runs_page(view: SuiteView) -> RunsPage | None:
         lead=_lead(runs, known),
         cut=f"Listed are the newest {grouped(MOST, 0)} of {grouped(known, 0)} runs." if known > len(runs) else "",
         columns=columns,
-        rows=tuple(_row(run) for run in runs),
+        rows=tuple(reader.row(run) for run in runs),
     )
 
 
 def _lead(runs: list[Run], known: int) -> str:
     """The newest run, and how many of those listed had failures."""
     newest = runs[0]
-    came = [f"measured {count_of(newest.cells['completed'], 'cell')} of {count_of(newest.models, 'model')}"]
+    came = [f"measured {count_of(newest.cells['completed'], 'cell')} of {count_of(len(newest.models), 'model')}"]
     lacking = [state for state in ("failed", "refused") if newest.cells[state]]
     came += [f"{count_of(newest.cells[state], 'cell')} {state}" for state in lacking]
     failing = sum(run.cells["failed"] > 0 for run in runs)
@@ -116,28 +133,50 @@ def _lead(runs: list[Run], known: int) -> str:
     )
 
 
-def _row(run: Run) -> RunRow:
-    machine = plain("; ".join(run.machines), 400)
-    commits = plain(", ".join(commit[:10] + ("+" if commit.endswith("+") else "") for commit in run.commits), 80)
-    return RunRow(
-        started=f"{run.started:%Y-%m-%d %H:%M}",
-        id=plain(run.id, 80),
-        before=(
-            RunCell(duration_text(run.duration_s), repr(run.duration_s)),
-            *(_counted(count) for count in (run.models, run.cells["completed"])),
-        ),
-        after=(
-            *(_counted(run.cells[state]) for state in ("refused", "skipped")),
-            _cut(machine, 60),
-            *(_cut(plain(listed(run.versions[name]) or "none", 120), 40) for name in SOFTWARE),
-            RunCell(commits or "not known", title=plain(", ".join(run.commits), 200)),
-        ),
-        tools=plain(listed(run.tools), 200),
-        failed=grouped(run.cells["failed"], 0),
-        failed_order=str(run.cells["failed"]),
-        reasons=tuple(_reasons(run.reasons[:_REASONS])),
-        more=f"and {count_of(len(run.reasons) - _REASONS, 'more reason')}" if len(run.reasons) > _REASONS else "",
-    )
+class _Reader:
+    """What the rows of one suite need of it."""
+
+    def __init__(self, view: SuiteView) -> None:
+        self._view = view
+        self._all = tuple(sorted(view.page_of))
+
+    def row(self, run: Run) -> RunRow:
+        """The row of a run."""
+        machine = plain("; ".join(run.machines), 400)
+        commits = plain(", ".join(commit[:10] + ("+" if commit.endswith("+") else "") for commit in run.commits), 80)
+        return RunRow(
+            started=f"{run.started:%Y-%m-%d %H:%M}",
+            id=plain(run.id, 80),
+            before=(RunCell(duration_text(run.duration_s), repr(run.duration_s)),),
+            models=self._models(run.models),
+            measured=_counted(run.cells["completed"]),
+            after=(
+                *(_counted(run.cells[state]) for state in ("refused", "skipped")),
+                _cut(machine, 60),
+                *(_cut(plain(listed(run.versions[name]) or "none", 120), 40) for name in SOFTWARE),
+                RunCell(commits or "not known", title=plain(", ".join(run.commits), 200)),
+            ),
+            tools=plain(listed(run.tools), 200),
+            failed=grouped(run.cells["failed"], 0),
+            failed_order=str(run.cells["failed"]),
+            reasons=tuple(map(self._reason, run.reasons[:_REASONS])),
+            more=f"and {count_of(len(run.reasons) - _REASONS, 'more reason')}" if len(run.reasons) > _REASONS else "",
+        )
+
+    def _models(self, names: Sequence[str]) -> Models:
+        """The first few models; a name that the suite no longer has leads nowhere."""
+        order = str(len(names))
+        if len(names) > _MODELS and tuple(names) == self._all:
+            return Models((Link(self._view.path, f"all {grouped(len(names), 0)}"),), "", order)
+        links = tuple(Link(self._view.page_of.get(name, ""), plain(name, 60)) for name in names[:_MODELS])
+        rest = len(names) - len(links)
+        return Models(links, f"{count_of(rest, 'more model')}" if rest else "", order)
+
+    def _reason(self, one: Reason) -> ReasonRow:
+        cells = [plain(what, 80) for what in one.what[:_MODELS]]
+        rest = len(one.what) - len(cells)
+        told = listed([*cells, f"{grouped(rest, 0)} more"] if rest else cells)
+        return ReasonRow(one.state, count_of(one.cells, "cell"), plain(one.words, 300), self._models(one.models), told)
 
 
 def _counted(count: int) -> RunCell:
@@ -146,14 +185,6 @@ def _counted(count: int) -> RunCell:
 
 def _cut(text: str, limit: int) -> RunCell:
     return RunCell(text) if len(text) <= limit else RunCell(f"{text[: limit - 1]}\u2026", title=text)
-
-
-def _reasons(reasons: Iterable[Reason]) -> Iterable[ReasonRow]:
-    for one in reasons:
-        models = [plain(model, 60) for model in one.models[:_MODELS]]
-        rest = len(one.models) - len(models)
-        shown = [*models, f"{count_of(rest, 'more model')}"] if rest else models
-        yield ReasonRow(one.state, count_of(one.cells, "cell"), plain(one.words, 300), listed(shown))
 
 
 def duration_text(seconds: float) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.accelerators import Accelerators
+from harness.baselines import suggestions
 from harness.catalog import Catalog, CatalogModel
-from harness.matching import Pairing, named_pairs, pairings, partners_of, suggestions, unmatched
+from harness.matching import Pairing, named_pairs, pairings, partners_of, unmatched
 from harness.pages.cards import pair_of
 from harness.pages.catalog_page import catalog_page
 from harness.pages.disagreements import disagreements
@@ -37,7 +38,8 @@ class SuitePages:
     @property
     def record_copies(self) -> tuple[tuple[Path, str], ...]:
         """Every record that a page links, with its place in the site."""
-        paths = dict.fromkeys(path for model in self.view.models for path in model.records)
+        known = (path for model in self.view.models for path in (*model.records, model.config_record))
+        paths = dict.fromkeys(path for path in known if path is not None)
         return tuple((path, self.view.records.relative(path)) for path in paths)
 
 
@@ -89,9 +91,9 @@ def _pages_of(
     """The pages of a suite in the order of the menu; `slugs` name those of pairs."""
     subjects = subjects_of(view.models, view.groups)
     matched = pairings(subjects, named_pairs(definition), score=view.score)
-    pairs = [pair_of(one, _pair_path(view, one, slugs, first=view is views[0])) for one in matched]
+    pairs = [pair_of(one, _pair_path(view, one, slugs, first=view is views[0]), view.score) for one in matched]
     items = disagreements([pair.comparison for pair in pairs])
-    suggested = suggestions(subjects, matched, catalog)
+    suggested = suggestions(subjects, matched, catalog, score=view.score)
     return [
         index_page(view, views, definition),
         *([pairs_page(view, pairs, unmatched(subjects, matched), suggested)] if pairs or suggested else []),

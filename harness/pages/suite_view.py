@@ -13,11 +13,14 @@ from harness.accounting import flops_per_token
 from harness.architecture import Architecture
 from harness.description import experts_words
 from harness.history import Histories
+from harness.matching import score_words
 from harness.metrics import METRICS, Metric
 from harness.pages.parts import Link, RecordIndex, Slugs
 from harness.quantities import Scale, count_of, grouped, listed, plain, scale_of, with_unit
+from harness.ranking import Contest, contest, why_out
 from harness.scenario import MemoryScenario, QualityScenario, RoutingScenario, ServingScenario
-from harness.stats import Estimate, counted, ranks_with_ties
+from harness.stats import Estimate, counted
+from harness.suite import Suite
 from harness.summary import Gap, ModelSummary, OperatingPoint, PointKey
 
 
@@ -41,6 +44,10 @@ class SuiteView:
     records: RecordIndex
     page_of: Mapping[str, str]
     """Model -> its page, relative to the site's root."""
+    argument: str = ""
+    """How a command names it; see `harness.pages.commands.suite_argument`."""
+    asks_for_routing: bool | None = None
+    """Whether its file asks for routing; None where that file is not known."""
     problems: tuple[str, ...] = ()
     """Record files that could not be read."""
     licences: Mapping[str, str] = field(default_factory=dict)
@@ -67,9 +74,23 @@ class SuiteView:
         return Link(self.page_of.get(summary.model, "") if not summary.members else "", plain(summary.model, 120))
 
     @cached_property
+    def standing(self) -> Contest:
+        """The models by the score that ranks."""
+        return contest_of(self.models, self.score, self.point)
+
+    @cached_property
+    def recipe_standing(self) -> Contest:
+        """The groups by the score that ranks."""
+        return contest_of(self.groups, self.score, self.point)
+
+    @property
     def ranks(self) -> dict[str, tuple[int, int]]:
         """The range of ranks of every model that may be ranked."""
-        return ranking(self.models, self)
+        return self.standing.ranks
+
+    def why_unranked(self, model: ModelSummary) -> str:
+        """Why a model, or a group, has no rank, as the end of a sentence."""
+        return (self.recipe_standing if model.members else self.standing).out.get(model.model, "nothing was scored")
 
     def evidence(self, model: ModelSummary, key: str, point: PointKey | None = None) -> str:
         """The name of an estimate in addresses and for its drawer: `<suite>.<model>.<metric>`, then task or point.
@@ -81,6 +102,8 @@ class SuiteView:
             return ""
         if key.startswith("score:"):
             return f"{name}.score.{self.task_names[key.removeprefix('score:')]}"
+        if key.startswith(PART):
+            return f"{name}.parameters.{key.removeprefix(PART).replace('_', '-')}"
         loaded = metric_of(key).scenario in ("serving", "routing") or key == MEMORY_AT_LOAD
         at = self.point_names.get(point) if point and loaded else None
         return f"{name}.{key}.{at}" if at else f"{name}.{key}"
@@ -119,7 +142,7 @@ class SuiteView:
     @property
     def score_title(self) -> str:
         """The ranking score in words."""
-        return "mean score" if self.score == "mean_score" else f"score on {plain(self.score[len('score:'):], 80)}"
+        return score_words(self.score)
 
 
 def leading_point(models: Iterable[ModelSummary], concurrency: int | None = None) -> PointKey | None:
@@ -146,6 +169,12 @@ def all_tasks(models: Iterable[ModelSummary]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def tasks_of(definition: Suite | None, models: Iterable[ModelSummary]) -> tuple[str, ...]:
+    """The tasks of a suite in its order, then what else any model was scored on."""
+    wanted = definition.quality.tasks if definition and definition.quality else ()
+    return tuple(dict.fromkeys((*wanted, *all_tasks(models))))
+
+
 def leading_score(tasks: Sequence[str], wanted: str | None = None) -> str:
     """The key of the score that ranks: that of the only task or of the `wanted` one, else the mean over all."""
     if len(tasks) == 1 or wanted in tasks:
@@ -159,6 +188,8 @@ def subjects_of(models: Sequence[ModelSummary], groups: Sequence[ModelSummary]) 
     return (*groups, *(model for model in models if model.model not in grouped))
 
 
+PART = "parameters:"
+"""How the key of a part of a model's parameters begins; see `harness.pages.counted.PART_TITLES`."""
 MEMORY_AT_LOAD = "weights_and_cache_bytes"
 """The metric of memory that depends on the load."""
 
@@ -289,17 +320,12 @@ def why_unknown(key: str, points: Sequence[OperatingPoint]) -> str:
 
 def comparable(summary: ModelSummary, key: str, point: PointKey | None) -> Estimate | None:
     """The estimate where it may be ranked or compared: no score or speed of random weights, no flagged timing."""
-    metric = METRICS.get(key)
-    timed = metric is not None and metric.scenario == "serving" and key != "decode_flops_per_token"
-    if summary.subject.weights == "dummy" and (timed or "score" in key):
-        return None
-    return None if timed and flags_at(summary, point) else estimate_of(summary, key, point)
+    return None if why_out(summary, metric_of(key), point) else estimate_of(summary, key, point)
 
 
-def flags_at(summary: ModelSummary, point: PointKey | None) -> tuple[str, ...]:
-    """What is implausible of a model at a point: a row with any of it is not ranked."""
-    at = summary.point(point) if point else None
-    return at.flags if at else ()
+def contest_of(summaries: Sequence[ModelSummary], key: str, point: PointKey | None) -> Contest:
+    """Who competes by a metric at a point, all of them models or all groups; see `harness.ranking`."""
+    return contest(summaries, metric_of(key), point, lambda one: estimate_of(one, key, point))
 
 
 def gaps_of(summary: ModelSummary, key: str, point: PointKey | None) -> list[Gap]:
@@ -340,15 +366,3 @@ def scale_of_metric(key: str, values: Iterable[float]) -> Scale:
     """One scale for values of a metric; the unit of a price says for what it is."""
     scale = scale_of(metric_of(key).unit, values)
     return Scale(scale.unit + _PER[key], scale.divisor) if key in _PER else scale
-
-
-def ranking(summaries: Sequence[ModelSummary], view: SuiteView) -> dict[str, tuple[int, int]]:
-    """The range of ranks of every model that may be ranked."""
-    found = {one.model: comparable(one, view.score, view.point) for one in summaries if not flags_at(one, view.point)}
-    known = {name: estimate for name, estimate in found.items() if estimate is not None}
-    higher = all(
-        one.scores[task].higher_is_better
-        for one in summaries
-        if (task := view.score.removeprefix("score:")) in one.scores
-    )
-    return dict(zip(known, ranks_with_ties(list(known.values()), higher), strict=True))

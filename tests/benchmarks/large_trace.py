@@ -20,7 +20,7 @@ from harness.measurements.schedule import Request, schedule
 from harness.record import Completed, RequestTiming, ServingMeasurement, WarmUp
 from harness.scenario import LogNormalLength, OpenLoop, RandomLengths, ServingScenario
 from harness.store import Store
-from harness.suite import Limits
+from harness.suite_serving import Limits
 from harness.summarise import summarise
 from harness.terms import Terms
 

@@ -40,7 +40,8 @@ def test_a_number_shows_its_raw_values_and_their_records(visit: Visit) -> None:
     shown = page.locator("#serving button.number").first.inner_text()
     assert sum(values) / 3 == pytest.approx(float(shown.split(" ")[0]), rel=5e-3)
     text = drawer.inner_text()
-    assert "T interval over 3 processes" in text and "moebench run suites/small.yaml --model moe-8x2" in text
+    assert "T interval over 3 processes" in text
+    assert "moebench run '<the file of the suite small>' --model moe-8x2" in text
     assert "sha256:" in text and "Example CPU" in text and "0123456789abcdef" in text
     rows.first.get_by_role("link").click()
     page.wait_for_url("**/records/small/**.json")
@@ -132,6 +133,49 @@ def test_a_pair_shows_both_sides(visit: Visit, site: Path) -> None:
     assert page.locator("dialog.drawer .basis").inner_text()
     names = [head.inner_text() for head in page.locator("dialog.drawer h3").all()]
     assert len(set(names)) == 2
+
+
+def test_a_part_of_the_parameters_shows_its_tensors_and_the_configuration(visit: Visit) -> None:
+    page = visit(MODEL)
+    number = page.locator("#parameters tbody tr", has_text="Attention").locator("button.number")
+    number.first.click()
+    _filled(page)
+    drawer = page.get_by_role("dialog", name="Parameters: attention")
+    assert "matrices of" in drawer.locator("section", has_text="Counted from").inner_text()
+    told = drawer.locator("section", has_text="Configuration of the model")
+    assert "hidden_size" in told.inner_text()
+    assert told.get_by_role("link").get_attribute("href", timeout=1000).endswith(".json")
+    page.keyboard.press("Escape")
+    _closed(page)
+    number.nth(1).click()  # its share: the part beside the total
+    _filled(page)
+    assert page.locator("dialog.drawer article").count() == 2
+
+
+def test_verdicts_and_cards_show_both_sides(visit: Visit) -> None:
+    page = visit("pairs.html")
+    for selector in ("#pairs-table button.number", ".card button.number"):
+        _opened(page, selector)
+        assert page.locator("dialog.drawer article").count() == 2
+        assert "moe-" in page.locator("dialog.drawer .basis").inner_text()
+        address = page.url
+        page.keyboard.press("Escape")
+        _closed(page)
+        page.wait_for_function("document.activeElement.matches('button.number[data-rest]')")
+    again = visit(address)
+    _filled(again)
+    assert again.locator("dialog.drawer article").count() == 2
+
+
+def test_which_numbers_open_is_told_and_seen(visit: Visit) -> None:
+    for path in (MODEL, "pairs.html", "pareto.html", "index.html"):
+        page = visit(path)
+        assert page.locator(".opens").first.is_visible()
+    page = visit(MODEL)
+    number = page.locator("#scores button.number").first
+    assert number.evaluate("(one) => getComputedStyle(one).textDecorationLine") == "underline"
+    number.focus()
+    assert number.get_attribute("aria-haspopup") == "dialog"
 
 
 def test_a_recipe_leads_to_its_trainings(visit: Visit) -> None:

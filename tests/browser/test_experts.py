@@ -14,7 +14,7 @@ import pytest
 import routed
 import sites
 
-import harness.pages.reading
+import harness.suite_results
 from harness.environment import Ceilings, ReadRate
 from harness.scenario import RoutingScenario, ServedTokens
 from harness.stats import Estimate
@@ -85,7 +85,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         return tuple(_routed(model) for model in summarise(*given, **named))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness.pages.reading, "summarise", summarised)
+        patch.setattr(harness.suite_results, "summarise", summarised)
         yield sites.render(store, folder / "site").parent
 
 
@@ -205,6 +205,19 @@ def test_all_charts_are_drawn(visit: Visit) -> None:
     tables = page.locator("#roofline table")
     # a row a phase and load, in the first table one more for both
     assert [tables.nth(number).locator("tbody tr").count() for number in (0, 1)] == [3 * 3, 3 * 2]
+
+
+def test_a_figure_shows_what_it_was_counted_from_and_its_layers(visit: Visit) -> None:
+    page = visit(SMALL)
+    page.locator("#experts table button.number").first.click()
+    drawer = page.get_by_role("dialog", name="Busiest, all layers: Balance of the experts' load, chat, prefill")
+    layers = drawer.locator("section", has_text="Each layer").locator("button.number")
+    layers.first.wait_for()
+    assert layers.count() == 2 and "capture hook" in drawer.inner_text()
+    assert drawer.locator(".records a").count() == 1
+    layers.first.click()
+    page.get_by_role("dialog", name="Busiest, layer 1: Balance of the experts' load, chat, prefill").wait_for()
+    assert "routing.balance-chat-prefill-1-0" in page.url
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

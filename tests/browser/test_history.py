@@ -94,6 +94,52 @@ def test_all_values_are_there_as_a_table(visit: Visit, nightly: str) -> None:
     assert rows.nth(8 - nights.FAILURE).locator("td").first.inner_text() != "failed"
 
 
+def test_a_point_opens_the_records_of_its_night(visit: Visit, nightly: str) -> None:
+    page = visit(f"{nightly}/{MODEL}")
+    chart(page).locator(".scatterlayer .trace").first.locator("path.point").nth(2).click(force=True)
+    drawer = page.get_by_role("dialog", name="Output tokens/s at 8 concurrent requests, 2026-01-07")
+    drawer.locator("article").wait_for()
+    text = drawer.inner_text()
+    assert "95 % interval" in text and "night-002" in text and "vllm 0.32.0" in text and f"{2:040x}" in text
+    records = drawer.locator(".records li").all_inner_texts()
+    assert len(records) == 2 and all(one.startswith("results/small/") and one.endswith(".json") for one in records)
+    assert "moebench run" in text
+    again = visit(page.url)
+    again.wait_for_selector("dialog.drawer[open] article")
+    assert "night-002" in again.locator("dialog.drawer").inner_text()
+
+
+def test_latest_values_of_all_figures_are_there_by_place(visit: Visit, nightly: str) -> None:
+    page = visit(f"{nightly}/{MODEL}")
+    page.locator("#history-latest > summary").click()
+    places = page.locator("#history-latest details > summary")
+    places.first.wait_for()
+    assert places.count() == 4 and places.nth(2).inner_text() == "Scores: 1 figure"
+    first = page.locator("#history-latest details[open] tbody tr").first
+    shown = page.locator("#history .box.fitted tbody tr").first
+    assert first.locator("td").nth(3).inner_text() == shown.locator("td").nth(3).inner_text()
+    button = first.locator("button.number").first
+    button.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog.drawer[open] article")
+    assert "night-008" in page.locator("dialog.drawer").inner_text()
+    assert "results/small/" in page.locator("dialog.drawer .records a").first.inner_text()
+
+
+def test_a_failed_night_says_why(visit: Visit, nightly: str) -> None:
+    page = visit(f"{nightly}/{MODEL}")
+    page.get_by_text("All values of this figure").click()
+    page.locator("#history-values button.number", has_text="failed").click()
+    page.wait_for_selector("dialog.drawer[open] article")
+    assert "Not measured: engine: CUDA error" in page.locator("dialog.drawer").inner_text()
+
+
+def test_a_few_nights_have_dates_under_them_and_no_hours(visit: Visit, nightly: str) -> None:
+    page = visit(f"{nightly}/{MODEL}")
+    ticks = chart(page).locator(".xtick text").all_inner_texts()
+    assert 2 <= len(ticks) <= 9 and not any(":" in tick for tick in ticks)
+
+
 def test_hostile_words_are_shown_as_text(visit: Visit, nightly: str) -> None:
     page = visit(f"{nightly}/models/small/dense-active.html")
     page.get_by_text("All values of this figure").click()

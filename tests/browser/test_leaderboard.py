@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -196,18 +197,35 @@ def test_tasks_are_behind_one_button(board: Visit) -> None:
     assert not any(key.startswith("task-") for key in _heads(page))
 
 
-def test_speeds_can_be_read_at_another_load(board: Visit) -> None:
+def test_another_load_takes_the_place_of_the_first(board: Visit) -> None:
     page = board()
-    before = _column(page, "output_tokens_per_s")
+    before, heads, names = _column(page, "output_tokens_per_s"), _heads(page), _names(page)
+    heading = page.locator(f"{TABLE} .groups th", has_text="Speed at")
+    first = heading.inner_text()
+    behind = page.locator(f'{TABLE} th[data-key="output_tokens_per_s"]').get_attribute("data-evidence")
+    assert first.startswith("Speed at 16 concurrent requests, 32")
     page.get_by_label("Speed at").select_option(label="1 concurrent request")
-    assert "output_tokens_per_s" not in _heads(page)
-    after = _column(page, "output_tokens_per_s-closed-1")
+    assert (_heads(page), _names(page)) == (heads, names)
+    after = _column(page, "output_tokens_per_s")
     assert before.count("") == 3 and after.count("") == 0
+    assert heading.inner_text() == first.replace("16 concurrent requests", "1 concurrent request")
+    now = page.locator(f'{TABLE} th[data-key="output_tokens_per_s"]').get_attribute("data-evidence")
+    assert now and behind and now != behind and now.split(".")[0] == behind.split(".")[0]
+    fits = page.get_by_role("button", name="Fits one 80 GB GPU")
+    assert "of 1 request in flight" in (fits.get_attribute("title") or "")
+    page.locator(f'{TABLE} th[data-key="output_tokens_per_s"] .dt-column-title').click()
+    page.wait_for_selector(f'{TABLE} th[data-key="output_tokens_per_s"][aria-sort="descending"]')
+    known = [float(value) for value in _column(page, "output_tokens_per_s")]
+    assert known == sorted(known, reverse=True) and sorted(known) == sorted(map(float, after))
+    page.go_back()
+    page.go_back()
+    assert _column(page, "output_tokens_per_s") == before
+    assert heading.inner_text() == first and _hash(page) == ""
+    page.go_forward()
+    assert _column(page, "output_tokens_per_s") == after
     again = board(f"#{_hash(page)}")
     assert again.get_by_label("Speed at").locator("option:checked").inner_text() == "1 concurrent request"
-    one = board("#?cols=output_tokens_per_s")
-    assert one.get_by_label("Speed at").locator("option:checked").inner_text() == "16 concurrent requests"
-    assert board("#?cols=kind").get_by_label("Speed at").input_value() == ""
+    assert _column(again, "output_tokens_per_s") == after
 
 
 # The address -----------------------------------------------------------------------------------------------------
@@ -246,6 +264,31 @@ def test_an_address_brings_everything_back(board: Visit) -> None:
     assert _snapshot(again) == there
 
 
+def test_back_undoes_one_choice_after_the_other(board: Visit) -> None:
+    page = board()
+    seen = [_snapshot(page)]
+    search = page.get_by_role("searchbox")
+    acts: list[Callable[[], object]] = [
+        lambda: search.press_sequentially("moe"),
+        lambda: page.get_by_role("button", name="Only ranked").click(),
+        lambda: page.get_by_role("button", name="Tasks").click(),
+        lambda: page.locator(f'{TABLE} th[data-key="weights_bytes"] .dt-column-title').click(),
+        lambda: page.get_by_role("button", name="Reset").click(),
+    ]
+    for act in acts:
+        act()
+        page.wait_for_timeout(50)
+        assert _snapshot(page) != seen[-1]
+        seen.append(_snapshot(page))
+    assert seen[-1] == seen[0]
+    for before in seen[-2::-1]:
+        page.go_back()
+        assert _snapshot(page) == before
+    for after in seen[1:]:
+        page.go_forward()
+        assert _snapshot(page) == after
+
+
 def test_a_changed_address_changes_the_page(board: Visit) -> None:
     page = board()
     page.evaluate("location.hash = '#?kind=dense&sort=-output_tokens_per_s'")
@@ -272,6 +315,36 @@ def test_the_link_is_copied(board: Visit) -> None:
     page.get_by_role("button", name="Copy link").click()
     page.get_by_role("button", name="Copied").wait_for()
     assert page.evaluate("window.written") == page.url
+
+
+# A phone ---------------------------------------------------------------------------------------------------------
+
+
+def test_on_a_phone_the_table_begins_on_the_first_screen_and_the_model_stays_in_sight(board: Visit) -> None:
+    page = board(viewport={"width": 390, "height": 844})
+    top = "element => element.getBoundingClientRect().top"
+    assert page.locator(TABLE).evaluate(top) - page.locator("#leaderboard").evaluate(top) < 130
+    assert _heads(page)[:4] == ["rank", "model", "mean_score", "output_tokens_per_s"]
+    facet, filters = page.locator('[data-facet="licence"]'), page.get_by_role("button", name="Filters")
+    search = page.get_by_role("searchbox")
+    assert not facet.is_visible() and not page.get_by_role("button", name="Columns").is_visible()
+    assert search.evaluate("one => one.offsetTop") == filters.evaluate("one => one.offsetTop")
+    left = "(cell) => cell.getBoundingClientRect().left"
+    cells = page.locator(f"{TABLE} tbody tr").first.locator("> *")
+    page.locator("#leaderboard .box").evaluate("box => { box.scrollLeft = 300; }")
+    assert cells.nth(1).evaluate(left) >= 0 > cells.nth(0).evaluate(left)
+    assert [cells.nth(place).evaluate("cell => getComputedStyle(cell).position") for place in range(3)] == [
+        "static", "sticky", "static",
+    ]
+    filters.click()
+    assert facet.is_visible() and filters.get_attribute("aria-expanded") == "true"
+    page.get_by_role("button", name="Only ranked").click()
+    assert filters.inner_text() == "Filters 1"
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    conditions = page.locator(".conditions")
+    cut = conditions.evaluate("one => one.scrollHeight > one.clientHeight")
+    page.get_by_role("button", name="All conditions").click()
+    assert cut and conditions.evaluate("one => one.scrollHeight <= one.clientHeight")
 
 
 # The keyboard ----------------------------------------------------------------------------------------------------
@@ -343,6 +416,7 @@ def test_a_menu_closes_with_escape_and_gives_the_focus_back(board: Visit) -> Non
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_open_menus_fit_a_phone_and_can_be_read(board: Visit, scheme: str) -> None:
     page = board(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page.get_by_role("button", name="Filters").click()
     for facet in FACETS:
         _open(page, facet)
         box = page.locator(f'[data-facet="{facet}"] fieldset').bounding_box()

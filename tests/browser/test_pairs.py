@@ -35,7 +35,7 @@ def test_a_card_leads_to_the_page_of_its_pair(visit: Visit) -> None:
 
 def test_the_table_of_verdicts_sorts_and_leads_to_the_pairs(visit: Visit) -> None:
     page = visit("pairs-loads.html")
-    cells = page.locator("#pairs-table tbody td:nth-child(6)")
+    cells = page.locator("#pairs-table tbody td:nth-child(7)")
     page.locator("#pairs-table thead th[data-key=memory]").click()
     orders = [float(one.get_attribute("data-order") or "nan") for one in cells.all()]
     assert orders == sorted(orders) and len(set(orders)) > 1

@@ -197,5 +197,6 @@ def test_labels_meet_no_point_and_no_other_label(visit: Visit) -> None:
 
 def test_the_plot_of_the_leaderboard_keeps_its_axes_too(visit: Visit) -> None:
     page = visit("index.html#?x=weights_bytes")
+    page.locator("#pareto").scroll_into_view_if_needed()
     page.wait_for_selector(DRAWN)
     assert "Weights" in (page.locator(".xtitle").text_content() or "")

@@ -49,6 +49,9 @@ def test_every_page_opens_with_its_charts_and_tables(visit: Visit, report: Path)
         assert page.locator("h1").count() == 1, path
         assert page.locator("#main").is_visible(), path
         assert page.title().endswith("moebench"), path
+        for late in page.locator("[data-late]").all():
+            late.scroll_into_view_if_needed()
+            late.locator(".main-svg").first.wait_for()
         for kind, drawn in (("[data-figure], [data-experts], [data-pareto]", ".main-svg"), ("[data-table]", "thead")):
             bare = page.locator(kind).evaluate_all(f"all => all.filter(one => !one.querySelector('{drawn}')).length")
             assert bare == 0, path
@@ -97,18 +100,28 @@ def test_a_link_opens_the_page_its_place_and_its_state(visit: Visit, report: Pat
     page.wait_for_selector("#leaderboard-table")
 
 
-def test_what_was_chosen_stays_in_the_address_and_comes_back(visit: Visit, report: Path) -> None:
+def test_what_was_chosen_stays_with_its_page_and_comes_back(visit: Visit, report: Path) -> None:
     page = visit(report.as_uri())
     page.get_by_role("searchbox").first.fill("fine")
     page.wait_for_function("location.hash.includes('fine')")
     shown = page.locator("#leaderboard-table tbody .name").all_inner_texts()
     assert shown == ["moe-fine"]
+    tasks = page.get_by_role("button", name="Tasks")
+    tasks.click()
+    page.wait_for_function("location.hash.includes('cols=')")
     address = page.url
-    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Method").click()
-    page.wait_for_function("location.hash.includes('method')")
+    page.locator("#leaderboard-table .name").first.click()
+    page.wait_for_function("location.hash.includes('models/small/moe-fine')")
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert "?" not in page.url
     page.go_back()
-    page.wait_for_selector("#leaderboard-table")
+    page.wait_for_selector("#leaderboard-table.dataTable")
+    assert page.url == address and tasks.get_attribute("aria-pressed") == "true"
     assert page.locator("#leaderboard-table tbody .name").all_inner_texts() == shown
+    page.evaluate("scrollTo({ top: 200, behavior: 'instant' })")
+    page.go_back()
+    assert tasks.get_attribute("aria-pressed") == "false" and "q=fine" in page.url
+    assert page.evaluate("scrollY") == 200
     page = visit(address)
     assert page.locator("#leaderboard-table tbody .name").all_inner_texts() == shown
 

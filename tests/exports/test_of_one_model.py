@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -20,7 +21,8 @@ from harness.exports.formats import Wanted, write
 from harness.exports.glyphs import text_width
 from harness.exports.model_card import eval_results, has_card, model_card
 from harness.exports.parts import Exported
-from harness.stats import Estimate
+from harness.items import item_estimate
+from harness.stats import Estimate, mean_estimate
 from harness.summary import ModelSummary
 
 
@@ -66,6 +68,20 @@ class TestModelCard:
                 model_card(suite, model_of(suite, name))
 
 
+    def test_the_error_of_clustered_items_is_between_subtasks(self, small: Exported) -> None:
+        model = model_of(small, "moe-8x2")
+        items = {f"s{part}/{index}": float(part % 2 or index == 0) for part in range(6) for index in range(20)}
+        score = replace(model.scores["facts"], items=items, estimate=item_estimate(items))
+        suite = replace(small, summaries=(replace(model, scores={"facts": score}),))
+        spread = self.read(model_card(suite, suite.summaries[0])).eval_results[0].metric_args
+        # six subtasks whose means are 0.05 and 1 in turns: s / sqrt 6 of these six
+        assert spread["stderr"] == pytest.approx(0.475 / 5**0.5)
+        group = replace(score, items={}, estimate=mean_estimate([0.4, 0.5, 0.9], "trainings"))
+        suite = replace(small, summaries=(replace(model, scores={"facts": group}),))
+        spread = self.read(model_card(suite, suite.summaries[0])).eval_results[0].metric_args
+        assert spread["stderr"] == pytest.approx((0.07 / 3) ** 0.5)
+
+
 class TestEvalResults:
     def test_the_hubs_library_reads_it_back(self, small: Exported) -> None:
         model = model_of(small, "moe-8x2")
@@ -73,7 +89,17 @@ class TestEvalResults:
         facts, sort = parse_eval_result_entries(yaml.safe_load(text))
         assert (facts.dataset_id, facts.task_id, facts.value) == ("acme/facts", "easy", 0.795)
         assert (sort.dataset_id, sort.task_id, sort.source_url) == ("acme/sort", "default", "https://example.org/")
-        assert facts.notes is not None and "n 200" in facts.notes and facts.date == model.started_at.isoformat()
+        assert facts.notes is not None and "n 200" in facts.notes
+        assert facts.date == (model.scores["facts"].started_at or model.started_at).isoformat()
+
+    def test_each_score_has_the_date_of_its_own_record(self) -> None:
+        suite = exported_of(
+            builders.quality_record(), builders.quality_record(task="sort", minutes=60 * 24), builders.serving_record(
+                minutes=60 * 48),
+        )
+        text = eval_results(suite, suite.summaries[0], {"facts": "acme/facts", "sort": "acme/sort"})
+        dates = [one.date for one in parse_eval_result_entries(yaml.safe_load(text))]
+        assert dates == [(builders.START + timedelta(days=days)).isoformat() for days in (0, 1)]
 
     def test_what_is_missing_is_named(self, small: Exported) -> None:
         model = small.summaries[0]
@@ -108,7 +134,7 @@ class TestBadge:
         leading = suite_badge(with_scores(0.5, 0.6, 0.7, 0.8))
         assert self.texts(leading) == ["small: mean score", "moe-fine 80.0 % ± 1.0"]
         tied = suite_badge(with_scores(0.5, 0.6, 0.795, 0.8))
-        assert self.texts(tied)[1] == "2 of 4 models tied for best"
+        assert self.texts(tied)[1] == "2 of 4 models share rank 1"
         assert "moe-8x2, moe-fine" in ET.fromstring(tied).attrib["aria-label"]
 
     def test_without_a_score_it_shows_what_there_is(self) -> None:

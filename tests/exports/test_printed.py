@@ -18,8 +18,10 @@ from harness.exports.markdown import escaped as as_markdown
 from harness.exports.markdown import to_markdown
 from harness.exports.parts import Exported
 from harness.exports.printed import Printed, PrintedCell, PrintedColumn, PrintedRow, best_of, printed
+from harness.exports.printed_loads import printed_loads
 from harness.scenario import Offline
 from harness.stats import Estimate
+from harness.summary import OperatingPoint
 
 
 def table(*cells: PrintedCell, name: str = "a", better: str = "higher", notes: tuple[str, ...] = ()) -> Printed:
@@ -61,7 +63,7 @@ class TestPrinted:
         def best(*estimates: Estimate) -> str | None:
             changed = [replace(one, mean_score=two) for one, two in zip(small.summaries, estimates, strict=False)]
             found = best_of(replace(small, summaries=tuple(changed)), metric)
-            return found.model if found else None
+            return found[0].model if found else None
 
         low, high = Estimate(0.5, 0.4, 0.6, 9, "x"), Estimate(0.9, 0.8, 1.0, 9, "x")
         close = Estimate(0.7, 0.55, 0.85, 9, "x")
@@ -76,15 +78,23 @@ class TestPrinted:
             for repeat in (0, 1)
         ))
         best = best_of(suite, suite.metric("output_tokens_per_s"))
-        assert best is None or best.model != "dummy-moe"
+        assert "dummy-moe" not in [one.model for one in best]
         row = next(row for row in printed(suite).rows if row.name == "dummy-moe")
         assert "Random weights" in printed(suite).notes[row.notes[0] - 1]
 
-    def test_groups_compete_and_their_members_do_not(self, seeds: Exported) -> None:
-        member = replace(seeds.summaries[0], mean_score=Estimate(2.0, 1.9, 2.1, 9, "x"))
-        suite = replace(seeds, summaries=(member, *seeds.summaries[1:]))
-        best = best_of(suite, suite.metric("mean_score"))
-        assert best is None or best.members
+    def test_groups_and_models_have_a_best_each(self, seeds: Exported) -> None:
+        metric = seeds.metric("mean_score")
+        apart = Estimate(2.0, 1.9, 2.1, 9, "x")
+
+        def best(*raised: int) -> list[bool]:
+            changed = [replace(one, mean_score=apart if index in raised else one.mean_score)
+                       for index, one in enumerate(seeds.summaries)]
+            return [bool(one.members) for one in best_of(replace(seeds, summaries=tuple(changed)), metric)]
+
+        grouped = next(index for index, one in enumerate(seeds.summaries) if one.members)
+        single = next(index for index, one in enumerate(seeds.summaries) if not one.members)
+        assert sorted(best(grouped, single)) == [False, True]
+        assert best(single) == [False] and best(grouped) == [True]
 
     def test_failures_are_notes_and_skipped_cells_are_none(self) -> None:
         suite = exported_of(
@@ -101,6 +111,44 @@ class TestPrinted:
     def test_loads_without_a_concurrency(self) -> None:
         suite = exported_of(builders.serving_record(scenario=builders.serving_scenario(load=Offline())))
         assert "at offline" not in printed(suite).caption and "offline" in printed(suite).caption
+
+
+class TestLoads:
+    def test_a_row_a_model_and_load(self, small: Exported) -> None:
+        found = printed_loads(small)
+        assert [(column.title, column.unit, column.numeric) for column in found.columns] == [
+            ("Load", "", False), ("Output tokens/s", "", True), ("TTFT p50", "ms", True), ("TTFT p99", "ms", True),
+            ("TPOT p50", "ms", True), ("TPOT p99", "ms", True),
+        ]
+        assert [(row.name, row.cells[0].text) for row in found.rows[:4]] == [
+            ("dense-active", "concurrency 1"), ("dense-active", "concurrency 4"), ("dense-active", "concurrency 16"),
+            ("dense-total", "concurrency 1"),
+        ]
+        assert printed_loads(small, ("ttft_p50_s",)).columns[1:] == (PrintedColumn("TTFT p50", "ms", "lower"),)
+
+    def test_the_best_stands_apart_at_its_load(self, small: Exported) -> None:
+        def at(level: float, value: float) -> OperatingPoint:
+            point = next(one for one in small.summaries[0].points if one.key.level == level)
+            return replace(point, estimates={"ttft_p50_s": Estimate(value, 0.9 * value, 1.1 * value, 3, "x")})
+
+        models = [replace(one, points=(at(1, low), at(16, high))) for one, low, high in zip(
+            small.summaries[:2], (1.0, 4.0), (9.0, 3.0), strict=True)]
+        found = printed_loads(replace(small, summaries=tuple(models)))
+        assert [[cell.best for cell in row.cells] for row in found.rows] == [
+            [False, True], [False, False], [False, False], [False, True],
+        ]
+
+    def test_workloads_flags_and_tools_are_told(self, loads: Exported) -> None:
+        found = printed_loads(loads)
+        flagged = next(number for number, note in enumerate(found.notes, 1) if note.startswith("Not to be trusted: "))
+        assert any(flagged in row.notes for row in found.rows if row.name == "moe-fine")
+        assert "Measured by vllm bench serve 0.32.0, bench.json." in found.notes
+        two = exported_of(*(builders.serving_record(scenario=builders.serving_scenario(1, name=n)) for n in "ab"))
+        assert [row.cells[0].text for row in printed_loads(two).rows] == ["a, 32 → 16 tokens", "b, 32 → 16 tokens"]
+
+    def test_text_columns_go_left(self, small: Exported) -> None:
+        assert "| --- | --- | --- | ---: |" in to_markdown(printed_loads(small))
+        assert r"\begin{tabular}{lllrrrrr}" in to_latex(printed_loads(small))
 
 
 class TestMarkdown:
@@ -154,7 +202,7 @@ class TestLatex:
     @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
     def test_it_compiles(self, small: Exported, tmp_path: Path) -> None:
         names = exported_of(*sites.awkward_records(), *sites.hostile_records())
-        body = to_latex(printed(small)) + "\n" + to_latex(printed(names))
+        body = "\n".join(to_latex(of(suite)) for of in (printed, printed_loads) for suite in (small, names))
         text = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{body}\end{{document}}"
         (tmp_path / "table.tex").write_text(text, encoding="ascii")
         done = subprocess.run(

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.exports import model_rows
+from harness.exports.identity import OF_A_LOAD
 from harness.exports.load_rows import ONCE, load_ending, load_table
 from harness.exports.model_rows import model_table
 from harness.exports.parts import ENDS, DataTable, Exported, Row, distinct, word
@@ -128,6 +129,17 @@ class TestModels:
             f"{name}{end}" for name in ("ttft_p99_s_c16", "score_facts") for end in ("", "_low", "_high")
         ]
 
+    def test_licences_are_columns_and_those_of_a_recipe_where_its_members_agree(self, seeds: Exported) -> None:
+        group = next(one for one in seeds.summaries if one.members)
+        first, *others = (member.model for member in group.members)
+        licences = {first: "MIT", **dict.fromkeys(others, "MIT")}
+
+        def found(**changes: str) -> object:
+            return row_of(model_table(replace(seeds, licences={**licences, **changes})), group.model)["license"]
+
+        assert found() == "MIT" and found(**{first: "other"}) is None
+        assert {row["license"] for row in model_table(seeds).rows} == {None}
+
     def test_nothing_gives_nothing(self) -> None:
         nothing = Exported("empty", (), None, "mean_score")
         assert model_table(nothing).rows == load_table(nothing).rows == ()
@@ -143,9 +155,24 @@ class TestLoads:
 
     def test_no_column_is_named_after_what_a_suite_holds(self, small: Exported, loads: Exported) -> None:
         fixed = {f"{key}{end}" for key in METRICS for end in ("", *(end for end, _ in ENDS))}
-        facts = {"model", "trainings", "workload", "prompt", "output", "prompt_tokens", "output_tokens",
+        facts = {"model", "kind", "weights", "precision", "quantization", "backend", "accelerator", "tensor_parallel",
+                 "expert_parallel", "trainings", "workload", "prompt", "output", "prompt_tokens", "output_tokens",
                  "scenario_version", "load", "level", "burstiness", "requests", "flags", "notes", "origin"}
         assert set(load_table(small).names) | set(load_table(loads).names) <= fixed | facts
+
+    def test_a_load_says_on_what_its_speeds_depend(self, small: Exported) -> None:
+        models = {row["model"]: row for row in model_table(small).rows}
+        assert {row["kind"] for row in load_table(small).rows} == {"moe", "dense"}
+        for row in load_table(small).rows:
+            for name in OF_A_LOAD:
+                assert row[name] == models[str(row["model"])][name]
+
+    def test_what_was_asked_for_is_there_though_nobody_has_it(self, small: Exported) -> None:
+        joules = ("joules_per_output_token",)
+        for table in (model_table(small, joules), load_table(small, joules)):
+            (name,) = (name for name in table.names if name.startswith("joules"))
+            assert all(row[name] is None for row in table.rows)
+        assert "joules_per_output_token" not in load_table(small).names
 
     def test_flags_origins_and_notes(self, loads: Exported) -> None:
         rows = {(row["model"], row["load"], row["level"]): row for row in load_table(loads).rows}

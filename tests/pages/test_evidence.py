@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
+from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -69,12 +70,57 @@ def _named_on(path: Path) -> Iterator[str]:
     for tag, name in _NUMBER.findall(text):
         if tag == "button":
             yield from html.unescape(name).split(" ")
+    for sides, part in re.findall(r'<(?:tr|article)[^>]*data-sides="([^"]+)"(.*?)</(?:tr|article)>', text, re.DOTALL):
+        yield from (f"{side}.{rest}" for rest in re.findall(r'data-rest="([^"]+)"', part) for side in sides.split(" "))
     heads = [_attribute(head, "evidence") for head in re.findall(r'<th scope="col"[^>]*>', text)]
     for name, row in re.findall(r'<tr[^>]*data-evidence="([^"]+)"[^>]*>(.*?)</tr>', text, re.DOTALL):
         orders = [_attribute(cell, "order") for cell in re.findall(r"<t[dh]\b[^>]*>", row)]
         first = heads.index("total_parameters") - 3  # behind the rank, the name and the kind
         known = zip(heads[first:], orders, strict=False)
         yield from (f"{name}.{column}" for column, order in known if column and order)
+
+
+_WITHOUT = {
+    "Share", "Records", "Repeats", "Examples shown", "lm-eval task", "Metric", "At", "95 % interval", "p", "How",
+    "Item", "Target",
+}
+"""Columns of models and pairs whose numbers say how something was measured, or belong to the number beside them."""
+
+
+class _Tables(HTMLParser):
+    """Finds cells that have a digit and neither a drawer nor a link, with the title of their column."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lacking: list[tuple[str, str]] = []
+        self._heads: list[str] = []
+        self._place, self._inside, self._text, self._opens, self._above = 0, False, "", False, 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "thead":
+            self._heads, self._above = [], 0
+        elif tag == "th" and given.get("scope") == "col":
+            self._heads.append(given.get("data-label") or "")
+        elif tag == "tr":
+            self._place = 1 if self._above else 0
+            self._above = max(0, self._above - 1)
+        elif tag == "th":
+            self._above = int(given["rowspan"] or 1) - 1 if "rowspan" in given else self._above
+            self._place += 1
+        elif tag == "td":
+            self._inside, self._text, self._opens = True, "", False
+        self._opens |= bool({"data-evidence", "data-rest", "data-cell", "href", "data-tip"} & given.keys())
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag != "td":
+            return
+        if re.search(r"\d", self._text) and not self._opens and self._place < len(self._heads):
+            self.lacking.append((self._heads[self._place], self._text.strip()))
+        self._place, self._inside = self._place + 1, False
+
+    def handle_data(self, data: str) -> None:
+        self._text += data if self._inside else ""
 
 
 def _attribute(tag: str, name: str) -> str:
@@ -111,11 +157,25 @@ class TestEveryNumber:
                 seen += 1
         assert seen > 1000
 
+    def test_of_a_model_or_a_pair_has_one(self, rendered: Path) -> None:
+        """But for conditions, such as repeats, for intervals and p, which stand beside what has one, and answers."""
+        pages = [*sorted((rendered / "models").rglob("*.html")), *sorted((rendered / "pairs").rglob("*.html"))]
+        lacking: dict[str, str] = {}
+        for path in pages:
+            reader = _Tables()
+            reader.feed(path.read_text(encoding="utf-8"))
+            found = [(column, text) for column, text in reader.lacking if column and column not in _WITHOUT]
+            lacking |= {column: f"{path.name}: {text}" for column, text in found}
+        assert lacking == {}
+
     def test_leads_to_records_that_are_there(self, rendered: Path) -> None:
         for content in _written(rendered).values():
             assert all((rendered / row["href"]).is_file() for row in content["records"])
-            assert {row["state"] for row in content["records"]} <= {"completed"}
+            measured = {index for told in content["estimates"].values() if "sources" in told
+                        for index in content["sources"][told["sources"]]}
+            assert {content["records"][index]["state"] for index in measured} <= {"completed"}
             used = {told["sources"] for told in content["estimates"].values() if "sources" in told}
+            used |= {content["config"]["sources"]} if content["config"] else set()
             assert used == set(range(len(content["sources"])))
             known = {index for indices in content["sources"] for index in indices}
             assert known == set(range(len(content["records"])))
@@ -136,7 +196,7 @@ class TestEveryNumber:
     def test_has_the_command_the_model_and_the_machine(self, rendered: Path) -> None:
         content = _written(rendered)["small.moe-8x2"]
         assert shlex.split(content["command"]) == [
-            "moebench", "run", "suites/small.yaml", "--model", "moe-8x2", "--results", "again",
+            "moebench", "run", "<the file of the suite small>", "--model", "moe-8x2", "--results", "again",
         ]
         terms = dict(content["subject"]) | dict(content["environment"])
         assert terms["Revision"].startswith("sha256:") and terms["Precision"] == "bfloat16"
@@ -219,6 +279,24 @@ class TestCounts:
         view = _view([builders.serving_record(model=model)])
         told = _of(view, model).content["estimates"][key]
         assert sum(int(text.replace("\u202f", "")) for _, text in told["terms"]) == told["value"]
+
+    @pytest.mark.parametrize("model", list(builders.CONFIGS))
+    def test_of_parts_of_parameters_add_up_to_the_total(self, model: str) -> None:
+        estimates = _of(_view([builders.serving_record(model=model)]), model).content["estimates"]
+        parts = {name: told for name, told in estimates.items() if name.startswith("parameters.")}
+        assert sum(told["value"] for told in parts.values()) == estimates["total_parameters"]["value"]
+        for told in parts.values():
+            assert sum(int(text.replace("\u202f", "")) for _, text in told["terms"]) == told["value"]
+
+    def test_name_the_configuration_and_its_record(self, rendered: Path) -> None:
+        content = _written(rendered)["small.moe-8x2"]
+        assert ["hidden_size", str(builders.CONFIGS["moe-8x2"]["hidden_size"])] in content["config"]["terms"]
+        [index] = content["sources"][content["config"]["sources"]]
+        record = json.loads((rendered / content["records"][index]["href"]).read_text(encoding="utf-8"))
+        assert record["config"]["hidden_size"] == builders.CONFIGS["moe-8x2"]["hidden_size"]
+        counted = {name for name, told in content["estimates"].items() if told.get("counted")}
+        assert {"total_parameters", "parameters.attention", "kv_bytes_per_token"} <= counted
+        assert "weights_bytes" not in counted and not any(name.startswith("ttft") for name in counted)
 
     def test_of_arithmetic_stand_where_nothing_was_served(self) -> None:
         failed = builders.failed_record(model="dense-total", scenario=builders.serving_scenario(8))

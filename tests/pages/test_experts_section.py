@@ -18,16 +18,19 @@ import sites
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.pages.experts_section import ExpertsSection, experts_section
+from harness.pages.assets import own_style
+from harness.pages.experts_section import ExpertsSection, counted_tables, experts_section
 from harness.pages.experts_section.build import Measured
 from harness.pages.experts_section.figures import information_figure
 from harness.pages.experts_section.heat_map import heat_map, packed
 from harness.pages.experts_section.matrix import extremes, matrix_of
+from harness.pages.experts_section.numbers import CountedTable, Numbers
 from harness.pages.experts_section.tables import capacity_table, distinct_table, parallel_table
 from harness.pages.experts_section.tokens import token_text, tokens_of
 from harness.pages.experts_section.words import telling_point
 from harness.pages.experts_section.works import by_name, chance_dead, chance_divergence, chance_variation, parts_of
 from harness.pages.parts import BlockTable, RecordIndex, Value
+from harness.quantities import significant
 from harness.record import RoutedLayer
 from harness.routing.summary import DistinctPoint, Favourite, PhaseRouting, RoutingSummary, Specialisation
 from harness.routing.tokens import Phase
@@ -94,6 +97,11 @@ class TestStates:
         found = section_of()
         assert found.measured is None and found.states == ()
         assert found.missing and found.missing.label == "not measured"
+        for asked, words in (
+            (True, "asks for it, but it has not been run since"), (False, "does not ask for it"), (None, "is measured"),
+        ):
+            section = experts_section(model(), RECORDS, asked)
+            assert section and section.missing and words in section.missing.reason and "`" not in section.missing.reason
 
     @pytest.mark.parametrize(("name", "status", "reason"), [
         ("failing", "failed", "routing: no router was found"), ("refused", "refused", "needs 90 GB of 80 GB"),
@@ -301,20 +309,20 @@ class TestTables:
         assert [cells[1].text for cells in found.values()] == ["1", "0"]
 
     def test_distinct_experts_stay_within_their_bounds(self) -> None:
-        found = rows(distinct_table(parts_of([routed.work()])))
+        found = rows(distinct_table(parts_of([routed.work()]), Numbers("")))
         assert len(found) == 8 + 11
         first = [cell.text for cell in found["chat, decode", "1"]]
         assert first == ["2.00", "2.00", "1.00", "2", "2", "40"]
 
     def test_dropped_assignments_by_factor(self) -> None:
-        table = capacity_table(parts_of([routed.work()]))
+        table = capacity_table(parts_of([routed.work()]), Numbers(""))
         assert [cell.text for cell in rows(table)["chat", "Decode"]] == [
             "21.0", "33.0", "10.8", "16.9", "6.22", "9.78", "2.62", "4.12",
         ]
         assert table and table.columns[2].title == "Factor 1"
 
     def test_ranks_with_and_without_a_balancer(self) -> None:
-        table = parallel_table(parts_of([routed.work()]))
+        table = parallel_table(parts_of([routed.work()]), Numbers(""))
         found = rows(table)
         assert [row for _, row in found][:4] == ["1", "2", "4", "8"]
         assert [(cell.text, cell.margin) for cell in found["chat, decode", "1"][4:]] == [
@@ -392,7 +400,7 @@ class TestSpecialisation:
             replace(work, summary=replace(work.summary, phases=one)) for work, one in zip(works, phases, strict=True)
         ]
         named = by_name(watched)
-        matrix_of(found, named), extremes(found, named), information_figure(found, named)
+        matrix_of(found, named, Numbers("")), extremes(found, named), information_figure(found, named)
         assert {one.read for one in phases} == {1}
 
     def test_both_phases_are_taken_together_and_the_page_says_so(self) -> None:
@@ -425,7 +433,7 @@ class TestTokens:
 
     @pytest.mark.parametrize("layers", [1, 2, 5, 64])
     def test_few_rows_of_every_layer(self, layers: int) -> None:
-        found = tokens_of(routed.work(shape=routed.Shape(layers)))
+        found = tokens_of(routed.work(shape=routed.Shape(layers)), Numbers(""))
         assert found is not None and found.pairs is not None
         assert 0 < len(found.favourites) <= 12 and 0 < len(found.pairs.rows) <= 12
         shown = {row.layer for row in found.favourites}
@@ -433,19 +441,19 @@ class TestTokens:
         assert ("highest lift" in found.pairs_note) == (len(found.pairs.rows) < 5 * layers)
 
     def test_the_strongest_are_kept(self) -> None:
-        found = tokens_of(routed.work(shape=routed.Shape(5)))
+        found = tokens_of(routed.work(shape=routed.Shape(5)), Numbers(""))
         assert found is not None and found.pairs is not None
         assert {row.cells[0].text for row in found.pairs.rows} == {"0 and 1", "1 and 2"}
         assert [row.expert for row in found.favourites[:2]] == ["0", "1"]
 
     def test_none_where_nothing_is_striking(self) -> None:
-        assert tokens_of(with_loads([5, 5, 5, 1])) is None
-        alone = tokens_of(routed.work(shape=routed.Shape(top_k=1)))
+        assert tokens_of(with_loads([5, 5, 5, 1]), Numbers("")) is None
+        alone = tokens_of(routed.work(shape=routed.Shape(top_k=1)), Numbers(""))
         assert alone is not None and alone.pairs is None
 
 
 def _rgb(name: str, dark: bool) -> list[float]:
-    css = (sites.TEMPLATES / "assets" / "moebench.css").read_text(encoding="utf-8")
+    css = own_style(sites.TEMPLATES / "assets" / "styles")
     found = re.search(rf"--{name}: light-dark\(#(\w{{6}}), #(\w{{6}})\)", css)
     assert found, name
     text = found[2 if dark else 1]
@@ -478,3 +486,51 @@ def test_the_colours_of_the_map_are_told_apart_by_everyone(blindness: str, dark:
     seen = [_oklab(BLINDNESS[blindness] @ np.asarray(_rgb(name, dark))) for name in names]
     least = min(float(np.linalg.norm(a - b)) for i, a in enumerate(seen) for b in seen[:i])
     assert least > 0.05
+
+
+class TestNumbers:
+    def named(self) -> tuple[Measured, dict[str, CountedTable]]:
+        works = {name: routed.work(name, "task", seed=seed) for seed, name in enumerate(("facts", "sort"))}
+        found = model(routing=works, specialisation=routed.specialisation_of(list(works.values())))
+        section = experts_section(found, RECORDS, name="small.moe-8x2")
+        assert section is not None and section.measured is not None
+        return section.measured, counted_tables(found, RECORDS)
+
+    def test_every_cell_is_the_number_that_its_drawer_shows(self) -> None:
+        measured, tables = self.named()
+        seen = 0
+        blocks = [
+            measured.balance, *(one.table for one in measured.layers), measured.distinct_table, measured.capacity,
+            measured.parallel, measured.parallel_rest,
+        ]
+        rows_ = [row for table in blocks if table for block in table.blocks for row in block.rows]
+        for row in [*rows_, *(row for one in measured.tokens if one.pairs for row in one.pairs.rows)]:
+            table, _, number = row.evidence.removeprefix("small.moe-8x2.routing.").rpartition("-")
+            for cell in row.cells:
+                if cell.cell:
+                    value = tables[table].rows[int(number)][1][int(cell.cell)]
+                    assert float(cell.text.replace("\u202f", "")) == pytest.approx(value, rel=5.1e-3)
+                    seen += 1
+        assert seen > 100
+
+    def test_divergences_are_named_too(self) -> None:
+        measured, tables = self.named()
+        assert measured.matrix is not None
+        assert measured.matrix.evidence == tuple(f"small.moe-8x2.routing.divergence-{row}" for row in range(2))
+        cell = measured.matrix.rows[0][1]
+        assert cell is not None and cell.text == significant(tables["divergence"].rows[0][1][1] or 0.0)
+
+    def test_names_are_safe_and_no_two_tables_share_one(self) -> None:
+        works = [routed.work(name) for name in ("a b", "a-b", "\u202e", "A b")]
+        tables = counted_tables(model(routing={work.name: work for work in works}), RECORDS)
+        assert all(re.fullmatch("[a-z0-9-]+", name) for name in tables)
+        balances = [table for name, table in tables.items() if name.startswith("balance-")]
+        assert len(balances) == 2 * len(works)
+
+    def test_a_model_without_a_page_names_nothing(self) -> None:
+        table = measured_of(routed.work()).balance
+        assert all(not row.evidence and not cell.cell for block in table.blocks for row in block.rows
+                   for cell in row.cells)
+
+    def test_a_dense_model_has_no_tables(self) -> None:
+        assert counted_tables(model("dense-active"), RECORDS) == {}

@@ -9,8 +9,8 @@ import sites
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.pages.facets import Filters, filters_of, range_of
-from harness.pages.licences import licences_of
+from harness.licences import licences_of
+from harness.pages.facets import Filters, filters_of, licence_text, range_of
 from harness.pages.parts import Slugs
 from harness.pages.reading import read_suite, view_of
 from harness.pages.suite_view import SuiteView
@@ -136,9 +136,10 @@ def test_a_licence_is_the_suites_before_the_catalogs(tmp_path: Path) -> None:
     ]
     suite = _suite('{name: mine, path: mine, license: "MIT\\n\\u202e"}, {name: mixtral-8x7b, path: x}')
     view = _view(tmp_path, records, suite)
-    assert view.licences == {"mine": "MIT \ufffd"}
+    shown = {model.model: licence_text(view, model) for model in view.models}
+    assert (shown["mine"], shown["nobody-knows"]) == ("MIT \ufffd", "not stated")
     found = licences_of(view.models, suite, sites.SUITES)
-    assert found == {"mine": "MIT \ufffd", "mixtral-8x7b": "Apache-2.0", "by-source": "Apache-2.0"}
+    assert found == {"mine": "MIT \u202e", "mixtral-8x7b": "Apache-2.0", "by-source": "Apache-2.0"}
 
 
 def test_a_licence_is_no_part_of_what_is_measured() -> None:

@@ -93,7 +93,7 @@ def test_the_latest_beside_the_previous_and_the_median(tmp_path: Path) -> None:
     history = history_of(tmp_path, nights.nightly_records(9))
     rows = {row.title: [cell.text for cell in row.cells] for row in history.latest.rows}
     rates = [nights.rate("moe-8x2", night, 0) for night in range(9) if night != nights.FAILURE]
-    latest, measured, previous, _, median, change = rows["Output tokens/s"]
+    latest, measured, previous, _, median, change = rows["Output tokens/s, 8 concurrent requests"]
     assert measured == "2026-01-13"
     assert latest.endswith("tokens/s")
     assert float(previous.split(" ")[0].replace("\u202f", "")) == pytest.approx(rates[-2], rel=5e-3)
@@ -104,10 +104,36 @@ def test_the_latest_beside_the_previous_and_the_median(tmp_path: Path) -> None:
     assert "Resident peak" in rows
 
 
+def test_latest_values_have_intervals_and_lead_to_their_nights(tmp_path: Path) -> None:
+    history = history_of(tmp_path, nights.nightly_records(9, repeats=3))
+    row = next(row for row in history.latest.rows if row.title == "Output tokens/s, 8 concurrent requests")
+    latest, _, previous = row.cells[:3]
+    assert latest.margin.startswith("\u00b1 ") and previous.margin
+    times = history.data["times"]
+    assert latest.evidence == f"small.moe-8x2.{history.chosen}@{times[-1]}"
+    assert previous.evidence == f"small.moe-8x2.{history.chosen}@{times[-2]}"
+    assert history.data["evidence"] == "small.moe-8x2"
+
+
+def test_what_stands_apart_comes_first_of_all_figures(tmp_path: Path) -> None:
+    records = nights.nightly_records(9)
+    slower = builders.serving_record(
+        scenario=builders.serving_scenario(1), tokens_per_s=nights.rate("moe-8x2", 8, 0) / 80, minutes=60 * 24 * 9,
+        run_id="night-009", environment=nights.environment(9),
+    )
+    history = history_of(tmp_path, [*records, slower])
+    apart = [row.title for row in history.latest.rows if row.marks]
+    assert {"Output tokens/s, 1 concurrent request", "Time to first token p50, 1 concurrent request"} < set(apart[:6])
+    assert len(apart) == section.APART and " of " in history.latest_note
+    assert all(row.marks for row in history.latest.rows[: len(apart)])
+    titles = [row.title for row in history.latest.rows]
+    assert titles.index("Output tokens/s, 8 concurrent requests") >= len(apart)
+
+
 def test_a_night_that_failed_since_is_told_beside_the_latest(tmp_path: Path) -> None:
     history = history_of(tmp_path, nights.nightly_records(nights.FAILURE + 1))
     measured = {row.title: row.cells[1].text for row in history.latest.rows}
-    assert measured["Output tokens/s"] == "2026-01-10 (1 night since failed)"
+    assert measured["Output tokens/s, 8 concurrent requests"] == "2026-01-10 (1 night since failed)"
     assert measured["Score on facts"] == "2026-01-11"
 
 

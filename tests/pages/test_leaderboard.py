@@ -13,8 +13,9 @@ from harness.pages.leaderboard import Row
 from harness.pages.leaderboard_columns import FIXED_COLUMNS
 from harness.pages.model_page import ModelPage
 from harness.pages.pairs_page import PairsPage
-from harness.pages.parts import Page, Slugs, Value, best_of
+from harness.pages.parts import Page, Slugs, Value
 from harness.pages.site import Site, build_site
+from harness.ranking import best_of
 from harness.record import Record
 from harness.scenario import Load, Offline, OpenLoop, Replay
 from harness.stats import Estimate
@@ -182,18 +183,41 @@ def test_a_flagged_timing_says_why_and_is_not_compared(tmp_path: Path) -> None:
     assert not cell.best
 
 
-def test_a_flagged_model_is_not_ranked_and_its_rank_says_why(tmp_path: Path) -> None:
+def test_a_flagged_timing_takes_no_rank_by_score(tmp_path: Path) -> None:
     records = [*builders.small_suite_records(repeats=2), *(
         builders.serving_record(
-            model="moe-fine", repeat=repeat, tokens_per_s=1500.0, minutes=900,
+            model="moe-fine", repeat=repeat, tokens_per_s=9500.0 + repeat, minutes=900,
             scenario=builders.serving_scenario(16, min_duration_s=3600.0),
         )
         for repeat in range(2)
     )]
-    row = _row(_page(_site(tmp_path, records), IndexPage), "moe-fine")
-    (mark,) = row.rank.marks
-    assert mark.reason.startswith("Not ranked: its timing at 16 concurrent requests is flagged: ran for ")
-    assert "not the least of 3600 s" in mark.reason
+    site = _site(tmp_path, records)
+    index = _page(site, IndexPage)
+    row = _row(index, "moe-fine")
+    assert row.rank.text == "1\u20133" and not row.rank.marks
+    assert "of 4 by mean score" in _page(site, ModelPage, "moe-fine").lead
+    speeds = [cell for cell in row.cells if any(mark.label == "flagged" for mark in cell.marks)]
+    assert speeds and not any(cell.best for cell in speeds)
+    assert "moe-fine gives the most" not in index.lead
+
+
+def test_scores_of_other_questions_are_not_ranked(tmp_path: Path) -> None:
+    records = [
+        builders.quality_record(model=model, scenario=builders.quality_scenario(lm_eval_task=task), item_scores=items)
+        for model, task, items in (
+            ("a", "facts_a", (1.0,) * 50), ("b", "facts_a", (0.0,) * 50), ("c", "facts_b", (1.0, 0.0) * 25),
+        )
+    ]
+    site = _site(tmp_path, records)
+    index = _page(site, IndexPage)
+    assert [_row(index, name).rank.text for name in "abc"] == ["1", "2", ""]
+    (mark,) = _row(index, "c").rank.marks
+    assert mark.reason == (
+        "Not ranked: asked otherwise than those that are ranked (facts: task facts_b against facts_a)."
+    )
+    assert "Not ranked: asked otherwise" in _page(site, ModelPage, "c").lead
+    assert "1 more model is not ranked, having been asked otherwise." in index.lead
+    assert not any(cell.best for row in index.rows for cell in row.cells)
 
 
 def test_what_an_adaptive_sweep_skips_is_counted_nowhere(tmp_path: Path) -> None:
@@ -232,9 +256,22 @@ def test_failures_are_listed_with_their_reasons(awkward: Site) -> None:
 
 def test_the_lead_says_what_is_tied_and_what_is_fastest(small: Site) -> None:
     lead = _page(small, IndexPage).lead
-    assert lead.startswith("dense-total, moe-fine and moe-8x2 cannot be told apart by mean score (76.5 to 79.8 %)")
+    assert lead.startswith(
+        "The 95 % intervals of dense-total, moe-fine and moe-8x2 overlap in mean score (76.5 to 79.8 %); the other "
+        "model ranks below. On the same items dense-total cannot be told from moe-fine (+1.8 points, 95 % "
+    )
     assert "At 16 concurrent requests dense-active gives the most output" in lead
     assert "Not measured" not in lead
+
+
+def test_a_paired_test_may_tell_apart_what_overlaps(tmp_path: Path) -> None:
+    right = [(1.0,) * 70 + (0.0,) * 30, (1.0,) * 60 + (0.0,) * 40]
+    records = [builders.quality_record(model=name, item_scores=items) for name, items in zip("ab", right, strict=True)]
+    lead = _page(_site(tmp_path / "same", records), IndexPage).lead
+    assert lead.startswith("The 95 % intervals of a and b overlap in score on facts (60.0 to 70.0 %). ")
+    assert "On the same items a is 10.0 points above b (95 % " in lead
+    other = builders.quality_record(model="b", item_scores=right[1][1:])
+    assert "On the same items" not in _page(_site(tmp_path / "other", [records[0], other]), IndexPage).lead
 
 
 def test_the_conditions_name_arrivals_requests_duration_and_warm_up(loads: Site) -> None:
@@ -272,7 +309,7 @@ def test_the_lead_names_a_leader_that_stands_apart(tmp_path: Path) -> None:
         builders.quality_record(model=model, item_scores=(1.0,) * right + (0.0,) * (100 - right))
         for model, right in scores.items()
     ]), IndexPage)
-    assert index.lead.startswith("good leads with a score on facts of 90.0 % (95 % interval 82.6 to 94.5), 60 points")
+    assert index.lead.startswith("good leads with a score on facts of 90.0 % (95 % interval 82.6 to 94.5), 60.0 points")
     titles = [column.title for column in index.columns if "later" not in column.classes]
     assert titles == ["Rank", "Model", "Kind", "Total", "Active", "facts", "KV per 1k"]
 
@@ -311,7 +348,7 @@ def test_a_model_page_accounts_for_every_parameter(small: Site) -> None:
     page = _page(small, ModelPage, "moe-8x2")
     assert sum(part.weight for part in page.parameters) == 330_672
     assert [part.title for part in page.parameters if part.idle] == ["Routed experts, not used"]
-    assert page.total == "331 k"
+    assert page.total.text == "331 k"
 
 
 def test_a_model_page_links_every_number_to_its_records(small: Site) -> None:
@@ -321,12 +358,12 @@ def test_a_model_page_links_every_number_to_its_records(small: Site) -> None:
         assert {len(row.cells) + 1 for row in table.rows} == {len(table.columns)}
     assert [link.text for link in page.loads[0].table.rows[0].cells[-1].links] == ["r0", "r1", "r2"]
     assert len(page.records) == 14
-    assert page.command == "moebench run suites/small.yaml --model moe-8x2 --results again"
+    assert page.command == "moebench run '<the file of the suite small>' --model moe-8x2 --results again"
 
 
 def test_names_are_quoted_in_the_command(awkward: Site) -> None:
     page = next(page for page in awkward.pages if isinstance(page, ModelPage) and "alert" in page.title)
-    assert page.command.startswith("moebench run suites/small.yaml --model $'</script>")
+    assert page.command.startswith("moebench run '<the file of the suite small>' --model $'</script>")
     assert "\\U0000202e{{ 7*7 }}\\'" in page.command
 
 

@@ -10,7 +10,7 @@ import sites
 
 from harness.metrics import METRICS
 from harness.pages.index_page import IndexPage, index_page
-from harness.pages.leaderboard_columns import FIXED_COLUMNS, TEXT_COLUMNS, column_specs, id_of, load_choices
+from harness.pages.leaderboard_columns import FIXED_COLUMNS, TEXT_COLUMNS, column_specs
 from harness.pages.parts import Slugs
 from harness.pages.reading import read_suite, view_of
 from harness.pages.suite_view import SuiteView, estimate_of
@@ -82,31 +82,6 @@ def test_the_hidden_columns_have_a_cell_for_every_row(loads: SuiteView) -> None:
             ]
             assert text or marks
     json.dumps(page.more, allow_nan=False)
-
-
-def test_speeds_can_be_read_at_every_load_that_half_of_the_models_have(loads: SuiteView) -> None:
-    choices = load_choices(loads, column_specs(loads))
-    titles = [choice.title for choice in choices]
-    assert "16 concurrent requests" in titles
-    assert {len(choice.columns) for choice in choices} == {3}
-    keys = {column.key for column in _page(loads).columns}
-    assert all(set(choice.columns) <= keys for choice in choices)
-
-
-def test_other_loads_have_their_own_values(loads: SuiteView) -> None:
-    page = _page(loads)
-    specs = column_specs(loads)
-    for spec in specs:
-        if spec.key != "output_tokens_per_s":
-            continue
-        place = [id_of(one) for one in specs].index(id_of(spec))
-        for row in page.rows:
-            model = next(model for model in loads.models if model.model == row.name)
-            estimate = estimate_of(model, spec.key, spec.point)
-            order = row.cells[place].order
-            assert (float(order) if order else None) == (
-                None if estimate is None else pytest.approx(estimate.value, rel=1e-6)
-            )
 
 
 def test_evidence_of_a_cell_is_its_rows_and_its_columns(loads: SuiteView) -> None:

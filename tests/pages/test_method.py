@@ -52,10 +52,16 @@ def test_a_ceiling_that_was_beaten(text: str) -> None:
 
 
 def test_comparisons(text: str) -> None:
-    assert f"Two models are equal within {100 * matching.TOLERANCE:g} %" in text
+    assert f"Two models are nearly equal within {100 * matching.TOLERANCE:g} %" in text
+    assert f"No verdict below {paired.MIN_PAIRED_ITEMS} items" in text
     assert f"up to a factor of {matching.FARTHEST:g} or {100 * matching.FARTHEST_POINTS:g} points" in text
     assert f"over {paired.RESAMPLES} resamples of the items" in text
     assert f"fewer than {items.MIN_SUBTASKS} subtasks" in text
+
+
+def test_the_chance_of_any_false_verdict(text: str) -> None:
+    assert "With 5 families the chance that such a pair has any false verdict at all is at most 25 % (Bonf" in text
+    assert "22.6 % if the families were independent (1 − 0.95⁵)" in text
 
 
 def test_every_family_is_named(text: str) -> None:

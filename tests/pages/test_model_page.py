@@ -79,12 +79,12 @@ class TestValues:
 class TestBar:
     def test_the_parts_of_a_devices_peak(self, tmp_path: Path) -> None:
         page = page_of(tmp_path, memory())
-        assert [(part.title, part.count, part.weight) for part in page.memory_parts] == [
+        assert [(part.title, part.value.text, part.weight) for part in page.memory_parts] == [
             ("Weights", "32.0 GB", 32 * GB), ("KV cache", "40.0 GB", 40 * GB), ("Activations", "3.00 GB", 3 * GB),
             ("CUDA graphs", "1.00 GB", GB), ("Other", "3.00 GB", 3 * GB),
         ]
         assert len({part.colour for part in page.memory_parts}) == 5
-        assert sum(float(part.share) for part in page.memory_parts) == pytest.approx(100, abs=0.3)
+        assert sum(float(part.share.text) for part in page.memory_parts) == pytest.approx(100, abs=0.3)
         assert page.memory_note == "The bar splits the devices' peak of 79.0 GB."
 
     def test_what_is_not_told_is_in_the_rest(self, tmp_path: Path) -> None:

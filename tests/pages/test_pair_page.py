@@ -113,13 +113,14 @@ class TestMatchings:
     def test_all_six_with_their_mismatch(self, small: Site) -> None:
         rows = {row.title: row.cells for row in pair_of(small, "moe-8x2 beside dense-active").matchings.rows}
         assert list(rows) == [
-            "Active parameters", "Total parameters", "Memory: weights and cache", "FLOPs/token", "Score",
-            "Cost of a million output tokens",
+            "Active parameters", "Total parameters", "Memory: weights and cache", "Decode FLOPs/token",
+            "Mean score", "Cost of a million output tokens",
         ]
-        assert [cell.text for cell in rows["Active parameters"]] == ["109 k", "108 k", "1.01×", "equal", "\u2013"]
+        active = [cell.text for cell in rows["Active parameters"]]
+        assert active == ["109 k", "108 k", "1.01×", "nearly equal", "\u2013"]
         assert rows["Total parameters"][3].text == "not equal"
         assert rows["Memory: weights and cache"][4].text == "16 concurrent requests"
-        assert rows["Score"][2].text.endswith(" points")
+        assert rows["Mean score"][2].text.endswith(" points")
         assert rows["Cost of a million output tokens"][0].marks[0].label == "not known"
 
 
@@ -158,4 +159,22 @@ class TestEvidence:
         of_a, of_b, ratio = speed.cells[:3]
         assert of_a.evidence and of_b.evidence and of_a.evidence != of_b.evidence
         assert ratio.evidence == f"{of_a.evidence} {of_b.evidence}"
-        assert ratio.basis.startswith("moe-8x2 / dense-active: Welch interval")
+        assert ratio.basis.startswith("moe-8x2 / dense-active = 0.86\u00d7; Welch interval") and "; p 0.0" in ratio.basis
+
+    def test_matched_numbers_and_their_mismatch_name_what_they_are(self, small: Site) -> None:
+        rows = {row.title: row.cells for row in pair_of(small, "moe-8x2 beside dense-active").matchings.rows}
+        for title, key in (
+            ("Active parameters", "active_parameters"), ("Total parameters", "total_parameters"),
+            ("Memory: weights and cache", "weights_and_cache_bytes.chat-concurrency-8"),
+            ("Decode FLOPs/token", "decode_flops_per_token.chat-concurrency-8"), ("Mean score", "mean_score"),
+        ):
+            a, b, mismatch = rows[title][:3]
+            assert (a.evidence, b.evidence) == (f"small.moe-8x2.{key}", f"small.dense-active.{key}")
+            assert mismatch.evidence == f"{a.evidence} {b.evidence}" and mismatch.basis.endswith(mismatch.text)
+
+    def test_counts_of_items_lead_to_both_scores(self, small: Site) -> None:
+        tasks = pair_of(small, "moe-8x2 beside dense-active").tasks
+        assert tasks is not None
+        for row in tasks.rows:
+            names = row.cells[2].evidence
+            assert {cell.evidence for cell in row.cells[4:9]} == {names}

@@ -9,12 +9,14 @@ import builders
 import pytest
 import sites
 
+from harness.compare import compare
 from harness.pages.pair_page import PairPage
 from harness.pages.pairs_page import PairsPage
 from harness.pages.render import jinja_environment
 from harness.pages.site import Site, build_site
 from harness.record import Record
 from harness.suite import parse_suite
+from harness.summarise import summarise
 
 
 def site_of(root: Path, suite: str, records: list[Record], **options: object) -> Site:
@@ -62,6 +64,25 @@ class TestTable:
         assert verdicts["not compared"] == "" and verdicts["about equal"] == "="
         assert all(float(cell.order) > 0 for cell in cells if cell.text)
 
+    def test_every_load_with_a_certain_output_rate_is_told(self, loads: Site) -> None:
+        models = {one.model: one for one in summarise(builders.with_paths(sites.load_records(6)))}
+        page, told = page_of(loads), 0
+        keys = [column.key for column in page.columns][2:]
+        for row in page.rows:
+            effects = [one for one in compare(models[row.sparse], models[row.dense]).effects
+                       if one.metric == "output_tokens_per_s" and one.verdict in ("better", "worse")]
+            cells = dict(zip(keys, row.cells, strict=False))
+            other = cells["others"]
+            shown = sum(cells[key].verdict in ("better", "worse") for key in ("low", "middle", "high"))
+            listed = [one for cell in (other, *other.also) if cell.text for one in re.split("[,;] ", cell.below)]
+            assert shown + len(listed) == len(effects)
+            assert {cell.verdict for cell in (other, *other.also)} <= {"better", "worse", "none"}
+            told += len(listed)
+        assert told
+
+    def test_where_nothing_is_certain_elsewhere_there_is_no_column(self, small: Site) -> None:
+        assert "others" not in {column.key for column in page_of(small).columns}
+
     def test_what_no_pair_has_is_no_column(self, small: Site, loads: Site) -> None:
         assert "cost" not in {column.key for column in page_of(small).columns}
         assert "quality" not in {column.key for column in page_of(loads).columns}
@@ -102,8 +123,8 @@ class TestCards:
             ("moe-8x2", "dense-active"), ("moe-8x2", "dense-total"),
             ("moe-fine", "dense-active"), ("moe-fine", "dense-total"),
         ]
-        assert cards[0].matching.startswith("Equal active parameters (1.01×)")
-        assert cards[0].sentence.startswith("At equal active parameters (1.01×), moe-8x2 ")
+        assert cards[0].matching.startswith("Nearly equal active parameters (1.01×)")
+        assert cards[0].sentence.startswith("At nearly equal active parameters (1.01×), moe-8x2 ")
         assert [effect.title for effect in cards[0].effects] == [
             "Mean score", "Tokens/s at 1", "Tokens/s at 4", "Tokens/s at 16", "Memory at 16",
         ]
@@ -159,4 +180,4 @@ serving: [{{prompt_tokens: 64, output_tokens: 32, concurrency: [1, 4]}}]
 """, where="small.yaml")
     page = page_of(site_of(tmp_path, "small", builders.small_suite_records(), definitions={"small": suite}))
     assert (page.rows[0].sparse, page.rows[0].dense) == ("moe-fine", "dense-total")
-    assert "=\u00a0total\u00a0parameters\u00a01.07×" in page.rows[0].matching
+    assert "~\u00a0total\u00a0parameters\u00a01.07×" in page.rows[0].matching

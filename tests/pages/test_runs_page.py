@@ -8,6 +8,7 @@ import pytest
 import sites
 
 from harness.pages import runs_page
+from harness.pages.parts import Link
 from harness.pages.runs_page import RunRow, RunsPage, duration_text
 from harness.pages.site import build_site
 from harness.record import Origin, Record
@@ -20,7 +21,11 @@ def page_of(root: Path, records: list[Record]) -> RunsPage:
 
 
 def cells(page: RunsPage, row: RunRow) -> dict[str, str]:
-    values = [row.started, *(one.text for one in row.before), row.failed, *(one.text for one in row.after)]
+    models = ", ".join(link.text for link in row.models.links)
+    values = [
+        row.started, *(one.text for one in row.before), models, row.measured.text, row.failed,
+        *(one.text for one in row.after),
+    ]
     return dict(zip([column.title for column in page.columns], values, strict=True))
 
 
@@ -30,7 +35,8 @@ def test_a_row_a_run_newest_first(tmp_path: Path) -> None:
     assert page.path == "runs.html"
     assert [row.id for row in page.rows] == [f"night-{night:03d}" for night in reversed(range(9))]
     assert cells(page, page.rows[0]) == {
-        "Started": "2026-01-13 08:01", "Duration": "3 min 12 s", "Models": "2", "Measured": "8", "Failed": "0",
+        "Started": "2026-01-13 08:01", "Duration": "3 min 12 s", "Models": "dense-active, moe-8x2", "Measured": "8",
+        "Failed": "0",
         "Refused": "0", "Skipped": "0", "Machine": "Example CPU, 2 cores, 8.00 GB", "moebench": "0.1.0",
         "vLLM": "0.33.0", "torch": "2.11.0", "lm-eval": "0.4.9", "Commit": "0000000000",
     }
@@ -46,9 +52,30 @@ def test_failures_tell_why(tmp_path: Path) -> None:
     (row,) = (row for row in page.rows if row.reasons)
     assert (row.id, row.failed, row.failed_order) == (f"night-{nights.FAILURE:03d}", "1", "1")
     (reason,) = row.reasons
-    assert (reason.count, reason.state, reason.words, reason.models) == (
-        "1 cell", "failed", "engine: CUDA error", "moe-8x2",
+    assert (reason.count, reason.state, reason.words, reason.what) == (
+        "1 cell", "failed", "engine: CUDA error", "chat, concurrency 8",
     )
+    assert reason.models.links == (Link("models/small/moe-8x2.html", "moe-8x2"),)
+
+
+def test_models_are_links_and_many_are_cut(tmp_path: Path) -> None:
+    def run(number: int, *models: str) -> list[Record]:
+        return [
+            builders.serving_record(model=model, run_id=f"run-{number}", minutes=number, id=f"{number}{model}")
+            for model in models
+        ]
+
+    names = [f"m{number}" for number in range(8)]
+    page = page_of(tmp_path, [*run(1, *names), *run(2, "m3"), *run(3, *names[1:])])
+    some, one, everything = (row.models for row in page.rows)
+    assert everything.links == (Link("index.html", "all 8"),) and not everything.more
+    assert one.links == (Link("models/small/m3.html", "m3"),) and not one.more
+    assert [link.text for link in some.links] == names[1:6] and some.more == "2 more models"
+    assert [row.models.order for row in page.rows] == ["7", "1", "8"]
+    index = sites.render(sites.store_of(tmp_path / "again", run(2, "m3")), tmp_path / "site")
+    text = index.with_name("runs.html").read_text(encoding="utf-8")
+    assert "<small>run-2</small>" in text
+    assert '<td class="text models" data-order="1"><a href="models/small/m3.html">m3</a></td>' in text
 
 
 def test_many_reasons_and_models_are_cut_with_their_number(tmp_path: Path) -> None:
@@ -59,7 +86,9 @@ def test_many_reasons_and_models_are_cut_with_their_number(tmp_path: Path) -> No
     page = page_of(tmp_path, [*records, builders.serving_record()])
     (row,) = page.rows
     assert row.more == "and 6 more reasons"
-    assert row.reasons[0].models == "model-0, model-1, model-2, model-3, model-4 and 3 more models"
+    first = row.reasons[0]
+    assert [link.text for link in first.models.links] == [f"model-{number}" for number in range(5)]
+    assert first.models.more == "3 more models" and first.what == "chat, concurrency 8"
 
 
 def test_imports_are_marked_with_their_tool(tmp_path: Path) -> None:

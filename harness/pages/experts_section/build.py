@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.pages.experts_section.figures import distinct_figures, information_figure, information_words
 from harness.pages.experts_section.heat_map import HeatMap, heat_map
 from harness.pages.experts_section.matrix import Matrix, matrix_of
+from harness.pages.experts_section.numbers import CountedTable, Numbers
 from harness.pages.experts_section.tables import (
     balance_table,
     capacity_table,
@@ -73,8 +75,14 @@ class ExpertsSection:
     """Why there is nothing, where no attempt tells."""
 
 
-def experts_section(model: ModelSummary, records: RecordIndex) -> ExpertsSection | None:
-    """The section of a sparse model; None for one that routes nothing, as far as is known."""
+def experts_section(
+    model: ModelSummary, records: RecordIndex, asked: bool | None = None, *, name: str = ""
+) -> ExpertsSection | None:
+    """The section of a sparse model; None for one that routes nothing, as far as is known.
+
+    `asked`: whether the suite's file asks for routing; None where that is not known. `name` is how the names of the
+    model's evidence begin, empty where it has none.
+    """
     gaps = [(gap, gap.scenario) for gap in model.gaps if isinstance(gap.scenario, RoutingScenario)]
     works = [work for work in works_of(model) if parts_of([work])]
     lost = {work.name for work in model.unread}
@@ -83,16 +91,23 @@ def experts_section(model: ModelSummary, records: RecordIndex) -> ExpertsSection
         return None
     missing = None
     if not works and not states:
-        why = f"No record of routing for {plain(model.model, 120)}. A suite asks for it with the key `routing`."
-        missing = Mark("missing", "not measured", why)
+        missing = Mark("missing", "not measured", f"No record of routing for {plain(model.model, 120)}. {_HOW[asked]}")
     random = model.subject.weights == "dummy"
     why = "The weights are random: this is no trained router's choice of experts."
     return ExpertsSection(
         states=states,
         marks=(Mark("note", "random weights", why),) if works and random else (),
-        measured=_measured(model, works, records) if works else None,
+        measured=_measured(model, works, records, Numbers(name)) if works else None,
         missing=missing,
     )
+
+
+_HOW = {
+    True: "The suite's file asks for it, but it has not been run since: the next run of the suite measures it.",
+    False: "The suite's file does not ask for it: give it the key routing, and run the suite again.",
+    None: "It is measured where the suite's file has the key routing, when that is run.",
+}
+"""What to do about it, by whether the suite asks for routing."""
 
 
 def _state(gap: Gap, lost: bool) -> State:
@@ -108,24 +123,62 @@ def _unread(work: UnreadWork) -> State:
     return State(plain(f"Routing, {work.name}", 120), mark)
 
 
-def _measured(model: ModelSummary, works: Sequence[RoutedWork], records: RecordIndex) -> Measured:
+def counted_tables(model: ModelSummary, records: RecordIndex) -> dict[str, CountedTable]:
+    """The numbers of all tables of the section, by the middle of their names; none where nothing was measured."""
+    numbers = Numbers("")
+    works = [work for work in works_of(model) if parts_of([work])]
+    if works:
+        _tables_of(model, works, records, numbers)
+    return numbers.tables
+
+
+class _Tables(NamedTuple):
+    balance: BlockTable
+    layers: tuple[ByLayer, ...]
+    distinct: BlockTable
+    capacity: BlockTable | None
+    parallel: BlockTable | None
+    parallel_rest: BlockTable | None
+    matrix: Matrix | None
+    tokens: tuple[WorkTokens, ...]
+
+
+def _tables_of(
+    model: ModelSummary, works: Sequence[RoutedWork], records: RecordIndex, numbers: Numbers
+) -> _Tables:
     parts, first, found = parts_of(works), parts_of(works[:1]), model.specialisation
-    distinct = distinct_figures(parts)
+    return _Tables(
+        balance=balance_table(parts, records, numbers),
+        layers=tuple(ByLayer(title_of(work), layer_table(work, parts_of([work]), numbers)) for work in works),
+        distinct=distinct_table(parts, numbers),
+        capacity=capacity_table(parts, numbers),
+        parallel=parallel_table(first, numbers),
+        parallel_rest=parallel_table([part for part in parts if part.work is not works[0]], numbers),
+        matrix=matrix_of(found, by_name(works), numbers) if found else None,
+        tokens=tuple(tokens for work in works if (tokens := tokens_of(work, numbers))),
+    )
+
+
+def _measured(
+    model: ModelSummary, works: Sequence[RoutedWork], records: RecordIndex, numbers: Numbers
+) -> Measured:
+    parts, first, found = parts_of(works), parts_of(works[:1]), model.specialisation
+    distinct, tables = distinct_figures(parts), _tables_of(model, works, records, numbers)
     return Measured(
         lead=lead_of(_main(first), works, found),
         notes=tuple(plain(f"{title_of(work)}: {work.note}", 400) for work in works if work.note),
         heat_map=heat_map(works),
-        balance=balance_table(parts, records),
-        layers=tuple(ByLayer(title_of(work), layer_table(work, parts_of([work]))) for work in works),
+        balance=tables.balance,
+        layers=tables.layers,
         distinct=distinct,
-        distinct_table=distinct_table(parts) if distinct else None,
-        matrix=matrix_of(found, by_name(works)) if found else None,
+        distinct_table=tables.distinct if distinct else None,
+        matrix=tables.matrix,
         information=information_figure(found, by_name(works)) if found else None,
         information_words=information_words(found) if found else "",
-        tokens=tuple(tokens for work in works if (tokens := tokens_of(work))),
-        capacity=capacity_table(parts),
-        parallel=parallel_table(first),
-        parallel_rest=parallel_table([part for part in parts if part.work is not works[0]]),
+        tokens=tables.tokens,
+        capacity=tables.capacity,
+        parallel=tables.parallel,
+        parallel_rest=tables.parallel_rest,
     )
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.pages.experts_section.works import NAME_LIMIT, chance_divergence
+from harness.pages.experts_section.numbers import Cell, CountedTable, Numbers
+from harness.pages.experts_section.works import NAME_LIMIT, chance_divergence, title_of
+from harness.pages.parts import Column, Value
 from harness.quantities import plain, significant
 from harness.routing.summary import Specialisation
 from harness.summary import RoutedWork
@@ -23,6 +25,8 @@ class MatrixCell:
     text: str
     shade: int
     chance: str
+    cell: str
+    """What follows its row's name in that of its evidence; empty where it has none."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Matrix:
     names: tuple[str, ...]
     rows: tuple[tuple[MatrixCell | None, ...], ...]
     """None on the diagonal."""
+    evidence: tuple[str, ...] = ()
+    """How the names of each row's evidence begin."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,9 @@ class Extreme:
         return None if self.chance is None else self.bits > 3 * self.chance
 
 
-def matrix_of(found: Specialisation, works: Mapping[str, RoutedWork]) -> Matrix:
+def matrix_of(found: Specialisation, works: Mapping[str, RoutedWork], numbers: Numbers) -> Matrix:
     """The matrix, shaded up to its largest value."""
+    rows = _named_rows(found, works, numbers)
     largest = float(found.divergence.max()) or 1.0
 
     def cell(row: int, column: int) -> MatrixCell | None:
@@ -58,11 +65,33 @@ def matrix_of(found: Specialisation, works: Mapping[str, RoutedWork]) -> Matrix:
             return None
         bits, chance = float(found.divergence[row, column]), _chance(found, works, row, column)
         words = "" if chance is None else f"about {significant(chance, 2)} bits by chance"
-        return MatrixCell(significant(bits), round(_DARKEST * bits / largest), words)
+        return MatrixCell(significant(bits), round(_DARKEST * bits / largest), words, rows[row][1][column].cell)
 
     size = range(len(found.names))
     names = tuple(plain(name, NAME_LIMIT) for name in found.names)
-    return Matrix(names, tuple(tuple(cell(row, column) for column in size) for row in size))
+    cells = tuple(tuple(cell(row, column) for column in size) for row in size)
+    return Matrix(names, cells, tuple(name for name, _ in rows))
+
+
+def _named_rows(
+    found: Specialisation, works: Mapping[str, RoutedWork], numbers: Numbers
+) -> list[tuple[str, tuple[Value, ...]]]:
+    """Every row with its name and its cells, as `Numbers.row_of` gives them."""
+    names = [plain(name, NAME_LIMIT) for name in found.names]
+    known = [work for name in found.names if (work := works.get(name)) is not None]
+    formula = "Jensen-Shannon divergence of the experts' shares, both phases together, mean over layers"
+    table = numbers.table("divergence", CountedTable(
+        "divergence of routing", tuple(Column(name, "bits", help=formula) for name in names),
+        [(title_of(work), f"captured by: {plain(work.tokens_method, 60)}") for work in known],
+        tuple(dict.fromkeys(path for work in known for path in work.records)),
+    ))
+    return [
+        numbers.row_of(table, (row, name), [
+            Cell(None if row == column else float(found.divergence[row, column]), Value("\u2013"))
+            for column in range(len(names))
+        ])
+        for row, name in enumerate(names)
+    ]
 
 
 def extremes(found: Specialisation, works: Mapping[str, RoutedWork]) -> tuple[Extreme, Extreme]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from harness.pages.experts_section.numbers import Cell, Numbers, named_row
 from harness.pages.experts_section.works import PHASE_WORDS, PartOfWork, chance_variation, layer_title, title_of
 from harness.pages.parts import Block, BlockTable, Column, RecordIndex, TableRow, Value
-from harness.quantities import Scale, grouped, scale_of, significant
-from harness.routing.summary import Balance, LayerLoad, ParallelReplay
+from harness.quantities import Scale, count_of, grouped, scale_of, significant
+from harness.routing.summary import Balance, DistinctPoint, LayerLoad, ParallelReplay
 from harness.summary import RoutedWork
 
 RowOf = Callable[[PartOfWork], TableRow]
@@ -23,7 +24,7 @@ _BALANCE = (
 )
 
 
-def balance_table(parts: Sequence[PartOfWork], records: RecordIndex) -> BlockTable:
+def balance_table(parts: Sequence[PartOfWork], records: RecordIndex, numbers: Numbers) -> BlockTable:
     """One row a phase of each piece of work: means over layers."""
     columns = (
         Column("Work", classes="text frozen"), Column("Phase", classes="text"), Column("Tokens"), Column("Steps"),
@@ -34,69 +35,82 @@ def balance_table(parts: Sequence[PartOfWork], records: RecordIndex) -> BlockTab
         routing, work = part.routing, part.work
         links = records.links(work.records)
         experts = sum(one.layer.experts for one in routing.layers)
-        return TableRow(PHASE_WORDS[part.phase], (
-            _whole(routing.tokens), _whole(routing.steps),
-            *_balance(routing.overall, chance_variation(routing.layers), experts),
-            Value(work.tokens_method), Value(links=links) if links else Value("none"),
-        ))
+        cells = _balance(routing.overall, chance_variation(routing.layers), experts)
+        place = (0, "all layers" if len(routing.layers) > 1 else "the layer")
+        return named_row(
+            PHASE_WORDS[part.phase], (_whole(routing.tokens), _whole(routing.steps)),
+            numbers.row(part, "balance", place, _BALANCE, cells),
+            (Value(work.tokens_method), Value(links=links) if links else Value("none")),
+        )
 
     return BlockTable(columns, _blocks(parts, row))
 
 
-def layer_table(work: RoutedWork, parts: Sequence[PartOfWork]) -> BlockTable:
+def layer_table(work: RoutedWork, parts: Sequence[PartOfWork], numbers: Numbers) -> BlockTable:
     """Every layer of one piece of work, by phase."""
     columns = (
         Column("Phase", classes="text frozen"), Column("Layer", classes="text"), Column("Tokens"),
         Column("Busiest expert"), *_BALANCE,
     )
 
-    def row(one: LayerLoad) -> TableRow:
-        return TableRow(layer_title(one.layer, work.summary.layers), (
-            _whole(one.tokens), Value(str(int(one.load.argmax()))),
-            *_balance(one.balance, chance_variation([one]), one.layer.experts),
-        ))
+    def row(part: PartOfWork, number: int, one: LayerLoad) -> TableRow:
+        title = layer_title(one.layer, work.summary.layers)
+        cells = _balance(one.balance, chance_variation([one]), one.layer.experts)
+        named = numbers.row(part, "balance", (number, f"layer {title}"), _BALANCE, cells)
+        return named_row(title, (_whole(one.tokens), Value(str(int(one.load.argmax())))), named)
 
     return BlockTable(columns, tuple(
-        Block(PHASE_WORDS[part.phase], tuple(row(one) for one in part.routing.layers)) for part in parts
+        Block(PHASE_WORDS[part.phase], tuple(row(part, *one) for one in enumerate(part.routing.layers, 1)))
+        for part in parts
     ))
 
 
-def _balance(balance: Balance, chance: float, experts: int) -> tuple[Value, ...]:
+def _balance(balance: Balance, chance: float, experts: int) -> tuple[Cell, ...]:
     numbers = (balance.max_over_mean, balance.variation, chance, balance.gini, balance.entropy)
     silent = Value(grouped(balance.dead, 0), f"of {grouped(experts, 0)}")
-    return (*(Value(significant(number)) for number in numbers), silent)
+    return (*map(_three_digits, numbers), Cell(balance.dead, silent))
 
 
-def distinct_table(parts: Sequence[PartOfWork]) -> BlockTable:
+def _three_digits(number: float) -> Cell:
+    return Cell(number, Value(significant(number)))
+
+
+_DISTINCT = (
+    Column("Measured", help="Distinct experts of a layer, mean over layers and over all ways to take so many tokens of "
+           "a step that has at least so many"),
+    Column("Uniform", help="N (1 - (1 - k/N)^T)"),
+    Column("Measured / uniform", help="Below 1 where tokens of a step agree on their experts more than uniform routing "
+           "would"),
+    Column("Least", help="k: what one token takes"), Column("Most", help="The smaller of T k and N"),
+    Column("Steps", help="Steps with at least so many tokens"),
+)
+
+
+def distinct_table(parts: Sequence[PartOfWork], numbers: Numbers) -> BlockTable:
     """Distinct experts at every batch, measured beside uniform routing and the bounds."""
-    columns = (
-        Column("Work", classes="text frozen"), Column("Tokens in a step", classes="text"),
-        Column("Measured", help="Distinct experts of a layer, mean over layers and over all ways to take so many "
-               "tokens of a step that has at least so many"),
-        Column("Uniform", help="N (1 - (1 - k/N)^T)"), Column("Measured / uniform", help="Below 1 where tokens of a "
-               "step agree on their experts more than uniform routing would"),
-        Column("Least", help="k: what one token takes"), Column("Most", help="The smaller of T k and N"),
-        Column("Steps", help="Steps with at least so many tokens"),
-    )
+    columns = (Column("Work", classes="text frozen"), Column("Tokens in a step", classes="text"), *_DISTINCT)
+
+    def row(part: PartOfWork, number: int, point: DistinctPoint) -> TableRow:
+        cells = (
+            *map(_three_digits, (point.measured, point.expected, point.measured / point.expected)),
+            Cell(point.low, _count(point.low)), Cell(point.high, _count(point.high)),
+            Cell(point.steps, _whole(point.steps)),
+        )
+        place = (number, count_of(point.batch, "token"))
+        return named_row(grouped(point.batch, 0), (), numbers.row(part, "distinct", place, _DISTINCT, cells))
+
     return BlockTable(columns, tuple(
-        Block(_titled(part), tuple(
-            TableRow(grouped(point.batch, 0), (
-                *(Value(significant(number)) for number in
-                  (point.measured, point.expected, point.measured / point.expected)),
-                _count(point.low), _count(point.high), _whole(point.steps),
-            ))
-            for point in part.routing.distinct
-        ))
+        Block(_titled(part), tuple(row(part, *one) for one in enumerate(part.routing.distinct)))
         for part in parts if part.routing.distinct
     ))
 
 
-def capacity_table(parts: Sequence[PartOfWork]) -> BlockTable | None:
+def capacity_table(parts: Sequence[PartOfWork], numbers: Numbers) -> BlockTable | None:
     """Dropped assignments by capacity factor; nothing where none was replayed."""
     factors = list(dict.fromkeys(drop.factor for part in parts for drop in part.routing.drops))
     if not factors:
         return None
-    columns = [Column("Work", classes="text frozen"), Column("Phase", classes="text")]
+    columns: list[Column] = []
     for factor in factors:
         words = (
             f"Assignments beyond ceil({factor:g} T k / N) an expert in a step of T tokens, over all assignments; a "
@@ -109,16 +123,19 @@ def capacity_table(parts: Sequence[PartOfWork]) -> BlockTable | None:
 
     def row(part: PartOfWork) -> TableRow:
         known = {drop.factor: drop for drop in part.routing.drops}
-        cells: list[Value] = []
+        cells: list[Cell] = []
         for factor in factors:
             drop = known.get(factor)
-            cells += [_percent(drop.dropped), _percent(drop.worst_layer)] if drop else [_NONE, _NONE]
-        return TableRow(PHASE_WORDS[part.phase], tuple(cells))
+            shares = (drop.dropped, drop.worst_layer) if drop else (None, None)
+            cells += [Cell(None, _NONE) if one is None else _three_digits(100 * one) for one in shares]
+        named = numbers.row(part, "capacity", (0, "all steps"), columns, cells)
+        return named_row(PHASE_WORDS[part.phase], (), named)
 
-    return BlockTable(tuple(columns), _blocks(parts, row))
+    heads = (Column("Work", classes="text frozen"), Column("Phase", classes="text"))
+    return BlockTable((*heads, *columns), _blocks(parts, row))
 
 
-def parallel_table(parts: Sequence[PartOfWork]) -> BlockTable | None:
+def parallel_table(parts: Sequence[PartOfWork], numbers: Numbers) -> BlockTable | None:
     """The recorded steps on several ranks; nothing where none was replayed."""
     known = [part for part in parts if part.routing.parallel]
     if not known:
@@ -126,8 +143,8 @@ def parallel_table(parts: Sequence[PartOfWork]) -> BlockTable | None:
     replays = [replay for part in known for replay in part.routing.parallel]
     scale = scale_of("bytes", [replay.all_to_all_bytes for replay in replays])
     extra = max(len(replay.balanced) for replay in replays)
+    heads = (Column("Work", classes="text frozen"), Column("Ranks", classes="text"))
     columns = (
-        Column("Work", classes="text frozen"), Column("Ranks", classes="text"),
         Column("Slow-down", "\u00d7", "lower",
                "Assignments of the slowest rank over the mean rank's, summed over steps and layers, experts placed "
                "in the order of their ids: how much longer the experts' products take than if all ranks had the same"),
@@ -143,9 +160,14 @@ def parallel_table(parts: Sequence[PartOfWork]) -> BlockTable | None:
                  "half; the lighter number is how many copies of busy experts it adds")
           for title in _balanced_titles(extra)),
     )
-    return BlockTable(columns, tuple(
-        Block(_titled(part), tuple(_replay_row(replay, scale, extra) for replay in part.routing.parallel))
-        for part in known
+
+    def row(part: PartOfWork, number: int, replay: ParallelReplay) -> TableRow:
+        place = (number, count_of(replay.ranks, "rank"))
+        named = numbers.row(part, "parallel", place, columns, _replay_cells(replay, scale, extra))
+        return named_row(str(replay.ranks), (), named)
+
+    return BlockTable((*heads, *columns), tuple(
+        Block(_titled(part), tuple(row(part, *one) for one in enumerate(part.routing.parallel))) for part in known
     ))
 
 
@@ -153,14 +175,15 @@ def _balanced_titles(number: int) -> list[str]:
     return ["Balanced", "With copies", *("With more copies" for _ in range(number - 2))][:number]
 
 
-def _replay_row(replay: ParallelReplay, scale: Scale, extra: int) -> TableRow:
-    balanced = [Value(significant(slowdown), f"+{grouped(copies, 0)}") for copies, slowdown in replay.balanced]
-    return TableRow(str(replay.ranks), (
-        *(Value(significant(number)) for number in
-          (replay.slowdown, replay.distinct_slowdown, replay.ranks_per_token)),
-        Value(significant(replay.all_to_all_bytes / scale.divisor)), Value(significant(replay.linear)),
-        *balanced, *(_NONE for _ in range(extra - len(balanced))),
-    ))
+def _replay_cells(replay: ParallelReplay, scale: Scale, extra: int) -> list[Cell]:
+    balanced = [
+        Cell(slowdown, Value(significant(slowdown), f"+{grouped(copies, 0)}")) for copies, slowdown in replay.balanced
+    ]
+    figures = (
+        replay.slowdown, replay.distinct_slowdown, replay.ranks_per_token, replay.all_to_all_bytes / scale.divisor,
+        replay.linear,
+    )
+    return [*map(_three_digits, figures), *balanced, *(Cell(None, _NONE) for _ in range(extra - len(balanced)))]
 
 
 def _blocks(parts: Sequence[PartOfWork], row: RowOf) -> tuple[Block, ...]:
@@ -181,7 +204,3 @@ def _whole(number: int) -> Value:
 
 def _count(number: float) -> Value:
     return Value(grouped(number, 0) if number == int(number) else significant(number))
-
-
-def _percent(share: float) -> Value:
-    return Value(significant(100 * share))

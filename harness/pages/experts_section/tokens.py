@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from harness.pages.experts_section.numbers import Cell, CountedTable, Numbers, named_row
 from harness.pages.experts_section.works import layer_title, title_of
 from harness.pages.parts import Column, Table, TableRow, Value
 from harness.quantities import capitalised, count_of, grouped, plain, significant
@@ -50,7 +51,7 @@ class WorkTokens:
     pairs_note: str
 
 
-def tokens_of(work: RoutedWork) -> WorkTokens | None:
+def tokens_of(work: RoutedWork, numbers: Numbers) -> WorkTokens | None:
     """The favourites and pairs of one piece of work; None where there are neither."""
     summary = work.summary
     if not summary.favourites and not summary.pairs:
@@ -61,7 +62,7 @@ def tokens_of(work: RoutedWork) -> WorkTokens | None:
         title=title_of(work),
         favourites=rows,
         favourites_note=_note(len(rows), experts, "expert with favourite tokens", "experts with favourite tokens"),
-        pairs=_pair_table(work, pairs) if pairs else None,
+        pairs=_pair_table(work, pairs, numbers) if pairs else None,
         pairs_note=_note(len(pairs), len(summary.pairs), "pair", "pairs"),
     )
 
@@ -111,18 +112,26 @@ def _note(shown: int, known: int, one: str, many: str) -> str:
     return f"{grouped(shown, 0)} of {told}: those with the highest lift, spread over the layers."
 
 
+_PAIRS = (
+    Column("Tokens", help="Tokens that chose both"),
+    Column("Lift", "\u00d7", help="Tokens that chose both over what independent choices with the same loads give"),
+)
 
 
-def _pair_table(work: RoutedWork, pairs: Sequence[ExpertPair]) -> Table:
+def _pair_table(work: RoutedWork, pairs: Sequence[ExpertPair], numbers: Numbers) -> Table:
     layers = work.summary.layers
-    columns = (
-        Column("Layer", classes="text frozen"), Column("Experts", classes="text"),
-        Column("Tokens", help="Tokens that chose both"),
-        Column("Lift", "\u00d7", help="Tokens that chose both over what independent choices with the same loads give"),
+    terms = [("tokens", grouped(work.summary.tokens, 0)), ("captured by", plain(work.tokens_method, 60))]
+    table = numbers.table(
+        f"pairs {work.name}", CountedTable(f"pairs of experts, {title_of(work)}", _PAIRS, terms, work.records)
     )
-    return Table(columns, tuple(
-        TableRow(layer_title(layers[pair.layer], layers), (
-            Value(f"{pair.a} and {pair.b}"), Value(grouped(pair.together, 0)), Value(significant(pair.lift)),
-        ))
-        for pair in pairs
-    ))
+
+    def row(number: int, pair: ExpertPair) -> TableRow:
+        layer = layer_title(layers[pair.layer], layers)
+        cells = (
+            Cell(pair.together, Value(grouped(pair.together, 0))), Cell(pair.lift, Value(significant(pair.lift))),
+        )
+        place = (number, f"experts {pair.a} and {pair.b} of layer {layer}")
+        return named_row(layer, (Value(f"{pair.a} and {pair.b}"),), numbers.row_of(table, place, cells))
+
+    columns = (Column("Layer", classes="text frozen"), Column("Experts", classes="text"), *_PAIRS)
+    return Table(columns, tuple(row(*one) for one in enumerate(pairs)))

@@ -105,7 +105,18 @@ def _placed(point: OperatingPoint, one: RooflinePoint, scale: Scale, named: Name
     binds = point.estimates.get(use)
     if binds is not None:
         share = shown(binds, _PERCENT, evidence=named(use, point.key))
-    return Value(significant(one.intensity_flops_per_byte)), achieved, share, binding(one)
+    return _intensity(point, one, named), achieved, share, binding(one)
+
+
+def _intensity(point: OperatingPoint, one: RooflinePoint, named: Named) -> Value:
+    """FLOPs over bytes, with the evidence of the uses that these are the shares of."""
+    keys = [f"{one.phase}_{use}" for use in ("mfu", "mbu")]
+    text = significant(one.intensity_flops_per_byte)
+    names = [named(key, point.key) for key in keys if key in point.estimates]
+    if len(names) < len(keys) or not all(names):
+        return Value(text)
+    basis = "FLOPs over bytes: the MFU times the rate of products, over the MBU times the bandwidth of the device."
+    return Value(text, evidence=" ".join(names), basis=basis)
 
 
 def _beaten(words: str) -> tuple[Value, ...]:

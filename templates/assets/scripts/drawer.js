@@ -2,9 +2,10 @@
 //
 // Evidence is named `<suite>.<model>.<metric>`, then task or point; two names with a blank between are two sides. A
 // number has its name in data-evidence; in a table of models the row has the first two parts and the column's head the
-// rest. A model's evidence comes from evidence/<suite>/<model>.js, or from an element of the page where that is inside.
+// rest; of a pair the row or card has those parts of both in data-sides and the number the rest; a row of
+// a table of counts has all but the column, which the number has in data-cell. A model's evidence comes from evidence/<suite>/<model>.js, or from an element of the page where that is inside.
 
-const EVIDENCE_NAME = /^[a-z0-9-]+\._?[a-z0-9-]+\.[a-z0-9_]+(\.[a-z0-9-]+)?$/;
+const EVIDENCE_NAME = /^[a-z0-9-]+\._?[a-z0-9-]+\.[a-z0-9_]+(\.[a-z0-9-]+)?(@\d+)?$/;
 const ownScript = document.currentScript?.getAttribute("src") || "";
 const drawer = { dialog: null, names: "", opener: null, kept: new Map(), waiting: new Map() };
 
@@ -21,6 +22,10 @@ function made(tag, attributes, ...children) {
 
 // Which evidence an element stands for: its own, or that of its place in a table of models; empty where there is none.
 function evidenceOf(element) {
+  const inRow = element.closest("[data-cell]")?.dataset.cell;
+  if (inRow) return `${element.closest("[data-of]").dataset.of}-${inRow}`;
+  const shared = element.closest("[data-rest]")?.dataset.rest;
+  if (shared) return element.closest("[data-sides]").dataset.sides.split(" ").map((side) => `${side}.${shared}`).join(" ");
   const named = element.closest("[data-evidence]");
   if (named && !named.matches("tr, th")) return named.dataset.evidence;
   const cell = element.closest("td");
@@ -41,7 +46,7 @@ function loadEvidence(model) {
 function findEvidence(model) {
   const inside = document.getElementById(`evidence-${model}`);
   if (inside) return Promise.resolve(JSON.parse(inside.textContent));
-  const path = `evidence/${model.replace(".", "/")}.js`;
+  const path = `evidence/${model.replaceAll(".", "/")}.js`;
   const missing = new Error(`The file ${path} of this report is missing.`);
   if (standalone.shown) return Promise.reject(new Error("What stands behind the numbers is not in this file: a report that is a folder has it."));
   return new Promise((resolve, reject) => {
@@ -82,8 +87,23 @@ function withUnit(value, metric, places) {
 // "<metric>.<point>" in parts; a task's score is one metric.
 function partsOfName(name, content) {
   const key = name.split(".").slice(2).join(".");
+  if (key.startsWith("routing.")) return partsOfCount(key, content);
   const [metric, point] = key in content.metrics ? [key, ""] : key.split(".");
   return { key, metric: content.metrics[metric], point: content.points[point], estimate: content.estimates[key] };
+}
+
+// A number of a table of what was counted from recorded routing: "routing.<table>-<row>-<column>".
+function partsOfCount(key, content) {
+  const [, id, row, column] = key.match(/^routing\.(.+)-(\d+)-(\d+)$/) || [];
+  const table = content.tables?.[id];
+  const [title, values] = table?.rows[row] || [];
+  if (!values || typeof values[column] !== "number") return { key };
+  const [name, unit, formula, better] = table.columns[column];
+  const others = Object.entries(table.rows).filter(([other]) => other !== row && table.each && row === "0").map(([other, [what, found]]) => [other, what, found[column]]);
+  return {
+    key, metric: { title: `${name}, ${title}: ${table.title}`, unit, divisor: 1, base: "", formula: formula || name, better },
+    estimate: { value: values[column], n: 1, basis: "Counted from the recorded expert ids", terms: table.terms, sources: table.sources, layers: others.map(([other, what, value]) => [what, `routing.${id}-${other}-${column}`, value]) },
+  };
 }
 
 // Pieces ----------------------------------------------------------------------------------------------------------
@@ -129,10 +149,10 @@ async function copyText(text, box) {
 function plainTable(heads, rows) {
   return made("div", { class: "box" }, made("table", { class: "data" },
     made("thead", {}, made("tr", {}, heads.map(([text, kind]) => made("th", { scope: "col", class: kind }, text)))),
-    made("tbody", {}, rows.map((cells) => made("tr", {}, cells.map((cell, i) => made("td", { class: heads[i][1] }, cell)))))));
+    made("tbody", {}, rows.map((cells) => made("tr", {}, cells.map((cell, i) => made(...(/frozen/.test(heads[i][1]) ? ["th", { scope: "row", class: heads[i][1] }] : ["td", { class: heads[i][1] }]), cell)))))));
 }
 
-const evidenceButton = (name, text) => made("button", { type: "button", class: "number", "data-evidence": name }, text);
+const evidenceButton = (name, ...text) => made("button", { type: "button", class: "number", "data-evidence": name }, text);
 
 // The value of every repeat, or of every training, with where it is from.
 function rawValues({ estimate, metric }, content) {
@@ -164,6 +184,13 @@ function itemsPart({ items }) {
     made("p", { class: "small muted" }, "The record has every item with what was expected and what the model said."))];
 }
 
+// What of the model's configuration a counted number follows from, and the record that has it.
+function configPart({ estimate }, content) {
+  if (!estimate.counted || !content.config) return "";
+  const [record] = content.sources[content.config.sources].map((index) => content.records[index]);
+  return [termList(content.config.terms), made("p", { class: "small muted" }, "As the record has it: ", placeLink(record.href, record.text))];
+}
+
 function recordsPart({ estimate }, content) {
   if (estimate.sources === undefined) return "";
   const rows = content.sources[estimate.sources].map((index) => content.records[index]);
@@ -185,7 +212,7 @@ function headPart({ estimate, metric, point }, content) {
   if (metric.base && metric.divisor !== 1) told.push(`${digits(estimate.value, 9)} ${metric.base}`);
   if (estimate.low !== undefined) told.push(`95 % interval ${digits(estimate.low / metric.divisor, 4)} to ${withUnit(estimate.high, metric, 4)}`);
   else if (estimate.alone) told.push("No interval");
-  const basis = content.bases[estimate.basis];
+  const basis = content.bases[estimate.basis] ?? estimate.basis;
   told.push(basis, ...(estimate.n > 1 && !basis.includes(String(estimate.n)) ? [`n = ${grouped(estimate.n)}`] : []));
   const better = metric.better ? `, ${metric.better} is better` : "";
   return [
@@ -200,6 +227,15 @@ function headPart({ estimate, metric, point }, content) {
 function titleOfName(name, content) {
   const { metric, point } = partsOfName(name, content);
   return `${metric?.title || name}${point ? `, ${point.title}` : ""}`;
+}
+
+// How two models compare in a number that both have, where the page does not say more.
+function besideEachOther(names, contents) {
+  const [a, b] = names.map((name, i) => partsOfName(name, contents[i]));
+  if (!a.estimate || !b?.estimate || a.key !== b.key || names[0] === names[1]) return "";
+  const [one, other] = [a.estimate.value, b.estimate.value];
+  const ratio = other > 0 && one > 0 && a.metric.unit !== "%" ? `${contents[0].title} / ${contents[1].title} = ${significant(one / other)}. ` : "";
+  return `${ratio}${contents[0].title} \u2212 ${contents[1].title} = ${withUnit(one - other, a.metric, 3)}.`;
 }
 
 // One side of the drawer; `alone` where it is the only one, `named` where its title is not that of the drawer.
@@ -219,11 +255,23 @@ function sideOf(name, content, { alone, named }) {
     part("Made of", parts.length ? plainTable([["Task", "text"], ["Score", ""]], parts) : ""),
     part(estimate.members ? "Each training" : "Raw values", rawValues(found, content)),
     part(estimate.items ? "Task" : "Counted from", estimate.terms ? termList(estimate.terms) : ""),
+    part("Each layer", estimate.layers?.length ? plainTable([["Layer", "text"], ["Value", ""]], estimate.layers.map(([what, key, value]) => [what, evidenceButton(`${name.split(".").slice(0, 2).join(".")}.${key}`, digits(value, 4))])) : ""),
+    part("Configuration of the model", configPart(found, content)),
     part("Items", itemsPart(estimate)),
     part("Measure it again", ...commandPart(found, content)),
     part("Model and environment", alone ? where : made("details", {}, made("summary", {}, "Revision, engine, machine"), where)),
     part("Notes", notes.length ? made("ul", { class: "plain" }, notes.map((note) => made("li", {}, `${note}.`))) : ""),
     part(records.length === 1 ? "Record" : "Records", records.length ? made("ul", { class: "records" }, records) : ""));
+}
+
+// The estimates of these names, one or two, and what to say of them together.
+async function numbersOf(names) {
+  const contents = await Promise.all(names.map((name) => loadEvidence(name.split(".").slice(0, 2).join("."))));
+  const titles = [...new Set(names.map((name, i) => titleOfName(name, contents[i])))];
+  return {
+    title: titles.length === 1 ? titles[0] : contents[0].title, told: names.length > 1 ? besideEachOther(names, contents) : "",
+    sides: names.map((name, i) => sideOf(name, contents[i], { alone: names.length === 1, named: titles.length > 1 })),
+  };
 }
 
 // Opening and closing ---------------------------------------------------------------------------------------------
@@ -263,12 +311,11 @@ async function openDrawer(names, opener = null, basis = "") {
   body.replaceChildren(made("p", { class: "muted" }, "Loading\u2026"));
   if (!dialog.open) dialog.showModal();
   try {
-    const contents = await Promise.all(wanted.map((name) => loadEvidence(name.split(".").slice(0, 2).join("."))));
+    const found = await (wanted[0].includes("@") ? nightOf(wanted[0]) : numbersOf(wanted));
     if (drawer.names !== text) return;
-    const titles = [...new Set(wanted.map((name, i) => titleOfName(name, contents[i])))];
-    const sides = wanted.map((name, i) => sideOf(name, contents[i], { alone: wanted.length === 1, named: titles.length > 1 }));
-    title.textContent = titles.length === 1 ? titles[0] : contents[0].title;
-    body.replaceChildren(...(basis ? [made("p", { class: "basis" }, basis)] : []), ...sides);
+    title.textContent = found.title;
+    const told = basis || found.told;
+    body.replaceChildren(...(told ? [made("p", { class: "basis" }, told)] : []), ...found.sides);
   } catch (error) {
     if (drawer.names !== text) return;
     body.replaceChildren(made("p", {}, error.message), made("p", {}, "Copy the whole folder of the report, or write it again from the records:"), commandBox("moebench report"));
@@ -281,22 +328,24 @@ async function openDrawer(names, opener = null, basis = "") {
 function openNamedEvidence() {
   const names = state.get("n");
   if (!names || names === drawer.names) return;
-  const element = $$("[data-evidence]").find((one) => one.dataset.evidence === names && !one.matches("tr, th"));
+  const element = $$("[data-evidence], [data-rest], [data-cell]").find((one) => !one.matches("tr, th") && evidenceOf(one) === names);
   openDrawer(names, element || null, element?.dataset.basis || "");
 }
 
 function openEvidence(element) {
   const names = evidenceOf(element);
   if (!names) return false;
-  const opener = element.closest("[data-evidence], td");
+  const opener = element.closest("[data-evidence], [data-rest], [data-cell], td");
   openDrawer(names, opener, opener.dataset.basis || "");
   return true;
 }
 
 function listenForEvidence() {
+  // told when a reader comes to it: a page may have thousands
+  document.addEventListener("focusin", ({ target }) => { if (target.matches("button.number")) target.setAttribute("aria-haspopup", "dialog"); });
   document.addEventListener("click", (event) => {
     if (!(event.target instanceof Element) || !getSelection().isCollapsed) return;
-    if (event.target.closest("a, .mark, summary, input, select, label, button:not([data-evidence])")) return;
+    if (event.target.closest("a, .mark, summary, input, select, label, button:not(.number)")) return;
     if (evidenceOf(event.target)) openEvidence(event.target);
   });
   document.addEventListener("keydown", (event) => {

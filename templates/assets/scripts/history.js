@@ -43,14 +43,14 @@ function historyTraces(data, packed, nights) {
   const side = data.kind === "unknown" ? "muted" : data.kind;
   const around = (night) => (nights.margins?.[night] ? ` \u00b1 ${fourDigits(nights.margins[night])}` : "");
   const traces = [{
-    type: "scatter", mode: "lines+markers", name: "measured", x: dates, y: nights.values, connectgaps: false,
+    type: "scatter", mode: "lines+markers", name: "measured", meta: dates.map((_, night) => night), x: dates, y: nights.values, connectgaps: false,
     line: { color: colour(side), width: 1.5 }, marker: { color: colour(side), size: dates.length > 60 ? 4 : 7, symbol: SYMBOLS[side] || "diamond" },
     error_y: nights.margins ? { type: "data", array: nights.margins, thickness: 1.2, width: 3, color: colour(side) } : { visible: false },
     text: nights.values.map((value, night) => (value === null ? "" : `${dates[night]} UTC<br>${fourDigits(value)}${around(night)}${unit}`)), hoverinfo: "text",
   }];
   const failed = data.failed[packed.cell];
   if (failed.length) traces.push({
-    type: "scatter", mode: "markers", name: "not measured", yaxis: "y2", x: failed.map(([night]) => dates[night]), y: failed.map(() => 0.03),
+    type: "scatter", mode: "markers", name: "not measured", meta: failed.map(([night]) => night), yaxis: "y2", x: failed.map(([night]) => dates[night]), y: failed.map(() => 0.03),
     marker: { symbol: "x", size: 8, color: colour("bad") }, cliponaxis: false,
     text: failed.map(([night, why]) => `${dates[night]} UTC<br>${why.replace(/(.{60}\S*) /g, "$1<br>")}`), hoverinfo: "text",
   });
@@ -76,22 +76,93 @@ function historyWords(data, packed, nights, box) {
 // Text that was written for plotly, as a reader sees it.
 const plainText = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 
+// A value with its unit and, lighter, half its interval to two digits.
+const withMargin = (value, margin, unit = "") => [`${fourDigits(value)}${unit}`, ...(margin ? [" ", made("span", { class: "margin" }, `\u00b1 ${digits(Number(margin.toPrecision(2)))}`)] : [])];
+const titledBox = (box, title) => { for (const [name, value] of Object.entries({ tabindex: "0", role: "group", "aria-label": title })) box.setAttribute(name, value); return box; };
+
 // The values as a table, the newest first; filled when it is opened, as it is long.
-function fillValues(data, packed, nights, details) {
+function fillValues(data, id, details) {
+  const packed = data.series[id];
+  const nights = nightly(data, packed);
   const failed = new Map(data.failed[packed.cell]);
   const changes = new Map(data.changes.map(([night, _label, words]) => [night, words]));
-  const row = (tag, texts) => made("tr", {}, ...texts.map((text, place) => made(place ? tag : "th", {
-    ...(tag === "th" || !place ? { scope: tag === "th" ? "col" : "row" } : {}),
-    ...(place !== 1 ? { class: place ? "text wide" : "text frozen" } : {}),
-  }, text)));
   const value = (night) => {
-    const [found, margin] = [nights.values[night], nights.margins?.[night]];
-    return found === null ? (failed.has(night) ? "failed" : "\u2013") : `${fourDigits(found)}${margin ? ` \u00b1 ${fourDigits(margin)}` : ""}`;
+    const found = nights.values[night];
+    const text = found === null ? (failed.has(night) ? "failed" : "\u2013") : withMargin(found, nights.margins?.[night]);
+    return found === null && !failed.has(night) ? text : nightButton(data, id, night, text);
   };
   const said = (night) => [failed.get(night), changes.get(night)].filter(Boolean).map(plainText).join("; ");
   const order = data.times.map((_, night) => night).reverse();
-  $("thead", details).replaceChildren(row("th", ["Night (UTC)", packed.unit ? `Value (${packed.unit})` : "Value", "What happened"]));
-  $("tbody", details).replaceChildren(...order.map((night) => row("td", [nightText(data.times[night]), value(night), said(night)])));
+  const heads = [["Night (UTC)", "text frozen"], [packed.unit ? `Value (${packed.unit})` : "Value", ""], ["What happened", "text wide"]];
+  const table = titledBox(plainTable(heads, order.map((night) => [nightText(data.times[night]), value(night), said(night)])), "All values of the chosen figure");
+  table.classList.add("narrow", "tall");
+  $(".box", details)?.remove();
+  details.append(table);
+}
+
+const nightButton = (data, id, night, text) => (data.evidence ? evidenceButton(nightName(data, id, night), ...[text].flat()) : text);
+
+// The newest value beside those before, as Python's `Latest` has it.
+function latestOf(data, id) {
+  const packed = data.series[id];
+  const { values, margins } = nightly(data, packed);
+  const known = values.map((_, night) => night).filter((night) => values[night] !== null);
+  if (!known.length) return null;
+  const night = known.at(-1);
+  const [most, least] = data.apart;
+  const before = known.slice(-1 - most, -1).map((one) => values[one]);
+  const sorted = before.toSorted((a, b) => a - b);
+  const [low, high, middle] = [sorted[0], sorted.at(-1), (sorted.length - 1) / 2];
+  const apart = before.length >= least && !(2 * low - high <= values[night] && values[night] <= 2 * high - low);
+  return {
+    id, packed, night, value: values[night], margin: margins?.[night], apart, previous: before.at(-1), previousNight: known.at(-2), previousMargin: margins?.[known.at(-2)],
+    median: before.length ? (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2 : undefined,
+  };
+}
+
+function changeText({ packed, value }, before) {
+  if (before === undefined || (!before && packed.unit !== "%")) return "\u2013";
+  const change = packed.unit === "%" ? value - before : 100 * (value / before - 1);
+  const text = Math.abs(change).toFixed(1);
+  return `${text === "0.0" ? "" : change < 0 ? "\u2212" : "+"}${text} ${packed.unit === "%" ? "points" : "%"}`;
+}
+
+// All figures with their latest values by where they were measured, those apart from the nights before first in each;
+// made when it is opened, since there may be hundreds.
+function fillLatest(data, details) {
+  const places = new Map();
+  for (const group of $$("optgroup", document.getElementById("history-figure"))) {
+    places.set(group.label, $$("option", group).map((option) => latestOf(data, option.value)).filter(Boolean));
+  }
+  const heads = [["Figure", "text frozen"], ["Latest", ""], ["Night", "text"], ["Previous", ""], ["Latest to previous", ""], ["Median before", ""], ["Latest to median", ""]];
+  const row = (one) => {
+    const unit = one.packed.unit ? ` ${one.packed.unit}` : "";
+    const shown = (night, value, margin) => (value === undefined ? "\u2013" : nightButton(data, one.id, night, withMargin(value, margin, unit)));
+    return [
+      [plainText(one.packed.title), one.apart ? made("span", { class: "mark note" }, "apart") : ""], shown(one.night, one.value, one.margin), nightText(data.times[one.night]).slice(0, 10),
+      shown(one.previousNight, one.previous, one.previousMargin), changeText(one, one.previous), one.median === undefined ? "\u2013" : `${fourDigits(one.median)}${unit}`, changeText(one, one.median),
+    ];
+  };
+  details.append(...[...places].map(([place, found], index) => {
+    const apart = found.filter((one) => one.apart);
+    const count = `${found.length} ${found.length === 1 ? "figure" : "figures"}${apart.length ? `, ${apart.length} apart` : ""}`;
+    const table = titledBox(plainTable(heads, [...apart, ...found.filter((one) => !one.apart)].map(row)), `Latest values, ${place}`);
+    return made("details", { class: "more", ...(index ? {} : { open: "" }) }, made("summary", {}, `${place}: ${count}`), table);
+  }));
+}
+
+// Dates alone where the nights are few: else there would be hours between them.
+function nightAxis(data, width) {
+  const days = (data.times.at(-1) - data.times[0]) / 1440;
+  if (days > 60) return {};
+  if (days < 2) return { tickvals: data.times.map(nightText), ticktext: data.times.map((one) => nightText(one).replace(" ", "<br>")) };
+  return { dtick: 86400000 * Math.max(1, Math.ceil(days / Math.max(1, Math.floor(width / 90)))), tick0: nightText(data.times[0]).slice(0, 10), tickformat: "%b %-d\n%Y" };
+}
+
+// A point opens what stands behind it.
+function openNight(data, id, night) {
+  const name = nightName(data, id, night);
+  if (name) openDrawer(name);
 }
 
 function drawHistory(box) {
@@ -105,6 +176,8 @@ function drawHistory(box) {
     if (asked && data.series[asked]) select.value = asked;
     select.addEventListener("change", () => { state.set("history", select.value === usual ? "" : select.value); drawHistory(box); });
     details.addEventListener("toggle", () => { if (details.open) drawHistory(box); });
+    const latest = document.getElementById("history-latest");
+    latest?.addEventListener("toggle", () => { if (latest.open && !$("table", latest)) fillLatest(data, latest); });
   }
   const packed = data.series[select.value];
   const nights = nightly(data, packed);
@@ -114,11 +187,14 @@ function drawHistory(box) {
   const layout = {
     ...frame(), showlegend: data.failed[packed.cell].length > 0, ...changeLines(data, box.clientWidth - 90),
     legend: { ...frame().legend, y: -0.28, yanchor: "top" },
-    xaxis: axis({ type: "date", showgrid: false, hoverformat: "%Y-%m-%d %H:%M" }),
+    xaxis: axis({ type: "date", showgrid: false, hoverformat: "%Y-%m-%d %H:%M", ...nightAxis(data, box.clientWidth - 90) }),
     yaxis: axis({ title: { text: `${packed.title}${unit}${BETTER[packed.better] || ""}`, font: { size: 13 } }, ...(fromZero ? { rangemode: "tozero" } : {}), nticks: 6 }),
     yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
   };
   document.getElementById("history-words").textContent = historyWords(data, packed, nights, select);
-  if (details.open) fillValues(data, packed, nights, details);
-  return window.Plotly.react(box, historyTraces(data, packed, nights), layout, settings);
+  if (details.open) fillValues(data, select.value, details);
+  const first = !box.on;
+  const drawn = window.Plotly.react(box, historyTraces(data, packed, nights), layout, settings);
+  if (first) drawn.then(() => box.on("plotly_click", ({ points: [{ data: { meta }, pointIndex }] }) => openNight(data, select.value, meta[pointIndex])));
+  return drawn;
 }

@@ -65,11 +65,23 @@ function certainlyBeaten(points, x, y) {
 const inkOf = (kind) => (kind === "unknown" ? "muted" : kind);
 const PALE = { sparse: "rest", dense: "rest-dense", unknown: "line" };
 
-const intervalBars = (values, crowded, kind) => ({
-  type: "data", visible: values.some(({ low, high }) => low !== null && low < high), symmetric: false, thickness: crowded ? 0.8 : 1.2, width: crowded ? 0 : 3,
-  color: colour(crowded ? PALE[kind] : inkOf(kind)), array: values.map(({ value, high }) => (high === null ? 0 : high - value)),
+const isSpread = ({ low, high }) => low !== null && high !== null && low < high;
+const intervalBars = (values, kind) => ({
+  type: "data", visible: values.some(isSpread), symmetric: false, thickness: 1.2, width: 3,
+  color: colour(inkOf(kind)), array: values.map(({ value, high }) => (high === null ? 0 : high - value)),
   arrayminus: values.map(({ value, low }) => (low === null ? 0 : value - low)),
 });
+
+// The intervals of many points as one line with gaps, which is drawn much faster than a bar for each.
+function intervalsTrace(kind, points, { x, y }) {
+  const [xs, ys] = [[], []];
+  const end = (metric, { value }, at) => (metric.log ? Math.max(at, value / 1000) : at);
+  for (const point of points) {
+    if (isSpread(point.x)) { xs.push(end(x, point.x, point.x.low), point.x.high, null); ys.push(point.y.value, point.y.value, null); }
+    if (isSpread(point.y)) { xs.push(point.x.value, point.x.value, null); ys.push(end(y, point.y, point.y.low), point.y.high, null); }
+  }
+  return { type: "scatter", mode: "lines", x: xs, y: ys, hoverinfo: "skip", showlegend: false, line: { color: colour(PALE[kind]), width: 0.8, simplify: false } };
+}
 
 const titleOf = (metric) => `${metric.title}${metric.at ? ` ${metric.at}` : ""}`;
 
@@ -81,18 +93,19 @@ function valueText({ value, low, high }, metric) {
 
 function paretoTrace(kind, points, { x, y, places, beaten, crowded }) {
   const text = (metric, one) => `${plotText(titleOf(metric))}: ${plotText(valueText(one, metric))}`;
-  const ink = colour(inkOf(kind));
+  const [ink, pale, paper] = [inkOf(kind), PALE[kind], "paper"].map(colour);
+  const bars = crowded ? {} : { error_x: intervalBars(points.map((point) => point.x), kind), error_y: intervalBars(points.map((point) => point.y), kind) };
   return {
-    type: "scatter", mode: "markers+text", name: KINDS_IN_WORDS[kind], cliponaxis: false,
+    type: "scatter", mode: places.size ? "markers+text" : "markers", name: KINDS_IN_WORDS[kind], cliponaxis: false,
     x: points.map((point) => point.x.value), y: points.map((point) => point.y.value),
-    error_x: intervalBars(points.map((point) => point.x), crowded, kind), error_y: intervalBars(points.map((point) => point.y), crowded, kind),
+    ...bars,
     text: points.map((point) => (places.get(point) ? plotText(shortened(point.name)) : "")),
     textposition: points.map((point) => places.get(point) || "top center"),
     textfont: { size: 12, color: colour("ink") },
     marker: {
       size: points.length > 20 ? 9 : 12, symbol: points.map((point) => SYMBOLS[kind] + (point.hollow ? "-open" : "")),
-      color: points.map((point) => (beaten.has(point) && !point.hollow ? colour(PALE[kind]) : ink)), opacity: 1,
-      line: { width: 1, color: points.map((point) => (point.hollow || beaten.has(point) ? ink : colour("paper"))) },
+      color: points.map((point) => (beaten.has(point) && !point.hollow ? pale : ink)), opacity: 1,
+      line: { width: 1, color: points.map((point) => (point.hollow || beaten.has(point) ? ink : paper)) },
     },
     customdata: points.map((point) => point.href), meta: points.map((point) => point.index),
     hovertext: points.map((point) => `<b>${plotText(point.name)}</b>${plotText(point.note || "")}<br>${text(x, point.x)}<br>${text(y, point.y)}`), hoverinfo: "text",
@@ -112,7 +125,7 @@ function range(values, metric) {
   return [low - pad, high + pad];
 }
 
-// Every label, those on the frontier first, takes the first of eight places where it meets no label placed before,
+// Every label, those on the frontier first and of a crowd no others, takes the first of eight places where it meets no label placed before,
 // point, interval or frontier; where there is none it is left out, and the point explains itself when pointed at.
 function labelPlaces(points, line, guides, [x, y], box) {
   const scale = (metric, name, length) => {
@@ -142,7 +155,7 @@ function labelPlaces(points, line, guides, [x, y], box) {
   const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
   const places = new Map();
   const first = new Set(line);
-  const turns = points.map((_, i) => i).sort((a, b) => Number(!first.has(points[a])) - Number(!first.has(points[b])) || a - b);
+  const turns = points.map((_, i) => i).filter((i) => points.length <= CROWD || !line.length || first.has(points[i])).sort((a, b) => Number(!first.has(points[a])) - Number(!first.has(points[b])) || a - b);
   turns.forEach((i) => {
     const length = shortened(points[i].name).length * 7.3;
     const at = { right: xs[i] + 9, left: xs[i] - 9 - length, center: xs[i] - length / 2 };
@@ -258,7 +271,7 @@ function restoreAxes() {
     }
     const kind = $$("[data-pareto-kind]").some((chip) => chip.dataset.paretoKind === state.get("kind")) ? state.get("kind") : "";
     for (const chip of $$("[data-pareto-kind]")) chip.setAttribute("aria-pressed", String(chip.dataset.paretoKind === kind));
-    if (box.dataset.ready) drawPareto(box);
+    if (box.dataset.ready) drawPareto(box); else if (box.dataset.told) tellPareto(plotOf(box));
   }
 }
 
@@ -311,25 +324,42 @@ function chosenAxis(data, name) {
   return { ...metric, log: log ? log.checked : metric.log };
 }
 
-function drawPareto(box) {
+// What is to be drawn with the axes as they are chosen.
+function plotOf(box) {
   const data = dataOf(box);
-  const first = !box.dataset.ready;
-  if (first) { restoreAxes(); connectAxes(box, data); }
   const [x, y] = [chosenAxis(data, "x"), chosenAxis(data, "y")];
   const plot = { x, y, ...pointsOn(data, x, y, pressedKind()) };
   plot.line = frontierOf(plot.points, x, y);
   plot.beaten = certainlyBeaten(plot.points, x, y);
+  return plot;
+}
+
+// The words and the controls, for which no library is needed: they are there before the chart, so that it moves nothing.
+function tellFirst(box) {
+  if (box.dataset.told) return;
+  restoreAxes();
+  connectAxes(box, dataOf(box));
+  box.dataset.told = "1";
+  tellPareto(plotOf(box));
+}
+
+function drawPareto(box) {
+  tellFirst(box);
+  if (!window.Plotly) { tellPareto(plotOf(box)); return null; }
+  const [data, first] = [dataOf(box), !box.dataset.ready];
+  const plot = plotOf(box);
+  const { x, y } = plot;
   plot.crowded = plot.points.length > CROWD;
   const guides = (data.guides || {})[`${x.key}|${y.key}`] || [];
   plot.places = plot.points.length ? labelPlaces(plot.points, plot.line, guides, [x, y], box) : new Map();
   // those that are not pale first, since the legend is drawn like the first
   const ordered_ = [...plot.points].sort((a, b) => plot.beaten.has(a) - plot.beaten.has(b));
-  const traces = Object.keys(SYMBOLS).map((kind) => [kind, ordered_.filter((point) => point.kind === kind)])
-    .filter(([, some]) => some.length).map(([kind, some]) => paretoTrace(kind, some, plot));
+  const kinds = Object.keys(SYMBOLS).map((kind) => [kind, ordered_.filter((point) => point.kind === kind)]).filter(([, some]) => some.length);
+  const traces = [...(plot.crowded ? kinds.map(([kind, some]) => intervalsTrace(kind, some, plot)) : []), ...kinds.map(([kind, some]) => paretoTrace(kind, some, plot))];
   const layout = { ...frame(), xaxis: paretoAxis(x, plot.points.map((point) => point.x)), yaxis: paretoAxis(y, plot.points.map((point) => point.y)) };
   const guidesCaption = document.getElementById("pareto-guides");
   if (guidesCaption) guidesCaption.hidden = !guides.length;
-  tellPareto(plot);
+  if (!first) tellPareto(plot);
   const drawn = window.Plotly.react(box, [...guideTraces(guides), ...(plot.line.length ? [frontierTrace(plot.line, x)] : []), ...traces], layout, settings);
   box.plot = plot;
   if (first) {

@@ -10,7 +10,7 @@ function preparePaper() {
   root.classList.add("printing");
   root.classList.remove("dark");
   root.style.setProperty("--paper-width", `${PAPER_PX}px`);
-  drawCharts();
+  drawCharts({ late: true });
   for (const box of $$("main .js-plotly-plot")) window.Plotly.relayout(box, { width: box.clientWidth, height: box.clientHeight });
   for (const table of $$("main table")) fitToPaper(table);
 }

@@ -4,7 +4,6 @@
 const standalone = {
   shown: root.dataset.first || "",   // the page in sight; empty where pages are files of their own
   pages: new Map(), files: new Map(), scrolled: new Map(),
-  followed: false,                   // whether a link was followed, rather than a step back or forward
   y: 0,                              // how far the page in sight is scrolled
 };
 
@@ -30,6 +29,7 @@ function addressOf(href) {
 function leavePage() {
   for (const box of $$(".js-plotly-plot")) window.Plotly.purge(box);
   if (window.moebenchTables) window.moebenchTables.jQuery.fn.dataTable.tables({ api: true }).destroy();
+  restoreTable = () => {};
   for (const dialog of $$("dialog[open]")) dialog.close();
   for (const left of $$("body > .dt-button-collection, body > .dt-button-background")) left.remove();
   $("#tip").hidden = true;
@@ -61,22 +61,23 @@ function arriveAt(place, scroll) {
   if (target) target.scrollIntoView({ behavior: "instant" }); else window.scrollTo({ top: scroll, behavior: "instant" });
 }
 
+// A step back or forward, or a link that was followed: the browser has changed the address already.
 function followAddress(event) {
   const [before, now] = [event.oldURL, event.newURL].map((url) => partsOf(new URL(url).hash));
-  const back = !standalone.followed;
-  standalone.followed = false;
+  const back = Boolean(history.state?.moebench);
+  const here = now.path === standalone.shown;
   standalone.scrolled.set(addressIn(before), standalone.y);
   // the skip link and others to a place on this page keep what was chosen
-  if (now.path === standalone.shown && now.place && !now.state) now.state = before.state;
-  history.replaceState(null, "", addressIn(now));
-  if (now.path !== standalone.shown || now.state !== before.state) swapIn(now.path);
+  if (here && now.place && !now.state && !back) now.state = before.state;
+  history.replaceState(MARK, "", addressIn(now));
+  if (here && now.place === before.place && canRestore()) { restorePage(); return; }
+  if (!here || now.state !== before.state) swapIn(now.path);
   arriveAt(now.place, back ? standalone.scrolled.get(addressIn(now)) || 0 : 0);
 }
 
 // Follows a link that is no element, such as a point of a chart; outside such a file as the browser does.
 function visit(href) {
   if (!standalone.shown) { location.href = href; return; }
-  standalone.followed = true;
   location.hash = addressOf(href);
 }
 
@@ -114,7 +115,6 @@ function startStandalone() {
     if (!link || event.defaultPrevented) return;
     const { path } = partsOf(link.getAttribute("href"));
     if (standalone.files.has(path)) { event.preventDefault(); save(path); }
-    else if (!event.ctrlKey && !event.metaKey && !event.shiftKey) standalone.followed = true;
   });
   window.addEventListener("scroll", () => { standalone.y = window.scrollY; }, { passive: true });
   window.addEventListener("hashchange", followAddress);
@@ -123,7 +123,7 @@ function startStandalone() {
 // The page that the address names when the file is opened, and the place on it that a browser does not find behind "?".
 function openAddress() {
   const { path, place, state: chosen } = partsOf(location.hash);
-  if (standalone.shown) history.replaceState(null, "", addressIn({ path, place, state: chosen }));
+  if (standalone.shown) history.replaceState(MARK, "", addressIn({ path, place, state: chosen }));
   if (standalone.shown && path !== standalone.shown) swapIn(path); else preparePage();
   if (place && (standalone.shown || location.hash.includes("?"))) arriveAt(place, 0);
 }

@@ -6,32 +6,52 @@ const drawChart = (box) => {
   return box.dataset.pareto ? drawPareto(box) : drawExperts(box);
 };
 
-function drawCharts() {
-  if (window.Plotly) for (const box of $$("[data-figure], [data-experts], [data-pareto], [data-history]")) drawChart(box);
+// A chart with `data-late` waits until a reader comes near it, and with it the library, which is large.
+const CHARTS = "[data-figure], [data-experts], [data-pareto], [data-history]";
+const isLate = (box) => "late" in box.dataset && !box.classList.contains("js-plotly-plot");
+
+function drawCharts({ late = false } = {}) {
+  if (window.Plotly) for (const box of $$(CHARTS)) if (late || !isLate(box)) drawChart(box);
 }
 
 // Charts wait until the tables can be used, and each lets a reader in between; `data-drawn` says that all are there.
 const whenIdle = (work) => (window.requestIdleCallback ? requestIdleCallback(work, { timeout: 500 }) : setTimeout(work, 20));
 
-// The library of charts is large and is read only when the page can be used already.
-function loadAfter() {
-  const wanted = $("script[data-after]");
-  if (!wanted || window[wanted.dataset.after]) { drawLater(); return; }
-  const script = document.createElement("script");
-  for (const type of ["load", "error"]) script.addEventListener(type, drawLater);
-  script.src = wanted.src;
-  document.head.append(script);
+let near = null; // what watches for charts that a reader comes near
+function startCharts() {
+  near?.disconnect();
+  const late = $$(CHARTS).filter(isLate);
+  near = new IntersectionObserver((entries) => {
+    const boxes = entries.filter((entry) => entry.isIntersecting).map((entry) => entry.target);
+    for (const box of boxes) near.unobserve(box);
+    if (boxes.length) loadCharts(() => drawLater(boxes));
+  }, { rootMargin: "25%" });
+  for (const box of late) { tellFirst(box); near.observe(box); }
+  const boxes = $$(CHARTS).filter((box) => !isLate(box));
+  if (boxes.length) loadCharts(() => drawLater(boxes)); else root.dataset.drawn = "1";
 }
 
-function drawLater() {
-  const boxes = window.Plotly ? $$("[data-figure], [data-experts], [data-pareto], [data-history]") : [];
+function loadCharts(then) {
+  const wanted = $("script[data-after]");
+  if (!wanted || window[wanted.dataset.after]) { then(); return; }
+  let script = $("script[data-loading]");
+  if (!script) {
+    script = document.createElement("script");
+    script.dataset.loading = "1";
+    script.src = wanted.src;
+    document.head.append(script);
+  }
+  for (const type of ["load", "error"]) script.addEventListener(type, then);
+}
+
+function drawLater(boxes) {
   const next = () => {
-    const box = boxes.shift();
+    const box = window.Plotly && boxes.shift();
     if (!box) { root.dataset.drawn = "1"; return; }
     if (box.isConnected) drawChart(box);
     whenIdle(next);
   };
-  if (boxes.length) whenIdle(next); else next();
+  whenIdle(next);
 }
 
 // All that a page's content needs; what listens to the whole document is connected once, below.
@@ -42,7 +62,14 @@ function preparePage() {
   applyTheme();
   root.dataset.ready = "1";
   openNamedEvidence();
-  whenIdle(loadAfter);
+  whenIdle(startCharts);
+}
+
+// Brings a page that is in sight to what its address says, where that can be done without making the page again.
+const canRestore = () => Boolean($("[data-toolbar], [data-pareto]"));
+function restorePage() {
+  restoreTable();
+  restoreAxes();
 }
 
 // A menu of choices closes when a reader turns to something else.
@@ -62,6 +89,7 @@ document.addEventListener("DOMContentLoaded", () => {
   listenForEvidence();
   for (const type of ["click", "focusin", "keydown"]) document.addEventListener(type, closeMenus);
   listenForPrint();
-  if (root.dataset.first) startStandalone(); else window.addEventListener("hashchange", (event) => { keepState(event); restoreTable(); restoreAxes(); });
+  if (root.dataset.first) startStandalone(); else window.addEventListener("hashchange", (event) => { keepState(event); restorePage(); });
+  markStep();
   openAddress();
 });

@@ -1,4 +1,5 @@
-// What a reader has chosen on a page, kept in its address after "#?", so that a link brings it back.
+// What a reader has chosen on a page, kept in its address after "#?", so that a link brings it back. Every choice is a
+// step that "Back" undoes; what is typed is one step however many letters it has.
 
 const state = {
   read() {
@@ -6,22 +7,31 @@ const state = {
     return new URLSearchParams(at < 0 ? "" : location.hash.slice(at + 1));
   },
   get(name) { return this.read().get(name); },
-  // An empty value is the default and leaves the address.
-  set(name, value) {
+  set(name, value) { this.change({ [name]: value }); },
+  // Empty values are the default and leave the address.
+  change(named, { step = false } = {}) {
     const values = this.read();
-    if (value === "" || value === null || value === undefined) values.delete(name); else values.set(name, value);
+    for (const [name, value] of Object.entries(named)) {
+      if (value === "" || value === null || value === undefined) values.delete(name); else values.set(name, value);
+    }
     values.sort();
     const before = location.hash.split("?")[0].replace(/^#$/, "");
     const text = values.toString();
     const hash = text ? `${before || "#"}?${text}` : before;
     // browsers refuse more than some hundred changes in half a minute
-    if (hash !== location.hash) history.replaceState(null, "", hash || location.href.split("#")[0]);
+    if (hash === location.hash) return;
+    history[step ? "pushState" : "replaceState"](MARK, "", hash || location.href.split("#")[0]);
   },
 };
+
+// Steps of a reader's history that were here before are marked; one that has no mark was made by a link just followed.
+const MARK = { moebench: true };
+const markStep = () => { if (!history.state?.moebench) history.replaceState(MARK, ""); };
 
 // A link to a place on the page, such as the skip link, takes the whole hash: what was chosen is put back.
 function keepState(event) {
   const [before, now] = [event.oldURL, event.newURL].map((url) => new URL(url).hash);
   const at = before.indexOf("?");
-  if (at >= 0 && now && !now.includes("?")) history.replaceState(null, "", now + before.slice(at));
+  if (at >= 0 && now && !now.includes("?") && !history.state?.moebench) history.replaceState(MARK, "", now + before.slice(at));
+  markStep();
 }

@@ -13,7 +13,9 @@ const keyOf = (head) => head.dataset.key || (head.dataset.name || head.dataset.l
 const nounOf = (id) => document.getElementById(id)?.dataset.noun || "model";
 const listIn = (name) => (state.get(name) || "").split(".").filter(Boolean);
 const isFixed = (head) => head.classList.contains("frozen");
-const isLater = (head) => head.classList.contains("later");
+// Some columns wait on a narrow screen, where a table is seen a few columns at a time.
+const narrow = window.matchMedia("(max-width: 40rem)");
+const isLater = (head) => head.classList.contains("later") || (narrow.matches && head.classList.contains("roomy"));
 
 // What the address says of the columns, by their places; a name that the table lacks is passed over.
 function columnsAsked(heads) {
@@ -26,6 +28,7 @@ function columnsAsked(heads) {
   };
 }
 
+// What brings a table to what the address says; a page has one table with controls, or none.
 let restoreTable = () => {};
 
 function prepareTable(table) {
@@ -47,8 +50,11 @@ function prepareTable(table) {
   });
   more.fill(api);
   const toolbar = document.getElementById(table.dataset.toolbar);
-  if (toolbar) connectToolbar(toolbar, api, connectColumns(toolbar, api, heads, DataTable));
-  if (table.classList.contains("lean")) walkCells(api, DataTable);
+  if (toolbar) connectToolbar(toolbar, api, heads, connectColumns(toolbar, api, heads, DataTable));
+  // what a reader cannot have reached for yet waits until the table is there
+  const later = (work) => whenIdle(() => { if (table.isConnected) work(); });
+  if (toolbar) later(() => $(".slot", toolbar).append(pickerOf(api, heads, DataTable).container()[0]));
+  if (table.classList.contains("lean")) later(() => walkCells(api, DataTable));
 }
 
 // Columns that are hidden at first have no cells in the page: their content is a list, written into cells when first
@@ -57,10 +63,6 @@ function moreOf(table, heads) {
   if (!table.dataset.more) return { column: () => ({}), fill: () => {} };
   const content = embedded(table.dataset.more);
   const first = heads.length - content.length;
-  const html = ([, text = "", margin = "", best = 0, marks = []]) => [
-    best ? `<b>${escaped(text)}</b>` : escaped(text), ...(margin ? [`<i>${escaped(margin)}</i>`] : []),
-    ...marks.map(([kind, label, why]) => `<span class="mark ${kind}" data-why="${why}">${escaped(label)}</span>`),
-  ].join(" ").trim();
   const written = new Set();
   const write = (api, place) => {
     if (place < first || written.has(place)) return;
@@ -68,7 +70,7 @@ function moreOf(table, heads) {
     api.column(place, { order: "index" }).nodes().each((cell, index) => {
       const given = content[place - first][index];
       cell.dataset.order = given[0] ?? "";
-      cell.innerHTML = html(given);
+      cell.innerHTML = cellHtml(given);
     });
   };
   return {
@@ -120,7 +122,7 @@ function choicesOf(toolbar) {
   return [...found, ...$$("[data-facet]", toolbar).map(facet)];
 }
 
-function connectToolbar(toolbar, api, columns) {
+function connectToolbar(toolbar, api, heads, columns) {
   const search = $("input[type=search]", toolbar);
   const choices = choicesOf(toolbar);
   const rows = api.rows({ order: "index" }).nodes().toArray()
@@ -142,40 +144,71 @@ function connectToolbar(toolbar, api, columns) {
       return { title: choice.title, count, drop: () => { choice.values = []; } };
     }),
   ];
+  const tellCount = (count) => {
+    $(".count", toolbar).textContent = `${count} of ${rows.length} ${nounOf(toolbar.id)}${rows.length === 1 ? "" : "s"}`;
+  };
   const show = () => {
     const count = drawn(search.value);
     const told = count ? [] : loosened();
     if (told.length) drawn(search.value);
     for (const choice of choices) choice.show();
-    $(".count", toolbar).textContent = `${count} of ${rows.length} ${nounOf(toolbar.id)}${rows.length === 1 ? "" : "s"}`;
+    tellCount(count);
     tellLoosened(toolbar, told, commit);
   };
-  const commit = () => {
-    state.set("q", search.value);
-    for (const choice of choices) state.set(choice.name, choice.values.join("."));
+  const loads = connectLoads(toolbar, api, heads, rows);
+  // What is typed without a pause for something else is one step of the history.
+  let typing = false;
+  const commit = ({ typed = false } = {}) => {
+    const values = Object.fromEntries(choices.map((choice) => [choice.name, choice.values.join(".")]));
+    state.change({ q: search.value, ...values, ...(loads ? { load: loads.shown } : {}) }, { step: !(typed && typing) });
+    typing = typed;
     show();
     offerReset();
   };
-  const names = ["q", "cols", "sort", ...choices.map((choice) => choice.name)];
+  const names = ["q", "cols", "sort", "load", ...choices.map((choice) => choice.name)];
   const reset = $("[data-reset]", toolbar);
-  const offerReset = () => { if (reset) reset.disabled = !names.some((name) => state.get(name)); };
+  const offerReset = () => {
+    const set = names.filter((name) => state.get(name));
+    if (reset) reset.disabled = !set.length;
+    const more = $("[data-tools]", toolbar);
+    if (more) $(".n", more).textContent = set.filter((name) => name !== "q" && name !== "sort").length || "";
+  };
+  let restoring = false;
   restoreTable = () => {
-    search.value = state.get("q") || "";
+    [typing, restoring] = [false, true];
+    if (search.value !== (state.get("q") || "")) search.value = state.get("q") || "";
     for (const choice of choices) choice.values = listIn(choice.name).filter((value) => choice.known.includes(value));
+    loads?.choose(loads.known(state.get("load")));
     columns.restore();
     show();
     offerReset();
+    queueMicrotask(() => { restoring = false; });
   };
-  search.addEventListener("input", commit);
+  search.addEventListener("input", () => commit({ typed: true }));
+  search.addEventListener("blur", () => { typing = false; });
   for (const choice of choices) for (const box of choice.boxes) {
     box.addEventListener("click", () => { choice.values = choice.taken(box); commit(); });
   }
+  loads?.select.addEventListener("change", () => { loads.choose(loads.select.value); commit(); });
   let pending = false;
-  const remember = () => { pending = false; columns.remember(); offerReset(); };
-  api.on("order column-visibility", () => { if (!pending) { pending = true; queueMicrotask(remember); } });
-  reset?.addEventListener("click", () => { for (const name of names) state.set(name, ""); restoreTable(); search.focus(); });
+  const remember = (step) => { pending = false; if (toolbar.isConnected) { columns.remember({ step }); offerReset(); } };
+  api.on("order column-visibility", () => {
+    if (pending) return;
+    pending = true;
+    const step = !restoring;
+    queueMicrotask(() => remember(step));
+  });
+  api.on("destroy", () => { pending = true; });
+  reset?.addEventListener("click", () => {
+    state.change(Object.fromEntries(names.map((name) => [name, ""])), { step: true });
+    restoreTable();
+    search.focus();
+  });
   connectCopy(toolbar);
-  restoreTable();
+  connectFold($("[data-tools]", toolbar), toolbar);
+  connectFold($("[data-unfold]"), $(".conditions"));
+  // a table of hundreds of rows is drawn twice only where that changes it
+  if (names.some((name) => state.get(name))) restoreTable(); else tellCount(rows.length);
 }
 
 // An empty table says what to loosen, with a button for each.
@@ -195,6 +228,11 @@ function tellLoosened(toolbar, told, commit) {
   place.replaceChildren(...(told.length ? [words, ...buttons] : []));
 }
 
+// On a narrow screen the controls but for the search, and most of what was measured how, are behind a button each.
+function connectFold(button, folded) {
+  button?.addEventListener("click", () => button.setAttribute("aria-expanded", String(folded.classList.toggle("open"))));
+}
+
 function connectCopy(toolbar) {
   const button = $("[data-copy]", toolbar);
   if (!button) return;
@@ -212,7 +250,8 @@ function connectCopy(toolbar) {
 
 // The headings over the columns, one a column.
 const headingsOf = (api) => $$("thead .groups th", api.table().node()).length
-  ? api.columns().header().toArray().map((_head, place) => api.column(place).header(0).textContent.trim()) : [];
+  ? api.columns().header().toArray().map((_head, place) => api.column(place).header(0))
+    .map((head) => head.dataset.name || head.textContent.trim()) : [];
 
 // The picker: every column under its heading, which shows or hides all of them.
 function pickerOf(api, heads, DataTable) {
@@ -244,29 +283,16 @@ function connectColumns(toolbar, api, heads, DataTable) {
   api.on("buttons-action", sayMenu);
   const places = new Map(heads.map((head, place) => [keyOf(head), place]));
   const sets = $$("[data-toggle]", toolbar).map((button) => [button, button.dataset.toggle.split(".").map((key) => places.get(key))]);
-  const loads = $("[data-loads]", toolbar);
-  const placesOf = (option) => option.value.split(".").map((key) => places.get(key));
   const seen = (some) => some.every((place) => api.column(place).visible());
-  const show = () => {
-    for (const [button, some] of sets) button.setAttribute("aria-pressed", String(seen(some)));
-    if (!loads) return;
-    const counts = [...loads.options].map((option) => placesOf(option).filter((place) => api.column(place).visible()).length);
-    loads.selectedIndex = Math.max(...counts) ? counts.indexOf(Math.max(...counts)) : -1;
-  };
+  const show = () => { for (const [button, some] of sets) button.setAttribute("aria-pressed", String(seen(some))); };
   for (const [button, some] of sets) button.addEventListener("click", () => api.columns(some).visible(!seen(some)));
-  loads?.addEventListener("change", () => {
-    const chosen = loads.selectedOptions[0];
-    for (const option of loads.options) api.columns(placesOf(option)).visible(option === chosen);
-  });
-  $(".slot", toolbar).append(pickerOf(api, heads, DataTable).container()[0]);
   return {
-    remember() {
+    remember(how) {
       const visible = heads.map((_head, place) => api.column(place).visible());
       const usual = heads.every((head, place) => visible[place] === !isLater(head));
       const named = heads.filter((head, place) => visible[place] && !isFixed(head)).map(keyOf);
-      state.set("cols", usual ? "" : named.join(".") || "none");
       const order = api.order().map(([place, direction]) => `${direction === "desc" ? "-" : ""}${keyOf(heads[place])}`);
-      state.set("sort", order.join("."));
+      state.change({ cols: usual ? "" : named.join(".") || "none", sort: order.join(".") }, how);
       show();
     },
     restore() {

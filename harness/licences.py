@@ -6,18 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.catalog import Catalog
-from harness.quantities import plain
 from harness.suite import Suite
 from harness.summary import ModelSummary
-
-NOT_STATED = "not stated"
-_LIMIT = 80
 
 
 def licences_of(
     models: Sequence[ModelSummary], definition: Suite | None, suites_dir: Path | None
 ) -> Mapping[str, str]:
-    """Model -> its licence: as the suite says, else as the catalog says of its repository or its name.
+    """Model -> its licence on one line: as the suite says, else as the catalog says of its repository or its name.
 
     Models of which nothing is said are left out. Raises InputError where the catalog's files are wrong.
     """
@@ -29,7 +25,7 @@ def licences_of(
         licence = known.get(model.subject.source) or known.get(model.model)
         if licence:
             found[model.model] = licence
-    return {name: plain(" ".join(licence.split()), _LIMIT) for name, licence in found.items()}
+    return {name: " ".join(licence.split()) for name, licence in found.items()}
 
 
 def _of_catalog(models: Sequence[ModelSummary], suites_dir: Path | None) -> Mapping[str, str]:

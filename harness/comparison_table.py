@@ -1,0 +1,94 @@
+"""A comparison as the terminal shows it: one row an effect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.compare import Comparison, Effect
+from harness.metrics import METRICS
+from harness.stats import CONFIDENCE, Estimate
+from harness.wording import effect_text, in_points, interval, named, over_shared, significant, verdict_words
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_LIMIT = round(1 - CONFIDENCE, 6)
+_LEGEND = f"Certain: p (Holm's, by kind) below {_LIMIT:.2f}, and no equality in the 95 %."
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """One row an effect: metric with its unit, both values, ratio or difference with its interval, p, verdict of a.
+
+    Fits 80 columns where names are short: the effects of one load stand under it.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    a, b = escape(named(comparison.a.model)), escape(named(comparison.b.model))
+    table = Table(
+        title=f"{a} against {b}", caption=_LEGEND, caption_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False,
+        show_edge=False,
+    )
+    table.add_column("metric", overflow="fold")
+    for column in (a, b):
+        table.add_column(column, justify="right", overflow="fold")
+    table.add_column("a / b or a \u2212 b, 95 %", justify="right", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
+    table.add_column("a is", no_wrap=True)
+    colours = {"better": "green", "worse": "red"}
+    heading = ""
+    for effect in comparison.effects:
+        group = _row_group(effect)
+        if group != heading:
+            table.add_row(escape(group), style="bold")
+            heading = group
+        size = effect_text(effect).removesuffix(" points") + ("" if effect.exact else f" ({interval(effect)})")
+        table.add_row(
+            escape(_row_title(effect)), _value(effect, effect.a), _value(effect, effect.b), size,
+            p_text(effect.adjusted_p), verdict_words(effect), style=colours.get(effect.verdict),
+        )
+    return table
+
+
+def p_text(p: float | None) -> str:
+    """Holm's p in a few characters that are on the same side of the limit as it is; empty where nothing was tested."""
+    if p is None:
+        return ""
+    if p < 0.001:
+        return "<.001"
+    text = f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    text = f"<{_LIMIT:.2f}" if p < _LIMIT <= float(text) else text
+    return "1" if text == "1.00" else text.replace("0.", ".", 1)
+
+
+def _row_group(effect: Effect) -> str:
+    """Under which heading an effect stands: what is counted, memory, its load, scores."""
+    if effect.exact:
+        return "Counted"
+    if effect.point is not None:
+        at = {"closed": f" at {effect.point.level:g}", "open": f" at {effect.point.level:g}/s"}
+        return named(effect.point.name) + at.get(effect.point.kind, f", {effect.point.words}")
+    return "Scores" if effect.kind == "difference" else "Memory"
+
+
+def _row_title(effect: Effect) -> str:
+    unit = METRICS[effect.metric.split(":", 1)[0]].unit
+    arrow = {"higher": " ↑", "lower": " ↓", "none": ""}[effect.better]
+    shown = "" if unit == "1" or unit in _UNITS_IN_TITLES else f", {_SHORT_UNITS.get(unit, unit)}"
+    return f"{_SHORT_TITLES.get(effect.metric, named(effect.title))}{shown}{over_shared(effect)}{arrow}"
+
+
+_SHORT_UNITS = {"seconds": "s", "bytes": "B", "US dollars": "USD", "joules": "J"}
+_UNITS_IN_TITLES = ("tokens per second", "requests per second", "FLOPs")
+_SHORT_TITLES = {
+    "output_tokens_per_s": "Tokens/s",
+    "ttft_p50_s": "TTFT p50", "tpot_p50_s": "TPOT p50", "kv_bytes_per_token": "KV/token",
+    "decode_flops_per_token": "FLOPs/token", "weights_and_cache_bytes": "Weights+cache",
+    "usd_per_million_output_tokens": "Per M tokens", "joules_per_output_token": "Per token",
+    "goodput_requests_per_s": "Goodput/s",
+}
+
+
+def _value(effect: Effect, estimate: Estimate) -> str:
+    return f"{100 * estimate.value:.1f} %" if in_points(effect) else significant(estimate.value)

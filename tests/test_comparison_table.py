@@ -1,0 +1,92 @@
+"""The table of a comparison in the terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import builders
+import pytest
+import sites
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from typer.testing import CliRunner
+
+from harness.cli import app
+from harness.compare import Comparison, compare
+from harness.comparison_table import comparison_table, p_text
+from harness.stats import Contrast
+from harness.summarise import summarise
+from harness.wording import verdict_words
+
+
+@cache
+def pair() -> Comparison:
+    models = {one.model: one for one in summarise(builders.with_paths(builders.small_suite_records()))}
+    return compare(models["moe-8x2"], models["dense-total"])
+
+
+class TestTable:
+    def text(self, width: int) -> list[str]:
+        console = Console(file=io.StringIO(), width=width)
+        console.print(comparison_table(pair()))
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue().splitlines()
+
+    @pytest.mark.parametrize("width", [80, 120])
+    def test_every_effect_is_one_line(self, width: int) -> None:
+        lines = self.text(width)
+        assert max(map(len, lines)) <= width
+        for verdict in ("better", "worse", "equal", "not told apart"):
+            told = sum(re.search(rf"(?<!about) {verdict}$", line.rstrip()) is not None for line in lines)
+            assert told == sum(verdict_words(one) == verdict for one in pair().effects)
+
+    def test_an_interval_that_excludes_equality_without_a_verdict_shows_why(self) -> None:
+        close = Contrast(0.8, 0.64, 0.99, 0.04, "x")
+        one = replace(next(one for one in pair().effects if one.family == "speed"), contrast=close, adjusted_p=0.32,
+                      verdict="indistinguishable")
+        console = Console(file=io.StringIO(), width=80)
+        console.print(comparison_table(replace(pair(), effects=(one,))))
+        assert isinstance(console.file, io.StringIO)
+        text = console.file.getvalue()
+        assert re.search(r"0\.80× \(0\.64 to 0\.99\) +\.32 not told apart", text)
+        assert "Certain: p (Holm's, by kind) below 0.05, and no equality in the 95 %." in text
+
+    def test_effects_stand_under_their_load(self) -> None:
+        lines = [line.strip() for line in self.text(100)]
+        headings = [line for line in lines if line in ("Counted", "Memory", "Scores") or line.startswith("chat at ")]
+        assert headings == ["Counted", "Memory", "chat at 1", "chat at 4", "chat at 16", "Scores"]
+
+    def test_foreign_text_stays_text(self) -> None:
+        hostile = replace(pair(), a=replace(pair().a, model="[red]x[/]\u202e" + "y" * 5_000))
+        console = Console(file=io.StringIO(), width=80)
+        console.print(comparison_table(hostile))
+        assert isinstance(console.file, io.StringIO)
+        text = console.file.getvalue()
+        assert "[red]" in text.replace("\n", "").replace(" ", "") and "\u202e" not in text
+
+
+def test_the_command_prints_the_answer_of_the_site(tmp_path: Path) -> None:
+    sites.store_of(tmp_path, sites.load_records(6))
+    ran = CliRunner().invoke(app, ["compare", "moe-8x2", "dense-active", "--results", str(tmp_path)])
+    assert ran.exit_code == 0
+    text = " ".join(ran.output.split())
+    assert "At nearly equal active parameters (1.01×), moe-8x2 " in text
+    assert "; it overtakes at about" in text
+
+
+@pytest.mark.parametrize(("p", "text"), [
+    (None, ""), (0.0, "<.001"), (0.0123, ".012"), (0.04996, "<.05"), (0.05, ".050"), (0.32, ".32"), (0.999, "1"),
+])
+def test_p_in_a_few_characters(p: float | None, text: str) -> None:
+    assert p_text(p) == text
+
+
+@given(st.floats(0.0, 1.0))
+def test_p_looks_certain_where_it_is(p: float) -> None:
+    text = p_text(p)
+    assert (text.startswith("<") or float(text) < 0.05) == (p < 0.05) and len(text) <= 5
