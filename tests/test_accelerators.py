@@ -158,7 +158,7 @@ class TestWrongFiles:
             ({"sources": [{"document": "d", "url": "ftp://x", "figures": "f", "source_quality": "recalled"}]},
              "sources[0].url", "pattern"),
             ({"sources": [{"document": "d", "url": "https://x", "figures": "f", "source_quality": "certain"}]},
-             "sources[0].source_quality", "given: 'certain'"),
+             "sources[0].source_quality", "known: data-sheet, recalled, third-party"),
         ],
     )
     def test_a_wrong_value_is_named_with_its_file(

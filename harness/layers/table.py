@@ -101,9 +101,9 @@ def notes(report: LayerReport) -> list[str]:
 
 
 def short(value: float, digits: int = 3) -> str:
-    """Significant digits in at most seven characters: 0.0123, 12 300, 1.2e6."""
+    """Significant digits in at most seven characters, up to two of them in six: 0.0123, 12 300, 1.2e6."""
     if value and math.isfinite(value) and not 1e-3 <= abs(value) < 99_950:
-        return f"{value:.1e}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-").replace("-", MINUS)
+        return f"{value:.{1 if digits > 2 else 0}e}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-").replace("-", MINUS)
     return significant(value, digits)
 
 
@@ -120,7 +120,7 @@ def _drawn(*titles: str) -> Table:
 def _end(value: float | None) -> str:
     """Two digits, and three or four near 1, so that an interval that leaves out 1 shows it."""
     if value is None:
-        return "unknown"
+        return "none"
     return short(value, 4 if 0.995 < value < 1.005 else 3 if 0.9 < value < 1.1 else 2)
 
 

@@ -17,14 +17,20 @@ def with_timings(found: Measured, *timings: object) -> Measured:
 
 
 def test_a_point_by_hand() -> None:
-    (point,) = points_of(measured({4: (0.5, 3.0)}, spread=(1.0, 1.0, 1.0)))
+    (point,) = points_of(measured({4: (0.5, 3.0)}, spread=(0.9999, 1.0, 1.0001)))
     assert (point.sparse_s, point.active_s, point.total_s) == pytest.approx((1e-3, 5e-4, 3e-3))
     assert point.distinct_experts == 8.0
     assert point.expected_distinct_experts == expected_distinct_experts(16, 2, 4)
     assert point.weights_read_bytes["sparse"] == 2 * (1024 * 16 + 3 * 1024 * 8 * 512)
     assert point.weights_read_bytes["total"] == 2 * 3 * 1024 * 8192
     total = point.speedup("total")
-    assert (total.value, total.low, total.high) == pytest.approx((3.0, 3.0, 3.0))
+    assert (total.value, total.low, total.high) == pytest.approx((3.0, 3.0, 3.0), rel=1e-3)
+
+
+def test_processes_that_agree_to_the_last_digit_have_no_interval() -> None:
+    (point,) = points_of(measured({4: (0.5, 3.0)}, spread=(1.0, 1.0, 1.0)))
+    total = point.speedup("total")
+    assert (total.value, total.low, total.high) == (pytest.approx(3.0), None, None)
 
 
 def test_all_turns_of_a_process_count_together() -> None:
