@@ -103,7 +103,8 @@ def notes(report: LayerReport) -> list[str]:
 def short(value: float, digits: int = 3) -> str:
     """Significant digits in at most seven characters, up to two of them in six: 0.0123, 12 300, 1.2e6."""
     if value and math.isfinite(value) and not 1e-3 <= abs(value) < 99_950:
-        return f"{value:.{1 if digits > 2 else 0}e}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-").replace("-", MINUS)
+        power = f"{value:.{1 if digits > 2 else 0}e}"
+        return power.replace("e+0", "e").replace("e+", "e").replace("e-0", "e-").replace("-", MINUS)
     return significant(value, digits)
 
 
