@@ -14,7 +14,7 @@ from harness.compare import Comparison, Effect
 from harness.crossover import Crossover
 from harness.matching import MATCH_NOUNS, MEASURED, Match
 from harness.quantities import capitalised, count_of, listed, plain, signed_percent
-from harness.speed_words import Told, crossovers_told, speed_told
+from harness.speed_words import Told, crossovers_told, speed_told, why_other_hardware
 from harness.suite import MatchKind
 from harness.summary import sample_unit
 from harness.wording import (
@@ -29,6 +29,7 @@ from harness.wording import (
     ratio_words,
     undecided,
     unit_of,
+    without_interval,
 )
 
 _ONE_SENTENCE = 330
@@ -272,7 +273,7 @@ def memory_effect(comparison: Comparison) -> Effect | None:
 def _memory(comparison: Comparison) -> Told:
     effect = memory_effect(comparison)
     if effect is None:
-        return Told((), ("Memory was not compared.",))
+        return Told((), (f"Memory was not compared: {_why_no_memory(comparison)}.",))
     what = _MEMORY[effect.metric]
     if effect.exact:
         load = f" {load_words(effect.point)}" if effect.point else ""
@@ -281,6 +282,20 @@ def _memory(comparison: Comparison) -> Told:
             return Told((f"needs {'as much' if ratio == 1 else 'about as much'} {what}{load}",))
         return Told((f"needs {effect_text(effect)} the {what}{load}",))
     return _ratio_told(comparison, effect, ("needs", "needed"), what)
+
+
+def _why_no_memory(comparison: Comparison) -> str:
+    """Why no memory could be compared."""
+    if why := why_other_hardware(comparison):
+        return why
+    models = (comparison.a, comparison.b)
+    known = [{key for key in _MEMORY if one.estimate(key) is not None} for one in models]
+    unknown = [named(one.model) for one, keys in zip(models, known, strict=True) if not keys]
+    if unknown:
+        return f"none is known of {unknown[0] if len(unknown) == 1 else 'either'}"
+    if known[0] & known[1] == {"device_peak_bytes"}:
+        return "the devices' peaks are what the engines were told to reserve, which was not the same known cache"
+    return "no figure of it is known of both"
 
 
 def _cost(comparison: Comparison) -> Told:
@@ -299,5 +314,5 @@ def _ratio_told(comparison: Comparison, effect: Effect, verbs: tuple[str, str], 
     if effect.verdict == "indistinguishable":
         b = named(comparison.b.model)
         return Told((f"cannot be told from {b} in {what} ({undecided(comparison, effect)})",), names_other=True)
-    few = f"with too few {sample_unit(comparison.a, comparison.b)} for an interval"
+    few = f"with {without_interval([effect], sample_unit(comparison.a, comparison.b))}"
     return Told((f"{verbs[1]} {effect_text(effect)} the {what}, {few}",))

@@ -228,9 +228,8 @@ def _memory_effects(a: ModelSummary, b: ModelSummary) -> list[Effect]:
 
     A device's peak says what the engine was told to reserve, unless both were given the same key-value cache.
     """
-    caches = {summary.subject.engine.get("kv_cache_memory_bytes") for summary in (a, b)}
     for metric in _MEMORY:
-        if metric == "device_peak_bytes" and (None in caches or len(caches) > 1):
+        if metric == "device_peak_bytes" and (a.cache_given is None or a.cache_given != b.cache_given):
             continue
         one, other = a.estimate(metric), b.estimate(metric)
         effect = _ratio_effect(metric, (a, b), (one, other)) if one and other else None
@@ -371,13 +370,13 @@ def _caveats(a: ModelSummary, b: ModelSummary) -> list[str]:
         if of_a != of_b:
             caveats.append(f"{name} differs: {of_a or 'none'} and {of_b or 'none'}")
     caveats += _forms_of(a, b)
-    dummies = [summary.model for summary in (a, b) if summary.subject.weights == "dummy"]
-    caveats += [f"{model} has dummy weights, which route unevenly" for model in dummies]
+    caveats += [f"{m.model} has dummy weights, which route unevenly" for m in (a, b) if m.subject.weights == "dummy"]
     for point in a.points:
         other = b.point(point.key)
         if other is not None and point.scenario != other.scenario:
             caveats.append(f"{point.key.name}, {point.key.words}: requests, duration or warm-up were asked differently")
     for summary in (a, b):
+        caveats += [f"{summary.model}: {summary.not_pooled}"] if summary.not_pooled else []
         tools = sorted({origin.tool for point in summary.points for origin in point.origins})
         if tools:
             caveats.append(f"{summary.model} was measured in part by {' and '.join(tools)}")

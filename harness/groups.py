@@ -7,8 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.metrics import COUNTED, METRICS
+from harness.quantities import listed
+from harness.record import Subject
 from harness.stats import Estimate, mean_estimate
-from harness.summary import Asked, ModelSummary, OperatingPoint, TaskScore
+from harness.summary import NOT_POOLED, Asked, ModelSummary, OperatingPoint, TaskScore
+
+_CONDITIONS = {
+    "accelerator": "accelerator", "tensor_parallel": "number of accelerators", "expert_parallel": "expert parallelism",
+    "precision": "precision", "quantization": "quantization", "weights": "weights",
+}
+"""The fields of a subject that make the speed and memory of two trainings other quantities, in words."""
 
 
 def group_summaries(summaries: Sequence[ModelSummary]) -> tuple[ModelSummary, ...]:
@@ -18,7 +26,9 @@ def group_summaries(summaries: Sequence[ModelSummary]) -> tuple[ModelSummary, ..
     another training of the recipe would give on the same items, not what other items would. Members that lack a value
     are left out of it, and `Estimate.n` says how many are in. The summary's `members` are the models; its gaps are
     all of theirs. Where their parameter counts differ nothing is counted. Which experts are busy differs from training
-    to training: a group has no routing of its own, only the estimates of its points.
+    to training: a group has no routing of its own, only the estimates of its points. Trainings that were measured on
+    other devices, or served in another precision, give no common speed or memory, and a note says so. Random weights
+    are no training that a score could be of.
     """
     groups: dict[str, list[ModelSummary]] = {}
     for summary in summaries:
@@ -28,26 +38,35 @@ def group_summaries(summaries: Sequence[ModelSummary]) -> tuple[ModelSummary, ..
 
 
 def _group(name: str, members: list[ModelSummary]) -> ModelSummary:
-    newest = max(members, key=lambda member: member.started_at)
+    trained = [member for member in members if member.subject.weights != "dummy"] or members
+    newest = max(trained, key=lambda member: member.started_at)
+    apart = _conditions_differ(members)
     alike = all(member.parameters == newest.parameters for member in members)
-    mean = _over_trainings("mean_score", [member.mean_score for member in members], lowest=0.0, highest=1.0)
-    reasons = dict.fromkeys(f"{m.model}: {m.no_mean_score}" for m in members if m.no_mean_score)
+    mean, mean_tasks, no_mean = _mean(trained)
+    notes = [f"{member.model}: {note}" for member in members for note in member.notes]
+    counts, memory = newest.counts, _each_metric([member.memory for member in members])
+    if apart:
+        notes.insert(0, apart)
+        counts = {key: one for key, one in counts.items() if _same(key, one, members)}
+        memory = {key: one for key, one in memory.items() if key in COUNTED and one.low == one.high}
     return replace(
         newest,
         model=name,
         group=name,
+        subject=_subject(newest, members),
         architecture=newest.architecture if alike else None,
         parameters=newest.parameters if alike else None,
         uncounted=newest.uncounted if alike else "the group's members differ in their parameters",
-        counts=newest.counts if alike else {},
-        memory=_each_metric([member.memory for member in members]),
-        points=_points(members),
-        scores=_scores(members),
+        counts=counts if alike else {},
+        memory=memory,
+        points=() if apart else _points(members),
+        scores=_scores(trained),
         mean_score=mean,
-        no_mean_score="" if mean else "; ".join(reasons),
+        no_mean_score=no_mean,
+        mean_tasks=mean_tasks,
         gaps=tuple(gap for member in members for gap in member.gaps),
         others=tuple(other for member in members for other in member.others),
-        notes=tuple(dict.fromkeys(f"{member.model}: {note}" for member in members for note in member.notes)),
+        notes=tuple(dict.fromkeys(notes)),
         records=tuple(dict.fromkeys(path for member in members for path in member.records)),
         members=tuple(members),
         routing={},
@@ -56,6 +75,54 @@ def _group(name: str, members: list[ModelSummary]) -> ModelSummary:
         ceilings=newest.ceilings if all(member.ceilings == newest.ceilings for member in members) else None,
         device=newest.device if all(member.device == newest.device for member in members) else None,
     )
+
+
+def _no_mean_score(members: Sequence[ModelSummary]) -> str:
+    """Why no member has a mean score; a reason that all share is told once, without their names."""
+    reasons: dict[str, list[str]] = {}
+    for member in members:
+        if member.no_mean_score:
+            reasons.setdefault(member.no_mean_score, []).append(member.model)
+    if [len(models) for models in reasons.values()] == [len(members)]:
+        return next(iter(reasons))
+    return "; ".join(f"{listed(models)}: {reason}" for reason, models in reasons.items())
+
+
+def _mean(members: Sequence[ModelSummary]) -> tuple[Estimate | None, tuple[str, ...], str]:
+    """The mean score over the trainings that have one, its tasks, and why there is none."""
+    known = [member for member in members if member.mean_score is not None]
+    asked = dict.fromkeys(member.mean_tasks for member in known)
+    if len(asked) > 1:
+        of = (f"{member.model} of {listed(member.mean_tasks)}" for member in known)
+        return None, (), f"the trainings' mean scores are not of the same tasks: {'; '.join(of)}"
+    mean = _over_trainings("mean_score", [member.mean_score for member in known], lowest=0.0, highest=1.0)
+    if mean is None:
+        return None, (), _no_mean_score(members)
+    return mean, next(iter(asked)), ""
+
+
+def _conditions_differ(members: Sequence[ModelSummary]) -> str:
+    """A note of the conditions in which trainings differ, so that speed and memory have no mean; empty if in none."""
+    found = []
+    for field, words in _CONDITIONS.items():
+        values = dict.fromkeys(str(getattr(member.subject, field) or "none") for member in members)
+        if len(values) > 1:
+            found.append(f"{words} ({' against '.join(sorted(values))})")
+    return f"{NOT_POOLED}: the trainings differ in {listed(found)}" if found else ""
+
+
+def _subject(newest: ModelSummary, members: Sequence[ModelSummary]) -> Subject:
+    """That of the newest training; with every device and precision where these differ."""
+    return newest.subject.model_copy(update={
+        field: " / ".join(sorted({getattr(member.subject, field) for member in members}))
+        for field in ("accelerator", "precision")
+    })
+
+
+def _same(key: str, estimate: Estimate, members: Sequence[ModelSummary]) -> bool:
+    """Whether a count is the same of all trainings."""
+    found = [member.counts.get(key) for member in members]
+    return all(one is not None and one.value == estimate.value for one in found)
 
 
 def _over_trainings(

@@ -35,6 +35,7 @@ from harness.stats import (
 MIN_SUBTASKS = 5
 
 _ROUNDING = 1e-9
+_ALIKE = ", which do not differ: as if the items were independent"
 
 Weighting = Literal["items", "subtasks"]
 """Whether every item or every subtask counts the same in a task's score."""
@@ -74,7 +75,8 @@ def subtask_mean(parts: Sequence[Sequence[float]], weighting: Weighting = "items
     rows = list(zip(weights, means, strict=True))
     variance = math.fsum((w * (mean - value)) ** 2 / (1 - w) for w, mean in rows)
     # equal means differ in their last digits, which is no spread
-    error = math.sqrt(variance) if max(means) - min(means) > _ROUNDING * max(map(abs, means)) else 0.0
+    largest = max(max(map(abs, part)) for part in parts)
+    error = math.sqrt(variance) if max(means) - min(means) > _ROUNDING * largest else 0.0
     shares = [w * w / (1 - w) for w in weights]
     spread = math.fsum(w * w for w in weights) + math.fsum(shares) ** 2 - math.fsum(share * share for share in shares)
     return SubtaskMean(value, error, 1 / spread, len(parts))
@@ -92,6 +94,7 @@ def item_estimate(items: Mapping[str, float], weighting: Weighting = "items") ->
     Right or wrong items have Wilson's interval, others the t interval over items, cut at 0 and 1 where all are within.
     With subtasks Wilson's n is the number of independent items with the same error, p (1 - p) / error², and z the
     quantile of Student's t. Source: Korn and Graubard 1998, Survey Methodology 24:193, on proportions in clusters.
+    Subtasks whose means are all alike say nothing of a spread between them: then the items count as independent.
     Raises ValueError for no items.
     """
     parts = list(by_subtask(items).values())
@@ -109,18 +112,19 @@ def item_estimate(items: Mapping[str, float], weighting: Weighting = "items") ->
 def item_error(items: Mapping[str, float], weighting: Weighting = "items") -> float | None:
     """The standard error of `item_estimate`'s value, from the same spread as its interval; None where that is unknown.
 
-    Between subtasks where there are enough of them, else over the items, of few subtasks that count the same over those
-    of each. (Wilson's and the cut intervals are wider than 1.96 of these at 0 and 1.)
+    Between subtasks where there are enough of them and they differ, else over the items, of few subtasks that count the
+    same over those of each. Items that are all alike, as where all are right, say nothing of it. (Wilson's and the cut
+    intervals are wider than 1.96 of these near 0 and 1.)
     """
     parts = list(by_subtask(items).values())
     over = subtask_mean(parts, weighting)
-    if over is not None:
+    if over is not None and over.error > 0:
         return over.error
-    if weighting == "items":
+    if over is not None or weighting == "items":
         parts = [list(items.values())]
     if not parts or min(map(len, parts)) < 2:
         return None
-    return math.hypot(*(standard_error(part) for part in parts)) / len(parts)
+    return math.hypot(*(standard_error(part) for part in parts)) / len(parts) or None
 
 
 def _independent(scores: Sequence[float]) -> Estimate:
@@ -143,12 +147,15 @@ def _clustered(parts: Sequence[Sequence[float]], over: SubtaskMean) -> Estimate:
         if over.error > 0 and 0 < value < 1:
             independent = value * (1 - value) / over.error**2
         else:
-            basis += ", which do not differ: as if the items were independent"
+            basis += _ALIKE
         low, high = wilson_ends(value, independent, t)
         return Estimate(value, low, high, n, basis, freedom=over.freedom)
+    basis = f"t interval over {n} items clustered in {over.subtasks} subtasks"
+    if over.error == 0:
+        found = _independent(scores)
+        return replace(found, basis=basis + _ALIKE if found.has_interval else found.basis)
     half = t * over.error
     low, high = value - half, value + half
     if _is_share(scores):
         low, high = max(0.0, low), min(1.0, high)
-    basis = f"t interval over {n} items clustered in {over.subtasks} subtasks"
     return Estimate(value, low, high, n, basis, freedom=over.freedom)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ RESAMPLES = 1999
 """One less than a round number, so that its quantiles are order statistics."""
 MOST_BOOTSTRAPPED = 1000
 """Of more items the quantile of the bootstrap is within 1 % of Student's."""
+_ROUNDING = 1e-9
 _SEED = 20260105
 _CHUNK = 200
 
@@ -70,10 +72,10 @@ def paired_difference(
     parts: dict[str, list[int]] = {}
     for index, name in enumerate(subtasks):
         parts.setdefault(name, []).append(index)
-    differences = [[a[i] - b[i] for i in part] for part in parts.values()]
+    differences = [[_difference(a[i], b[i]) for i in part] for part in parts.values()]
     by_subtasks = weighting == "subtasks" and len(parts) > 1
     if len(a) < MIN_PAIRED_ITEMS:
-        alike = differences if by_subtasks else [[x - y for x, y in zip(a, b, strict=True)]]
+        alike = differences if by_subtasks else [[_difference(x, y) for x, y in zip(a, b, strict=True)]]
         value = math.fsum(math.fsum(part) / len(part) for part in alike) / len(alike)
         return _too_few(value, len(a))
     over = subtask_mean(differences, weighting)
@@ -94,7 +96,12 @@ def _unclustered(a: Sequence[float], b: Sequence[float]) -> Contrast:
         only_a = sum(x > y for x, y in zip(a, b, strict=True))
         only_b = sum(x < y for x, y in zip(a, b, strict=True))
         return _paired_proportions(only_a, only_b, len(a))
-    return _paired_means([x - y for x, y in zip(a, b, strict=True)])
+    return _paired_means([_difference(x, y) for x, y in zip(a, b, strict=True)])
+
+
+def _difference(x: float, y: float) -> float:
+    """x - y; 0 where the two differ in their last digits only, which is how they were added up."""
+    return 0.0 if abs(x - y) <= _ROUNDING * max(abs(x), abs(y)) else x - y
 
 
 def _clustered(over: SubtaskMean, n: int) -> Contrast:
@@ -150,12 +157,25 @@ def _paired_means(differences: list[float]) -> Contrast:
         return Contrast(0.0, 0.0, 0.0, 1.0, f"paired on {n} items, none of which differs")
     if differing < MIN_DIFFERING:
         return _few_differ(differences, differing)
-    error, t = standard_error(differences), t_quantile(n - 1)
-    if n > MOST_BOOTSTRAPPED or error == 0:
-        half, p_value = t * error, t_test(difference / error, n - 1) if error else 0.0
+    error = standard_error(differences)
+    if error <= _ROUNDING * abs(difference):
+        return _all_alike(differences)
+    if n > MOST_BOOTSTRAPPED:
+        half, p_value = t_quantile(n - 1) * error, t_test(difference / error, n - 1)
         basis = f"paired t interval over {n} items"
         return Contrast(difference, difference - half, difference + half, p_value, basis, n - 1)
     return _bootstrapped(differences, difference, error)
+
+
+def _all_alike(differences: list[float]) -> Contrast:
+    """The same difference on every item, which says nothing of the spread.
+
+    p is that of the sign test, 2 * 0.5^n, and not less than what the interval with one more on each side says.
+    """
+    n, found = len(differences), _few_differ(differences, len(differences))
+    basis = f"paired on {n} items that all differ by as much, t interval with one more on each side"
+    p_value = None if found.p_value is None else max(found.p_value, min(1.0, 2 * 0.5**n))
+    return replace(found, p_value=p_value, basis=basis)
 
 
 def _few_differ(differences: list[float], differing: int) -> Contrast:
@@ -171,6 +191,8 @@ def _few_differ(differences: list[float], differing: int) -> Contrast:
 def _bootstrapped(differences: list[float], difference: float, error: float) -> Contrast:
     """The symmetric studentised bootstrap: d ± q * s / sqrt(n), q the 95 % quantile of |t*| over resamples of items.
 
+    q is the order statistic above that of the quantile, so that the interval excludes 0 just where p is below 0.05.
+
     t* = (d* - d) / s* with the resample's own error s*; p is the share of |t*| that reach |d| / s, and where none does
     Student's p with the statistic scaled by the quantiles' ratio. Percentile and BCa intervals are too narrow for few
     items (90 % instead of 95 % at 10), and so are the equal-tailed t* where most items do not differ (82 to 91 % at 10
@@ -183,7 +205,7 @@ def _bootstrapped(differences: list[float], difference: float, error: float) -> 
 
     n = len(differences)
     statistics = np.sort(_studentised(np.asarray(differences) - difference))
-    quantile = float(statistics[math.ceil(CONFIDENCE * (RESAMPLES + 1)) - 1])
+    quantile = float(statistics[math.ceil(CONFIDENCE * (RESAMPLES + 1))])
     reached = RESAMPLES - int(np.searchsorted(statistics, abs(difference) / error * (1 - 1e-12)))
     p_value = (reached + 1) / (RESAMPLES + 1)
     t = t_quantile(n - 1)

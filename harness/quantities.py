@@ -38,7 +38,7 @@ def scale_of(unit: str, values: Iterable[float]) -> Scale:
     """The scale in which the median of `values` has one to three digits before the point.
 
     `unit` is a base unit as `harness.metrics` words it. "1" (scores, shares) becomes percent where all values are
-    within 0 and 1.
+    within 0 and 1; "" stays without a unit, as for the scores of a task where lower is better, which are no shares.
     """
     known = list(values)
     sizes = sorted(abs(value) for value in known if value)

@@ -3,15 +3,18 @@
 Ranked together are single models, or groups of trainings, never both: the interval of a model says what other items or
 other runs would give, that of a group what another training would. Random weights have neither score nor speed. A
 timing that a rule of `harness.plausibility` flags is not ranked; no flag of a timing touches a score. Scores are ranked
-where they are of the same questions, timings and memory where they are of the same hardware: of what was asked or
-measured in several ways the largest set is ranked, and the rest is left out with the reason.
+where they are of the same questions, timings and memory where they are of the same hardware, the peak of devices where
+the engines were given the same cache: of what was asked or measured in several ways the largest set is ranked, and the
+rest is left out with the reason. Where several sets are the largest none is. What was measured under conditions that
+are not known competes with nobody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from harness.metrics import COUNTED, Better, Metric
 from harness.quantities import plain
@@ -20,13 +23,19 @@ from harness.sizes import scores_of, tasks_differ
 from harness.stats import Estimate, ranks_with_ties
 from harness.summary import ModelSummary, PointKey
 
-_FEWEST_ALIKE = 4
-"""So many repeats that agree to the last digit say more than chance: see `harness.stats.ratio_of_means`."""
 _LONGEST = 500
-ASKED_OTHERWISE = "asked otherwise than those that are ranked"
+ASKED_OTHERWISE = "asked otherwise"
 """How the reason of a model begins that has a score of other questions."""
 
 Entrant = tuple[ModelSummary, Estimate]
+Lead = Literal["none", "only one", "only one ranked", "leads", "first of those alike", "shared"]
+"""What the first of a contest may be said to be. Only one: no other has a value; only one ranked: others have."""
+Shared = Literal["equal", "no interval", "overlap"]
+SHARED: Mapping[Shared, str] = {
+    "equal": "as their values are equal", "no interval": "as not all of them have an interval",
+    "overlap": "as their intervals overlap",
+}
+"""Why several share a rank, as the end of a sentence."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class Contest:
     """By model why it does not compete, as the end of a sentence."""
     unlike: str = ""
     """Why some that have a value do not compete with the others; empty where all do."""
+    others: int = 0
+    """How many have a value and do not compete, for whatever reason."""
 
     @cached_property
     def ranks(self) -> dict[str, tuple[int, int]]:
@@ -59,6 +70,23 @@ class Contest:
         place = best_of([one for _, one in self.entrants], self.better)
         return None if place is None else self.entrants[place][0]
 
+    @property
+    def lead(self) -> Lead:
+        """What may be said of the first: that it leads only where it is certainly better than all that have a value."""
+        if len(self.entrants) < 2:
+            return "none" if not self.entrants else "only one ranked" if self.others else "only one"
+        if len(self.first) > 1:
+            return "shared"
+        return "leads" if self.best is not None else "first of those alike"
+
+    @property
+    def why_shared(self) -> Shared:
+        """Why those that share the first rank cannot be told apart."""
+        found = [one for _, one in self.first]
+        if not all(one.has_interval for one in found):
+            return "no interval"
+        return "equal" if len({end for one in found for end in (one.low, one.high)}) == 1 else "overlap"
+
 
 def contest(
     summaries: Sequence[ModelSummary], metric: Metric, point: PointKey | None,
@@ -71,17 +99,39 @@ def contest(
     if len({bool(one.members) for one in summaries}) > 1:
         raise ValueError("groups of trainings and single models are not ranked together")
     out: dict[str, str] = {}
-    sets: dict[Hashable, list[Entrant]] = {}
+    valued: list[Entrant] = []
+    others = 0
     for one in summaries:
         reason, found = why_out(one, metric, point), estimate_of(one)
+        others += bool(reason) and found is not None
         if reason or found is None:
             out[one.model] = reason or _no_value(one, metric)
         else:
-            sets.setdefault(_likeness(one, metric), []).append((one, _with_real_spread(found, metric)))
-    entrants = max(sets.values(), key=len, default=[])
-    left = {one.model: _unlike(one, entrants[0][0], metric) for some in sets.values() if some is not entrants
-            for one, _ in some}
-    return Contest(tuple(entrants), _better(metric, entrants), out | left, next(iter(left.values()), ""))
+            valued.append((one, found))
+    entrants, left = _alike(valued, metric)
+    others += len(left)
+    return Contest(tuple(entrants), _better(metric, entrants), out | left, next(iter(left.values()), ""), others)
+
+
+def _alike(valued: Sequence[Entrant], metric: Metric) -> tuple[Sequence[Entrant], dict[str, str]]:
+    """Those that are ranked together, and by model why the others that have a value are not with them."""
+    if len(valued) < 2:
+        return valued, {}
+    left = {one.model: unknown for one, _ in valued if (unknown := _unknown(one, metric))}
+    sets: dict[Hashable, list[Entrant]] = {}
+    for one, estimate in valued:
+        if one.model not in left:
+            sets.setdefault(_likeness(one, metric), []).append((one, estimate))
+    if not sets:
+        return (), left
+    most = max(map(len, sets.values()))
+    largest = [some for some in sets.values() if len(some) == most]
+    for some in sets.values():
+        others = [one for other in largest if other is not some for one, _ in other]
+        if others:
+            against = min(others, key=lambda one: one.model)
+            left |= {one.model: _unlike(one, against, metric, undecided=len(largest) > 1) for one, _ in some}
+    return (largest[0] if len(largest) == 1 else ()), left
 
 
 def contests(
@@ -89,12 +139,18 @@ def contests(
 ) -> tuple[Contest, ...]:
     """The contest of the groups and that of the single models, as far as there are any; the one that leads is first.
 
-    That is the groups' where several compete, else the single models'.
+    A group of one training is none. See `leading` for which leads.
     """
-    parts = [[one for one in summaries if bool(one.members) == grouped] for grouped in (True, False)]
+    parts = ([one for one in summaries if len(one.members) > 1], [one for one in summaries if not one.members])
     groups, models = (contest(part, metric, point, lambda one: one.estimate(metric.key, point)) for part in parts)
-    order = (groups, models) if len(groups.entrants) > 1 else (models, groups)
+    first = leading(groups, models)
+    order = (first, models if first is groups else groups)
     return tuple(one for one in order if one.entrants or one.out)
+
+
+def leading(groups: Contest, models: Contest) -> Contest:
+    """Which contest says who leads: that of the groups where several compete, else that of the single models."""
+    return groups if len(groups.entrants) > 1 else models
 
 
 def is_timed(metric: Metric) -> bool:
@@ -114,34 +170,52 @@ def why_out(summary: ModelSummary, metric: Metric, point: PointKey | None) -> st
 def _no_value(summary: ModelSummary, metric: Metric) -> str:
     if metric.key == "mean_score":
         return f"no mean score, {plain(summary.no_mean_score or 'nothing was scored', _LONGEST)}"
-    return "the task was not measured" if metric.scenario == "quality" else "not measured"
+    if metric.scenario == "quality":
+        return "the task was not measured"
+    return plain(summary.not_pooled, _LONGEST) or "not measured"
+
+
+def _on_hardware(metric: Metric) -> bool:
+    """Whether a metric depends on the hardware."""
+    return metric.scenario in ("serving", "memory") and metric.key not in COUNTED
+
+
+def _unknown(summary: ModelSummary, metric: Metric) -> str:
+    """Which condition that two models must share is not known, as the end of a sentence; empty if all are."""
+    if _on_hardware(metric) and summary.subject.accelerator == NOT_STATED:
+        return "on what hardware it was measured is not stated"
+    if metric.key == "device_peak_bytes" and summary.cache_given is None:
+        return "its devices' peak is what the engine chose to reserve for the cache"
+    return ""
 
 
 def _likeness(summary: ModelSummary, metric: Metric) -> Hashable:
     """What has to be the same of two models for a metric of theirs to be ranked together."""
     if metric.scenario == "quality":
         return tuple((task, score.asked) for task, score in scores_of(summary, metric.key).items())
-    if metric.scenario in ("serving", "memory") and metric.key not in COUNTED:
-        known = summary.subject.accelerator
-        return known if known != NOT_STATED else (known, summary.model)
+    if _on_hardware(metric):
+        return summary.subject.accelerator, _cache(summary, metric)
     return None
 
 
-def _unlike(summary: ModelSummary, other: ModelSummary, metric: Metric) -> str:
-    """Why a model does not compete with the set of another one."""
+def _cache(summary: ModelSummary, metric: Metric) -> str:
+    """The cache that the engine was given, where the metric depends on it; see `harness.compare`."""
+    return plain(str(summary.cache_given), 40) if metric.key == "device_peak_bytes" else ""
+
+
+def _unlike(summary: ModelSummary, other: ModelSummary, metric: Metric, *, undecided: bool) -> str:
+    """Why a model does not compete with another one; undecided where no set is the largest."""
     if metric.scenario == "quality":
-        differs = tasks_differ(scores_of(summary, metric.key), scores_of(other, metric.key))
-        return plain(f"{ASKED_OTHERWISE} ({differs})", _LONGEST)
-    devices = [plain(one.subject.accelerator, 80) for one in (summary, other)]
-    return f"measured on other hardware than those that are ranked ({devices[0]} against {devices[1]})"
-
-
-def _with_real_spread(estimate: Estimate, metric: Metric) -> Estimate:
-    """An estimate; without interval where a few repeats agree to the last digit, which says nothing of their spread."""
-    values = estimate.values
-    if metric.key in COUNTED or not 1 < len(values) < _FEWEST_ALIKE or min(values) < max(values):
-        return estimate
-    return replace(estimate, low=None, high=None)
+        how = ASKED_OTHERWISE
+        details = tasks_differ(scores_of(summary, metric.key), scores_of(other, metric.key))
+    elif summary.subject.accelerator != other.subject.accelerator:
+        devices = [plain(one.subject.accelerator, 80) for one in (summary, other)]
+        how, details = "measured on other hardware", f"{devices[0]} against {devices[1]}"
+    else:
+        how = "measured with another cache"
+        details = f"{_cache(summary, metric)} against {_cache(other, metric)} bytes"
+    than = "others, no way being the most common, so that none is ranked" if undecided else "those that are ranked"
+    return plain(f"{how} than {than} ({details})", _LONGEST)
 
 
 def _better(metric: Metric, entrants: Sequence[Entrant]) -> Better:

@@ -14,11 +14,12 @@ from harness.compare import Comparison, Effect
 from harness.crossover import Crossover
 from harness.quantities import count_of, listed
 from harness.summary import PointKey, sample_unit
-from harness.wording import certain, effect_size, effect_text, interval, named, two_digits, undecided
+from harness.wording import certain, effect_size, effect_text, interval, named, two_digits, undecided, without_interval
 
 _TOLD = 4
 """How many loads are listed; of more the number is told."""
 _SPEED = "output_tokens_per_s"
+_ON_HARDWARE = "speed and memory: "
 _KINDS = ("closed", "offline", "replay", "open")
 """Kinds of load by how much their output rate says of a model: in an open loop it is that of the arrivals."""
 
@@ -67,6 +68,7 @@ def _speed(comparison: Comparison, curve: Sequence[Effect]) -> str:
     unsure = [effect for effect in curve if effect.verdict == "indistinguishable"]
     short = [effect for effect in curve if effect.verdict == "insufficient data"]
     loads = _Loads(comparison, curve)
+    why = without_interval(short, sample_unit(comparison.a, comparison.b))
     text = ""
     if sure:
         text = _served(comparison, loads, sure)
@@ -75,10 +77,10 @@ def _speed(comparison: Comparison, curve: Sequence[Effect]) -> str:
         text = f"cannot be told from {named(comparison.b.model)} in output tokens/s {loads.full(unsure)}"
         text += f" ({_reach(comparison, unsure)})"
     if short and not text:
-        text = f"gave {_span(short)} the output tokens/s of {named(comparison.b.model)} {loads.full(short)}, with too "
-        text += f"few {sample_unit(comparison.a, comparison.b)} for an interval"
+        text = f"gave {_span(short)} the output tokens/s of {named(comparison.b.model)} {loads.full(short)}"
+        text += f", with {why}"
     elif short:
-        text += f", with too few {sample_unit(comparison.a, comparison.b)} {loads.at(short)}"
+        text += f", with {why} {loads.at(short)}"
     return text + loads.missing
 
 
@@ -110,7 +112,11 @@ def _reach(comparison: Comparison, effects: Sequence[Effect]) -> str:
     (low, least), (high, most) = min(lows, key=lambda end: end[0]), max(highs, key=lambda end: end[0])
     text = f"the 95 % intervals reach from {effect_size(least, low)}× to {effect_size(most, high)}×"
     apart = [e for e in effects if not (e.contrast.low or 0) <= e.null <= (e.contrast.high or 0)]
-    return f"{text}; not certain among {comparison.tested(effects[0].family)} effects" if apart else text
+    if not apart:
+        return text
+    some = "all" if len(apart) == len(effects) else "some"
+    loads = count_of(comparison.tested(effects[0].family), "load")
+    return f"{text}; {some} exclude equality, but not after correction for {loads}"
 
 
 class _Loads:
@@ -160,11 +166,16 @@ class _Loads:
         return f"at {listed(levels)}"
 
 
+def why_other_hardware(comparison: Comparison) -> str:
+    """How the hardware keeps speed and memory from being compared; empty where it does not."""
+    found = (reason for reason in comparison.missing if reason.startswith(_ON_HARDWARE))
+    return next(found, "").removeprefix(_ON_HARDWARE)
+
+
 def _why_no_speed(comparison: Comparison) -> str:
     """Why no output rate could be compared."""
-    hardware = [reason.split(": ", 1)[1] for reason in comparison.missing if reason.startswith("speed and memory: ")]
-    if hardware:
-        return hardware[0]
+    if hardware := why_other_hardware(comparison):
+        return hardware
     points = {point.key for point in (*comparison.a.points, *comparison.b.points)}
     starts = tuple(f"{key.name}, {key.words}: " for key in points)
     reasons = [reason for reason in comparison.missing if starts and reason.startswith(starts)]

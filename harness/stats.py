@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+NO_SPREAD = "that do not differ at all"
+"""What the basis says of repeats that agree to the last digit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,12 @@ def counted(value: float, basis: str = "counted") -> Estimate:
 def mean_estimate(
     values: Sequence[float], unit: str, *, lowest: float | None = None, highest: float | None = None
 ) -> Estimate:
-    """The mean of independent `values` with the t interval mean ± t(n-1) * s / sqrt(n); None for one value.
+    """The mean of independent `values` with the t interval mean ± t(n-1) * s / sqrt(n).
 
-    `unit` names what was repeated, in the plural ("processes"). The interval is cut at `lowest` and `highest`, the
-    limits of what the quantity can be, which does not lower its coverage. Source: Student 1908.
-    Raises ValueError for no values.
+    None for one value, and for values that agree to the last digit: those were rounded, counted or copied, which says
+    nothing of how others would differ. `unit` names what was repeated, in the plural ("processes"). The interval is cut
+    at `lowest` and `highest`, the limits of what the quantity can be, which does not lower its coverage. Source:
+    Student 1908. Raises ValueError for no values.
     """
     if not values:
         raise ValueError("a mean needs at least one value")
@@ -105,6 +108,8 @@ def mean_estimate(
     kept = tuple(float(value) for value in values)
     if n == 1:
         return Estimate(mean, None, None, 1, "a single value, no interval", kept)
+    if min(values) == max(values):
+        return Estimate(mean, None, None, n, f"{n} {unit} {NO_SPREAD}, no interval can be told", kept)
     half = t_quantile(n - 1) * standard_error(values)
     low, high = mean - half, mean + half
     low = low if lowest is None else min(max(low, lowest), mean)
@@ -141,9 +146,18 @@ def wilson_ends(p: float, n: float, z: float) -> tuple[float, float]:
 
 
 def reported_estimate(value: float, stderr: float | None, n: int) -> Estimate:
-    """A score that is no mean of the items: value ± 1.96 standard errors as reported, None where there is none."""
+    """A score that is no mean of the items: value ± 1.96 standard errors as reported, None where there is none.
+
+    A standard error of 0 is what tools report of items that are all alike, and no certainty: where all of n are wrong
+    or all are right the interval is Wilson's, else there is none.
+    """
     if stderr is None:
         return Estimate(value, None, None, n, "as reported, no standard error")
+    if stderr == 0 and n > 0 and value in (0.0, 1.0):
+        found = wilson(n if value else 0, n)
+        return replace(found, basis=f"{found.basis}, as the reported standard error is 0")
+    if stderr == 0:
+        return Estimate(value, None, None, n, "as reported, with a standard error of 0, which tells no interval")
     half = normal_quantile() * stderr
     return Estimate(value, value - half, value + half, n, "normal interval from the reported standard error")
 
@@ -211,7 +225,7 @@ def ratio_of_means(a: Sequence[float], b: Sequence[float], unit: str = "repeats"
         return Contrast(ratio, None, None, None, "a single value on a side, no interval")
     parts = [(standard_error(a) / mean_a, len(a)), (standard_error(b) / mean_b, len(b))]
     if not any(error for error, _ in parts):
-        return _without_spread(ratio, len(a), len(b), unit, equal=ratio == 1)
+        return _without_spread(ratio, len(a), len(b), unit)
     log_ratio = math.log(ratio)
     half, p_value, freedom = _welch(log_ratio, parts)
     basis = f"Welch interval of the log ratio over {len(a)} and {len(b)} {unit}"
@@ -230,25 +244,18 @@ def difference_of_means(a: Sequence[float], b: Sequence[float], unit: str) -> Co
         return Contrast(difference, None, None, None, "a single value on a side, no interval")
     parts = [(standard_error(a), len(a)), (standard_error(b), len(b))]
     if not any(error for error, _ in parts):
-        return _without_spread(difference, len(a), len(b), unit, equal=difference == 0)
+        return _without_spread(difference, len(a), len(b), unit)
     half, p_value, freedom = _welch(difference, parts)
     basis = f"Welch interval over {len(a)} and {len(b)} {unit}"
     return Contrast(difference, difference - half, difference + half, p_value, basis, freedom)
 
 
-def _without_spread(value: float, n_a: int, n_b: int, unit: str, *, equal: bool) -> Contrast:
-    """Of two samples whose values are all alike on each side, so that nothing is known of their spread.
+def _without_spread(value: float, n_a: int, n_b: int, unit: str) -> Contrast:
+    """Of two samples whose values agree to the last digit on each side: nothing is known of the spread, as in a mean.
 
-    Values that agree to the last digit were rounded, counted or copied, and a t statistic would be infinite with as few
-    as two of them. What is left is that all of one side lie beyond all of the other: among equals p = 2 / C(n_a + n_b,
-    n_a), a permutation test. Where that cannot reach 5 %, as with 2 and 2 or 3 and 3, there is no interval. Source:
-    Fisher 1935, The Design of Experiments, section 21.
+    A t statistic would be infinite with as few as two of them.
     """
-    p_value = min(1.0, 2 / math.comb(n_a + n_b, n_a))
-    basis = f"no spread over {n_a} and {n_b} {unit}"
-    if p_value >= 1 - CONFIDENCE:
-        return Contrast(value, None, None, None, f"{basis}, too few to tell it from chance")
-    return Contrast(value, value, value, 1.0 if equal else p_value, f"{basis}, permutation test")
+    return Contrast(value, None, None, None, f"{n_a} and {n_b} {unit} {NO_SPREAD}, no interval can be told")
 
 
 def _welch(difference: float, parts: list[tuple[float, int]]) -> tuple[float, float, float]:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from harness.utilisation import RooflinePoint
 
+NOT_POOLED = "speed and memory are not pooled"
+"""How the note of a group begins whose trainings were measured under conditions that differ."""
 LoadKind = Literal["closed", "offline", "open", "replay"]
 
 
@@ -295,6 +297,19 @@ class ModelSummary:
     def is_moe(self) -> bool | None:
         """Whether any layer routes tokens to experts; None where the structure is not known."""
         return None if self.architecture is None else self.architecture.is_moe
+
+    @property
+    def cache_given(self) -> object:
+        """The key-value cache in bytes that the engine was told to keep; None where it chose as much as fits.
+
+        The devices' peaks of two models say how they differ only where both were given the same.
+        """
+        return self.subject.engine.get("kv_cache_memory_bytes")
+
+    @property
+    def not_pooled(self) -> str:
+        """The note of a group that has no speed and memory, as its trainings were measured otherwise; else empty."""
+        return next((note for note in self.notes if note.startswith(NOT_POOLED)), "")
 
     def point(self, key: PointKey) -> OperatingPoint | None:
         """The operating point with this key."""

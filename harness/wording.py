@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from harness.compare import Comparison, Effect
 from harness.quantities import MINUS, count_of, plain
+from harness.stats import NO_SPREAD
 from harness.summary import PointKey
 
 _PREFIXES = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k"))
@@ -67,8 +68,12 @@ def load_words(key: PointKey) -> str:
 
 
 def in_points(effect: Effect) -> bool:
-    """Whether a difference is one of shares, such as accuracies, which are told in points of a hundredth."""
-    return effect.kind == "difference" and all(0 <= one.value <= 1 for one in (effect.a, effect.b))
+    """Whether a difference is one of shares, such as accuracies, which are told in points of a hundredth.
+
+    Where lower is better a value from 0 to 1 is no share: bits a byte, say.
+    """
+    shares = effect.kind == "difference" and effect.better == "higher"
+    return shares and all(0 <= one.value <= 1 for one in (effect.a, effect.b))
 
 
 def effect_size(effect: Effect, value: float) -> str:
@@ -149,6 +154,12 @@ def taken_by_correction(effect: Effect) -> bool:
     return not low <= effect.null <= high
 
 
+def without_interval(effects: Sequence[Effect], unit: str) -> str:
+    """Why effects have no interval: "too few repeats for an interval"."""
+    alike = bool(effects) and all(NO_SPREAD in effect.contrast.basis for effect in effects)
+    return f"{unit} {NO_SPREAD} and so no interval" if alike else f"too few {unit} for an interval"
+
+
 def undecided(comparison: Comparison, effect: Effect) -> str:
     """Value, interval and what that excludes, for an effect that cannot be told from equality."""
     low, high = effect.contrast.low, effect.contrast.high
@@ -156,7 +167,8 @@ def undecided(comparison: Comparison, effect: Effect) -> str:
     if low is None or high is None:
         return text
     if not low <= effect.null <= high:
-        return f"{text}, not certain among {comparison.tested(effect.family)} effects"
+        tested = count_of(comparison.tested(effect.family), "effect")
+        return f"{text}, which excludes equality, but not after correction for {tested}"
     if effect.kind == "ratio":
         return text
     most = effect_size(effect, max(abs(low), abs(high))).lstrip("+")

@@ -55,10 +55,14 @@ class TestEstimate:
         wide = [(4**index, a, b) for index, (_, a, b) in enumerate(rates(0.2, -0.6))]
         assert crossover_of(wide, ("a", "b"), CHAT).concurrency == pytest.approx(4**0.25)
 
-    def test_without_spread_the_interval_is_the_estimate(self) -> None:
-        found = crossover_of([(load, a[:1] * 5, b[:1] * 5) for load, a, b in rates(0.2, -0.6)], ("a", "b"), CHAT)
-        assert found.low == pytest.approx(2**0.25, rel=1e-3)
-        assert found.high == pytest.approx(2**0.25, rel=1e-3)
+    def test_loads_without_any_spread_tell_nothing(self) -> None:
+        alike: list[Rates] = [(load, [a[0]] * 5, [b[0]] * 5) for load, a, b in rates(0.2, -0.6)]
+        found = crossover_of(alike, ("a", "b"), CHAT)
+        assert (found.concurrency, found.reason) == (None, "repeats that do not differ at all")
+        rest: list[Rates] = [(load * 4, a, b) for load, a, b in rates(0.2, -0.6)]
+        assert crossover_of([*alike, *rest], ("a", "b"), CHAT) == crossover_of(rest, ("a", "b"), CHAT)
+        one_sided: list[Rates] = [(load, [a[0]] * 5, b) for load, a, b in rates(0.2, -0.6)]
+        assert crossover_of(one_sided, ("a", "b"), CHAT).low is not None
 
     def test_on_a_load(self) -> None:
         found = crossed(-0.3, 0.0, 0.3)

@@ -9,8 +9,11 @@ import pytest
 import routed
 from builders import failed_record, point, quality_record, quality_scenario, serving_record, with_paths
 
+from harness.compare import compare
 from harness.environment import Ceilings, ReadRate
 from harness.groups import group_summaries
+from harness.metrics import METRICS
+from harness.ranking import contest
 from harness.stats import counted
 from harness.summarise import summarise
 from harness.summary import ModelSummary, UnreadWork
@@ -93,6 +96,14 @@ class TestGroups:
         assert found.low < found.value < found.high
         assert all(end in (None, real) for end, real in zip(ends, (found.low, found.high), strict=True))
 
+    def test_a_reason_that_all_share_is_told_once(self) -> None:
+        records = [quality_record(model=f"m{seed}", group="g") for seed in range(3)]
+        (group,) = group_summaries(summarise(with_paths(records), tasks=()))
+        assert group.no_mean_score == "the suite has no tasks"
+        lacking = [quality_record(model="m3", task="other", group="g"), *records]
+        (group,) = group_summaries(summarise(with_paths(lacking), tasks=("facts", "sort")))
+        assert group.no_mean_score == "m0, m1 and m2: not measured: sort; m3: not measured: facts, sort"
+
     def test_a_member_without_a_score_is_left_out_and_its_gap_is_listed(self) -> None:
         records = [
             quality_record(model="a", group="g"),
@@ -102,3 +113,44 @@ class TestGroups:
         (group,) = group_summaries(summarise(with_paths(records)))
         assert group.scores["facts"].estimate.n == 2
         assert [gap.model for gap in group.gaps] == ["c"]
+
+    def test_the_mean_score_is_of_the_members_that_have_one(self) -> None:
+        records = [quality_record(model=model, task=task, group="g") for model in "ab" for task in ("facts", "sort")]
+        records += [
+            quality_record(model="c", group="g", minutes=90),
+            failed_record(model="c", group="g", scenario=quality_scenario("sort"), minutes=91),
+        ]
+        members = summarise(with_paths(records), tasks=("facts", "sort"))
+        (group,) = group_summaries(members)
+        assert group.mean_score is not None
+        assert (group.mean_score.n, group.mean_tasks) == (2, ("facts", "sort"))
+        other = [replace(one, mean_tasks=("facts",)) if one.model == "b" else one for one in members]
+        (mixed,) = group_summaries(other)
+        assert (mixed.mean_score, mixed.mean_tasks) == (None, ())
+        assert mixed.no_mean_score == (
+            "the trainings' mean scores are not of the same tasks: a of facts and sort; b of facts"
+        )
+
+    @pytest.mark.parametrize(("field", "value", "words"), [
+        ("accelerator", "Other CPU", "accelerator (Example CPU against Other CPU)"),
+        ("precision", "float32", "precision (bfloat16 against float32)"),
+        ("tensor_parallel", 2, "number of accelerators (1 against 2)"),
+        ("weights", "dummy", "weights (checkpoint against dummy)"),
+    ])
+    def test_what_was_measured_otherwise_is_not_pooled(self, field: str, value: object, words: str) -> None:
+        first, *rest = [one for one in self.seeds() if one.group]
+        last = replace(rest[-1], subject=rest[-1].subject.model_copy(update={field: value}))
+        (group,) = group_summaries([first, *rest[:-1], last])
+        assert group.points == () and group.memory == {}
+        assert group.notes[0] == f"speed and memory are not pooled: the trainings differ in {words}"
+        assert group.scores["facts"].estimate.n == (2 if field == "weights" else 3)
+        assert group.counts["total_parameters"] == first.counts["total_parameters"]
+        assert group.subject.weights == "checkpoint"
+        if field in ("accelerator", "precision"):
+            assert str(value) in getattr(group.subject, field) and " / " in getattr(group.subject, field)
+        speed = METRICS["output_tokens_per_s"]
+        assert contest([group], speed, point(), lambda one: one.estimate(speed.key, point())).out == {
+            "moe": group.notes[0],
+        }
+        (twin,) = group_summaries([first, *rest[:-1], last])
+        assert f"moe: {group.notes[0]}" in compare(group, replace(twin, model="twin")).caveats

@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.items import MIN_SUBTASKS, by_subtask, item_estimate, mean_of_items, subtask_mean, subtask_of
-from harness.stats import mean_estimate, t_quantile, wilson
+from harness.items import (
+    MIN_SUBTASKS,
+    Weighting,
+    by_subtask,
+    item_error,
+    item_estimate,
+    mean_of_items,
+    subtask_mean,
+    subtask_of,
+)
+from harness.stats import mean_estimate, standard_error, t_quantile, wilson
 
 
 def items_of(*parts: list[float]) -> dict[str, float]:
@@ -40,6 +49,28 @@ def test_subtasks_that_are_equally_good_are_no_certainty() -> None:
     assert found.low is not None and found.high is not None
     assert found.high - found.low > 0.15
     assert "as if the items were independent" in found.basis
+
+
+def test_graded_subtasks_of_the_same_mean_are_no_certainty() -> None:
+    items = items_of(*[[0.2, 0.8, 0.5]] * 5)
+    found, alone = item_estimate(items), item_estimate(single(*[0.2, 0.8, 0.5] * 5))
+    assert (found.low, found.high) == (alone.low, alone.high) and found.low is not None and found.low < 0.4
+    assert found.basis == (
+        "t interval over 15 items clustered in 5 subtasks, which do not differ: as if the items were independent"
+    )
+    assert item_estimate(items_of(*[[0.5]] * 6)).low is None
+
+
+@pytest.mark.parametrize("weighting", ["items", "subtasks"])
+def test_the_error_is_from_the_same_spread_as_the_interval(weighting: Weighting) -> None:
+    items = items_of(*[[0.0, 1.0] * 2] * 6)
+    assert item_error(items, weighting) == pytest.approx(standard_error([0.0, 1.0] * 12))
+    assert item_error(items_of(*[[1.0] * 4] * 6), weighting) is None
+
+
+def test_subtasks_that_differ_by_rounding_do_not_differ() -> None:
+    over = subtask_mean([[0.1 + 0.2, -0.3], [0.0, 0.0]] * 3)
+    assert over is not None and over.error == 0.0
 
 
 class TestWithoutSubtasks:
@@ -79,7 +110,10 @@ class TestSubtasks:
     def test_the_mean_of_subtasks_has_the_t_interval_of_their_means(self, parts: list[list[float]]) -> None:
         over = subtask_mean(parts, "subtasks")
         plain = mean_estimate([math.fsum(part) / len(part) for part in parts], "subtasks")
-        assert over is not None and plain.high is not None
+        assert over is not None
+        if plain.high is None:
+            assert over.error == 0
+            return
         assert over.value + t_quantile(over.freedom) * over.error == pytest.approx(plain.high, abs=1e-9)
 
     def test_right_or_wrong_items_stay_within_0_and_1(self) -> None:

@@ -205,9 +205,28 @@ class TestGraded:
         contrast = paired_difference(scores, scores)
         assert (contrast.value, contrast.low, contrast.high, contrast.p_value) == (0.0, 0.0, 0.0, 1.0)
 
-    def test_the_same_difference_everywhere_is_certain(self) -> None:
-        contrast = paired_difference([0.5] * 12, [0.25] * 12)
-        assert (contrast.low, contrast.high, contrast.p_value) == (0.25, 0.25, 0.0)
+    @pytest.mark.parametrize("n", [10, 12, 1200])
+    def test_the_same_difference_everywhere_is_no_certainty(self, n: int) -> None:
+        contrast = paired_difference([0.5] * n, [0.25] * n)
+        reference = ttest_1samp([0.25] * n + [1.0, -1.0], 0.0).confidence_interval(0.95)
+        assert contrast.high == pytest.approx(0.25 + (reference.high - reference.low) / 2)
+        assert contrast.low is not None and contrast.p_value is not None
+        assert contrast.p_value >= 2 * 0.5**n and (contrast.p_value < 0.05) == (contrast.low > 0)
+        assert "all differ by as much" in contrast.basis
+
+    def test_last_digits_are_no_spread_and_no_difference(self) -> None:
+        a, b = [0.3, 0.2] * 5, [0.2, 0.1] * 5
+        assert len({x - y for x, y in zip(a, b, strict=True)}) == 2
+        assert paired_difference(a, b).high == pytest.approx(paired_difference([0.1] * 10, [0.0] * 10).high)
+        in_subtasks = paired_difference(a, b, [str(i // 2) for i in range(10)])
+        assert in_subtasks == paired_difference(a, b)
+        assert paired_difference([0.1 + 0.2] * 20, [0.3] * 20).basis.endswith("none of which differs")
+
+    @given(st.floats(1e-3, 50.0), st.integers(MIN_PAIRED_ITEMS, 60))
+    def test_no_spread_has_a_p_that_agrees_with_its_interval(self, gap: float, n: int) -> None:
+        contrast = paired_difference([gap] * n, [0.0] * n)
+        assert contrast.low is not None and contrast.p_value is not None and contrast.low < contrast.value
+        assert (contrast.p_value < 0.05) == (contrast.low > 0)
 
     def test_few_that_differ_have_one_more_on_each_side(self) -> None:
         contrast = paired_difference([0.5] * 4 + [0.25] * 96, [0.25] * 100)

@@ -110,3 +110,7 @@ def test_words() -> None:
 def test_foreign_text_keeps_no_control_or_direction_characters() -> None:
     assert plain("a\x1b[31m\u202eb\x00\nc") == "a\ufffd[31m\ufffdb\ufffd\nc"
     assert plain("x" * 100, 10) == "x" * 9 + "\u2026"
+
+
+def test_errors_have_no_unit() -> None:
+    assert (scale_of("1", [0.6]).unit, scale_of("", [0.6]).unit) == ("%", "")

@@ -8,9 +8,11 @@ import builders
 import pytest
 import sites
 
+from harness.compare import compare
 from harness.groups import group_summaries
 from harness.metrics import METRICS, Metric
 from harness.ranking import Contest, contest, contests
+from harness.record import NOT_STATED
 from harness.stats import Estimate, mean_estimate
 from harness.summarise import summarise
 from harness.summary import ModelSummary
@@ -107,14 +109,13 @@ def test_lower_is_better_where_the_task_says_so(small: tuple[ModelSummary, ...])
     assert found.best is models[1] and found.ranks[models[3].model] == (4, 4)
 
 
-def test_two_runs_that_agree_to_the_last_digit_are_not_certain(small: tuple[ModelSummary, ...]) -> None:
+def test_runs_that_agree_to_the_last_digit_are_not_certain(small: tuple[ModelSummary, ...]) -> None:
     def copied(model: ModelSummary, rate: float, n: int) -> ModelSummary:
         return sites.with_point(model, AT, {"output_tokens_per_s": mean_estimate([rate] * n, "imported runs")})
 
-    pair = tuple(copied(one, rate, 2) for one, rate in zip(small[:2], (100.0, 200.0), strict=True))
-    assert ranked(pair, SPEED).best is None and set(ranked(pair, SPEED).ranks.values()) == {(1, 2)}
-    pair = tuple(copied(one, rate, 4) for one, rate in zip(small[:2], (100.0, 200.0), strict=True))
-    assert ranked(pair, SPEED).best is pair[1]
+    for n in (2, 4):
+        pair = tuple(copied(one, rate, n) for one, rate in zip(small[:2], (100.0, 200.0), strict=True))
+        assert ranked(pair, SPEED).best is None and set(ranked(pair, SPEED).ranks.values()) == {(1, 2)}
 
 
 def test_overlapping_intervals_share_ranks_and_the_first_is_all_of_them(small: tuple[ModelSummary, ...]) -> None:
@@ -122,3 +123,65 @@ def test_overlapping_intervals_share_ranks_and_the_first_is_all_of_them(small: t
     found = ranked(models, MEAN)
     assert list(found.ranks.values()) == [(1, 2), (1, 2), (3, 3)]
     assert [one.model for one, _ in found.first] == [one.model for one in models[:2]] and found.best is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_equally_many_asked_in_two_ways_none_is_ranked(small: tuple[ModelSummary, ...], order: int) -> None:
+    moved = tuple(on(one, "Other CPU") for one in small[2:])
+    found = ranked((*small[:2], *moved)[::order], SPEED)
+    assert found.entrants == () and found.best is None and found.lead == "none" and found.others == 4
+    assert found.out[small[0].model] == (
+        "measured on other hardware than others, no way being the most common, so that none is ranked "
+        "(Example CPU against Other CPU)"
+    )
+    assert found.out.keys() == {one.model for one in small}
+
+
+def test_unknown_hardware_competes_with_nobody(small: tuple[ModelSummary, ...]) -> None:
+    unknown = tuple(on(one, NOT_STATED) for one in small)
+    found = ranked((*unknown[:3], small[3]), SPEED)
+    assert found.lead == "only one ranked" and found.unlike
+    assert set(found.out.values()) == {"on what hardware it was measured is not stated"}
+    assert ranked(unknown, SPEED).entrants == ()
+    assert ranked(unknown[:1], SPEED).lead == "only one"
+
+
+def test_device_peaks_are_ranked_only_with_the_same_cache(small: tuple[ModelSummary, ...]) -> None:
+    def peaked(model: ModelSummary, cache: int | None, peak: float) -> ModelSummary:
+        subject = model.subject.model_copy(update={"engine": {"kv_cache_memory_bytes": cache} if cache else {}})
+        estimate = Estimate(peak, peak - 1, peak + 1, 3, "x", (peak - 1, peak, peak + 1))
+        return replace(model, subject=subject, memory={"device_peak_bytes": estimate})
+
+    metric = METRICS["device_peak_bytes"]
+    caches = ((None, None), (10, 10), (10, 20))
+    for first, second in caches:
+        pair = (peaked(small[0], first, 100.0), peaked(small[1], second, 50.0))
+        tested = compare(*pair).effect("device_peak_bytes") is not None
+        assert bool(ranked(pair, metric).entrants) is tested is (first == second == 10)
+    by_chance = ranked((peaked(small[0], None, 100.0), peaked(small[1], None, 50.0)), metric)
+    assert set(by_chance.out.values()) == {"its devices' peak is what the engine chose to reserve for the cache"}
+    others = ranked((peaked(small[0], 10, 100.0), peaked(small[1], 10, 50.0), peaked(small[2], 20, 1.0)), metric)
+    assert others.out[small[2].model] == (
+        "measured with another cache than those that are ranked (20 against 10 bytes)"
+    )
+
+
+def test_the_reason_of_a_shared_rank_is_the_true_one(small: tuple[ModelSummary, ...]) -> None:
+    ends = {"equal": ((0.5, 0.5), (0.5, 0.5)), "overlap": ((0.4, 0.6), (0.5, 0.7))}
+    for reason, intervals in ends.items():
+        pair = tuple(scored(one, *both) for one, both in zip(small[:2], intervals, strict=True))
+        assert (ranked(pair, MEAN).lead, ranked(pair, MEAN).why_shared) == ("shared", reason)
+    bare = tuple(replace(one, mean_score=Estimate(0.5, None, None, 9, "x")) for one in small[:2])
+    assert ranked(bare, MEAN).why_shared == "no interval"
+
+
+def test_what_is_said_of_the_first(small: tuple[ModelSummary, ...]) -> None:
+    apart = (scored(small[0], 0.5, 0.6), scored(small[1], 0.1, 0.2))
+    dummy = replace(apart[1], subject=small[1].subject.model_copy(update={"weights": "dummy"}))
+    facts = small[2].scores["facts"]
+    other = replace(facts, scenario=facts.scenario.model_copy(update={"lm_eval_task": "facts_b"}))
+    otherwise = replace(small[2], scores={**small[2].scores, "facts": other})
+    assert ranked(apart, MEAN).lead == "leads"
+    assert ranked(apart[:1], MEAN).lead == "only one"
+    assert ranked((apart[0], dummy), MEAN).lead == "only one ranked"
+    assert ranked((*apart, otherwise), MEAN).lead == "first of those alike"

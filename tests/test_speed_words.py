@@ -13,6 +13,7 @@ from harness.compare import Comparison, compare
 from harness.crossover import Crossover, crossovers
 from harness.scenario import OpenLoop
 from harness.speed_words import crossover_sentence, speed_curve, speed_told
+from harness.stats import Contrast
 from harness.summarise import summarise
 from harness.summary import ModelSummary
 
@@ -72,6 +73,19 @@ class TestLoads:
         assert " at 1 to 8 concurrent requests" in told(compared((1, *fast), (2, *fast), (4, *fast), (8, *fast)))
         text = told(compared(*((2**n, *(noise if n == 3 else fast)) for n in range(7))))
         assert " at 6 loads from 1 to 64 concurrent requests" in text and "cannot be told from it at 8 (" in text
+
+    def test_what_the_correction_takes_is_said(self) -> None:
+        found = compared((1, self.NOISY, self.STEADY), (4, self.NOISY, self.STEADY))
+        effects = tuple(
+            replace(one, verdict="indistinguishable", adjusted_p=0.08, contrast=Contrast(1.2, low, 1.6, 0.04, ""))
+            for one, low in zip(speed_curve(found), (0.9, 1.1), strict=True)
+        )
+        text = told(replace(found, effects=effects))
+        assert "reach from 0.90× to 1.60×; some exclude equality, but not after correction for 2 loads)" in text
+
+    def test_repeats_without_spread_are_not_called_few(self) -> None:
+        text = told(compared((1, (900.0,) * 5, (1000.0,) * 5)))
+        assert text.endswith(", with repeats that do not differ at all and so no interval") and "0.90×" in text
 
     def test_a_lead_on_both_sides_spans_equality(self) -> None:
         text = told(compared((1, self.STEADY, self.FASTER), (8, self.FASTER, self.STEADY)))

@@ -40,6 +40,12 @@ def effect(metric: str, *numbers: float | None) -> Effect:
     return replace(found, contrast=Contrast(value or 0.0, low, high, None, ""))
 
 
+def test_errors_are_not_told_in_points() -> None:
+    score = effect("mean_score")
+    assert in_points(score) and not in_points(replace(score, better="lower"))
+    assert effect_text(replace(score, better="lower"))[-1].isdigit()
+
+
 class TestNumbers:
     @pytest.mark.parametrize(("numbers", "text", "ends"), [
         ((1.3, 1.2, 1.4), "1.30×", "1.20 to 1.40"),

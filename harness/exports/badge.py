@@ -8,10 +8,10 @@ from html import escape
 from harness.errors import InputError, nearest
 from harness.exports.glyphs import text_width
 from harness.exports.parts import Exported
-from harness.exports.printed import one_line, value_texts
+from harness.exports.printed import one_line, scale_of_metric, value_texts
 from harness.metrics import METRICS, Metric
-from harness.quantities import Scale, count_of, grouped, scale_of, significant
-from harness.ranking import Contest, contests, is_timed
+from harness.quantities import Scale, count_of, grouped, significant
+from harness.ranking import SHARED, Contest, Lead, contests, is_timed
 from harness.stats import Estimate
 from harness.summary import ModelSummary
 
@@ -23,6 +23,11 @@ _SIZE = 11
 _PADDING = 6
 _HEIGHT = 20
 _LONGEST = 60
+_REASON = 200
+_LEADS: dict[Lead, str] = {
+    "leads": "{} leads", "first of those alike": "{} is first of those asked alike", "only one": "only {} is measured",
+    "only one ranked": "only {} can be ranked",
+}
 
 
 def has_badge(exported: Exported, summary: ModelSummary | None = None) -> bool:
@@ -44,7 +49,7 @@ def model_badge(exported: Exported, summary: ModelSummary, key: str | None = Non
         known = [one for one in _keys(exported) if summary.estimate(one, exported.point) is not None]
         raise InputError(f"{name} has no {key or 'figures'}", where="--metric", hint=nearest(key or "", known))
     metric = exported.metric(key)
-    scale = scale_of(metric.unit, [estimate.value])
+    scale = scale_of_metric(metric, [estimate.value])
     text, around = value_texts(estimate, scale)
     shown = " ".join(part for part in (text, scale.unit, around) if part)
     label = f"{one_line(exported.suite, _LONGEST)}: {_what(exported, metric)}"
@@ -55,7 +60,7 @@ def suite_badge(exported: Exported, key: str | None = None) -> str:
     """The badge of what leads a suite by a metric, by default the score that ranks; a shared rank is told as such.
 
     Of several groups of trainings the best one, else of the single models. Raises InputError where no model has the
-    metric, it has no better end, or was measured on different hardware.
+    metric, it has no better end, was measured on different hardware, or was asked in as many ways.
     """
     key = key or exported.score
     metric = exported.metric(key)
@@ -63,7 +68,8 @@ def suite_badge(exported: Exported, key: str | None = None) -> str:
     timed = found.unlike if is_timed(metric) or metric.scenario == "memory" else ""
     if metric.better == "none" or not found.entrants or timed:
         what = "has no better end" if metric.better == "none" else "is known of no model"
-        what = "was measured on different hardware" if timed else what
+        if metric.better != "none" and found.unlike:
+            what = f"has no leader: {one_line(found.unlike, _REASON)}"
         hint = "choose another --metric, or a --model"
         raise InputError(f"{one_line(key, _LONGEST)} {what}", where="--metric", hint=hint)
     first, number = found.first, len(found.entrants)
@@ -72,19 +78,20 @@ def suite_badge(exported: Exported, key: str | None = None) -> str:
     names = ", ".join(one_line(summary.model, _LONGEST) for summary, _ in first[:5])
     if len(first) > 1:
         shown = f"{len(first)} of {count_of(number, thing)} share rank 1"
-        return _svg(label, shown, f"{label}: {shown}, as their intervals overlap, among them {names}", _COLOURS[None])
+        why = SHARED[found.why_shared]
+        return _svg(label, shown, f"{label}: {shown}, {why}, among them {names}", _COLOURS[None])
     summary, estimate = first[0]
-    scale = scale_of(metric.unit, [estimate.value])
+    scale = scale_of_metric(metric, [estimate.value])
     text, around = value_texts(estimate, scale)
     shown = " ".join(part for part in (names, text, scale.unit, around) if part)
-    what = f"{names} leads" if number > 1 else f"only {names} is measured"
+    what = _LEADS[found.lead].format(names)
     return _svg(label, shown, f"{label}: {what}, {_in_words(estimate, scale)}", _COLOURS[summary.is_moe])
 
 
 def _leading(exported: Exported, metric: Metric) -> Contest:
     """Who competes for the badge of a suite: recipes where there are several, else models."""
     found = contests(exported.summaries, metric, exported.point)
-    return next((one for one in found if one.entrants), found[0] if found else Contest((), metric.better, {}))
+    return found[0] if found else Contest((), metric.better, {})
 
 
 def _default(exported: Exported, summary: ModelSummary) -> str | None:

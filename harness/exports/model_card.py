@@ -83,6 +83,8 @@ def _error(score: TaskScore) -> float | None:
         return standard_error(estimate.values)
     if score.weighting != "reported" or estimate.low is None or estimate.high is None:
         return None
+    if not estimate.low < estimate.value < estimate.high:
+        return None  # Wilson's, where the reported error is 0
     return (estimate.high - estimate.low) / 2 / normal_quantile()
 
 

@@ -68,7 +68,7 @@ def printed(exported: Exported, metrics: Sequence[str] = ()) -> Printed:
     asked = [exported.metric(key) for key in metrics or _headline(exported)]
     estimates = [(metric, [one.estimate(metric.key, exported.point) for one in exported.summaries]) for metric in asked]
     known = [(metric, found) for metric, found in estimates if metrics or any(found)]
-    scales = [scale_of(metric.unit, [one.value for one in found if one is not None]) for metric, found in known]
+    scales = [scale_of_metric(metric, [one.value for one in found if one is not None]) for metric, found in known]
     columns = [_column(exported, metric, scale, found) for (metric, found), scale in zip(known, scales, strict=True)]
     notes = {text: number for number, text in enumerate(dict.fromkeys(
         text for one in exported.summaries for text in _notes(one, exported)), 1)}
@@ -101,6 +101,12 @@ def _column(
         for summary, one in zip(exported.summaries, found, strict=True)
     ]
     return head, cells
+
+
+def scale_of_metric(metric: Metric, values: Sequence[float]) -> Scale:
+    """The scale of values of a metric; scores of which less is better are no shares."""
+    is_error = metric.scenario == "quality" and metric.better == "lower"
+    return scale_of("" if is_error else metric.unit, values)
 
 
 def title_of(metric: Metric) -> str:

@@ -29,6 +29,7 @@ from harness.pages.suite_view import (
     VARIATION,
     SuiteView,
     estimate_of,
+    is_error,
     kind_of,
     load_text,
     metric_of,
@@ -203,7 +204,7 @@ class _Evidence:
         for name, one in found.items():
             values.setdefault(_metric_name(name, one.key), []).append(one.estimate.value)
         keys = {_metric_name(name, one.key): one.key for name, one in found.items()}
-        return {name: _metric(key, values[name]) for name, key in keys.items()}
+        return {name: _metric(key, values[name], shares=not is_error(self._view, key)) for name, key in keys.items()}
 
     # How it was counted ------------------------------------------------------------------------------------------
 
@@ -299,10 +300,10 @@ def _part_metric(key: str) -> Metric:
     })
 
 
-def _metric(key: str, values: Iterable[float]) -> dict[str, Any]:
+def _metric(key: str, values: Iterable[float], *, shares: bool) -> dict[str, Any]:
     is_part = key.startswith(PART)
     metric = _part_metric(key) if is_part else metric_of(key)
-    scale = scale_of("parameters", values) if is_part else scale_of_metric(key, values)
+    scale = scale_of("parameters", values) if is_part else scale_of_metric(key, values, shares=shares)
     direction = {} if metric.better == "none" else {"better": metric.better}
     title = f"Score on {plain(metric.title, 100)}" if key.startswith("score:") else metric.title
     return {

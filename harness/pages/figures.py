@@ -13,6 +13,7 @@ from harness.pages.suite_view import (
     SuiteView,
     at_load,
     comparable,
+    is_error,
     kind_of,
     metric_of,
     scale_for,
@@ -61,7 +62,7 @@ def pareto_data(view: SuiteView, *, every: bool = False) -> dict[str, Any] | Non
     if not scores or not costs:
         return None
     columns = dict(sorted(columns.items(), key=lambda entry: _GROUPS.index(_group(metric_of(entry[0])))))
-    scales = {key: _scale(key, column) for key, column in columns.items()}
+    scales = {key: _scale(view, key, column) for key, column in columns.items()}
     return {
         "metrics": [_axis(view, key, column, scales[key]) for key, column in columns.items()],
         "points": [_point(view, model) for model in subjects],
@@ -80,8 +81,8 @@ def _keys(view: SuiteView, *, every: bool) -> list[str]:
     return ["mean_score", *tasks, *rest]
 
 
-def _scale(key: str, found: Iterable[Estimate | None]) -> Scale:
-    return scale_of_metric(key, [one.value for one in found if one is not None])
+def _scale(view: SuiteView, key: str, found: Iterable[Estimate | None]) -> Scale:
+    return scale_of_metric(key, [one.value for one in found if one is not None], shares=not is_error(view, key))
 
 
 def column_of(found: Sequence[Estimate | None], scale: Scale) -> dict[str, list[float | None]]:
@@ -110,17 +111,11 @@ def _axis(view: SuiteView, key: str, found: Sequence[Estimate | None], scale: Sc
         "at": at_load(view.point) if loaded and view.point else "",
         "group": _group(metric),
         "unit": scale.unit,
-        "direction": "higher" if metric.better == "higher" and not _less_is_better(view, key) else "lower",
+        "direction": "higher" if metric.better == "higher" and not is_error(view, key) else "lower",
         "neutral": metric.better == "none",
         "log": metric.unit != "1" and min(sizes) > 0 and max(sizes) / min(sizes) > _LOG_FROM,
         "evidence": _rest_of_name(view, key),
     }
-
-
-def _less_is_better(view: SuiteView, key: str) -> bool:
-    """Whether this is a task whose score is an error, such as a perplexity."""
-    task = key.removeprefix("score:")
-    return key != task and any(not model.scores[task].higher_is_better for model in view.models if task in model.scores)
 
 
 def _group(metric: Metric) -> str:

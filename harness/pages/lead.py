@@ -9,7 +9,6 @@ from harness.pages.parts import Link, in_words
 from harness.pages.suite_view import (
     SuiteView,
     at_load,
-    comparable,
     contest_of,
     hardware_text,
     load_text,
@@ -17,9 +16,9 @@ from harness.pages.suite_view import (
     scale_for,
 )
 from harness.quantities import Scale, capitalised, count_of, listed, plain, significant
-from harness.ranking import ASKED_OTHERWISE, Contest, Entrant, best_of
+from harness.ranking import ASKED_OTHERWISE, SHARED, Contest, Entrant, best_of, leading
 from harness.scenario import ServingScenario
-from harness.summary import ModelSummary, PointKey, sample_unit
+from harness.summary import PointKey, sample_unit
 from harness.wording import certain, effect_size, effect_text, in_points, interval, unit_of
 
 
@@ -89,11 +88,7 @@ def _repeats(view: SuiteView) -> set[int]:
 
 def lead_of(view: SuiteView) -> str:
     """What leads, by how much, what is tied, what was not measured: generated from the numbers."""
-    recipes = [group for group in view.groups if comparable(group, view.score, view.point)]
-    subjects = recipes if len(recipes) > 1 else list(view.models)
-    noun = "recipe" if subjects is recipes else "model"
-    sentences = [_score_sentence(view, subjects, noun) if view.tasks else ""]
-    sentences.append(_speed_sentence(view, subjects))
+    sentences = [_score_sentence(view) if view.tasks else "", _speed_sentence(view)]
     gaps = {
         (gap.model, gap.what) for model in view.models for gap in model.gaps
         if not gap.measured_before and gap.status != "skipped"
@@ -104,20 +99,25 @@ def lead_of(view: SuiteView) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _score_sentence(view: SuiteView, subjects: Sequence[ModelSummary], noun: str) -> str:
+def _score_sentence(view: SuiteView) -> str:
     """Who leads by the score, or whose intervals overlap, and what a test of the first against the second says."""
-    standing, title = contest_of(subjects, view.score, view.point), view.score_title
+    standing, title = leading(view.recipe_standing, view.standing), view.score_title
     if not standing.entrants:
-        return f"No {noun} has a {title} yet."
+        ways = "the models were asked in several ways, none of which is the most common"
+        return f"No model leads by {title}: {ways}." if standing.unlike else f"No model has a {title} yet."
+    noun = "recipe" if standing.entrants[0][0].members else "model"
     sign = -1 if standing.better == "higher" else 1
     ordered = sorted(standing.entrants, key=lambda one: (sign * one[1].value, one[0].model))
     first, scale = plain(ordered[0][0].model, 80), scale_for(view, view.score)
     apart = _asked_otherwise(standing, noun)
+    value = in_words(ordered[0][1], scale)
     if len(ordered) == 1:
-        return f"Only {first} has a {title}: {in_words(ordered[0][1], scale)}.{apart}"
-    if len(standing.first) == 1:
+        has = "has a" if standing.lead == "only one" else "can be ranked by its"
+        return f"Only {first} {has} {title}: {value}.{apart}"
+    if standing.lead != "shared":
         side = "ahead of" if standing.better == "higher" else "below"
-        return (f"{first} leads with a {title} of {in_words(ordered[0][1], scale)}, "
+        leads = "leads" if standing.lead == "leads" else f"is first of the {noun}s that were asked alike"
+        return (f"{first} {leads} with a {title} of {value}, "
                 f"{_gap(view, ordered, scale)} {side} {plain(ordered[1][0].model, 80)}.{apart}")
     return f"{_overlap(view, standing, ordered, noun)}{_against_second(view, ordered)}{apart}"
 
@@ -148,8 +148,8 @@ def _overlap(view: SuiteView, standing: Contest, ordered: Sequence[Entrant], nou
     everyone = not others and len(top) > 2
     who = f"all {len(top)} {noun}s" if everyone else _some([plain(model.model, 60) for model, _ in top])
     told = f"The 95 % intervals of {who} overlap in {title}"
-    if not all(one.has_interval for _, one in top):
-        told = f"{capitalised(who)} have no order by {title}"
+    if standing.why_shared != "overlap":
+        told = f"{capitalised(who)} share rank 1 by {title}, {SHARED[standing.why_shared]}"
     return f"{told} ({span}){rest if others else ''}."
 
 
@@ -188,8 +188,9 @@ def _asked_otherwise(standing: Contest, noun: str) -> str:
     return f" {capitalised(count_of(number, f'more {noun}'))} {verb} not ranked, having been asked otherwise."
 
 
-def _speed_sentence(view: SuiteView, subjects: Sequence[ModelSummary]) -> str:
-    standing = contest_of(subjects, "output_tokens_per_s", view.point)
+def _speed_sentence(view: SuiteView) -> str:
+    parts = (contest_of(some, "output_tokens_per_s", view.point) for some in (view.groups, view.models))
+    standing = leading(*parts)
     if view.point is None or not standing.entrants or standing.unlike:
         return ""
     found = sorted(standing.entrants, key=lambda entrant: -entrant[1].value)
@@ -197,7 +198,7 @@ def _speed_sentence(view: SuiteView, subjects: Sequence[ModelSummary]) -> str:
     where = capitalised(at_load(view.point))
     if len(found) == 1:
         alone = f"{where} {names[0]} gives {in_words(estimates[0], Scale('tokens/s', 1.0))}."
-        return alone if len(subjects) == 1 else ""
+        return alone if len(view.models) == 1 else ""
     if best_of(estimates, "higher") == 0:
         ratio = significant(estimates[0].value / estimates[1].value)
         return (f"{where} {names[0]} gives the most output, {significant(estimates[0].value)} tokens/s, "

@@ -15,6 +15,7 @@ from harness.pages.suite_view import (
     estimate_of,
     gaps_of,
     hardware_text,
+    is_error,
     kind_of,
     kind_text,
     metric_of,
@@ -68,7 +69,7 @@ def scales_of(view: SuiteView, specs: Sequence[Spec]) -> list[Scale]:
         scale_of_metric(spec.key, [
             one.value * spec.factor for model in view.models
             if (one := estimate_of(model, spec.key, spec.point)) is not None
-        ])
+        ], shares=not is_error(view, spec.key))
         for spec in specs
     ]
 

@@ -358,7 +358,7 @@ def _score_row(view: SuiteView, model: ModelSummary, task: str) -> TableRow:
     shots = "task's own" if scenario.num_fewshot is None else str(scenario.num_fewshot)
     limit = (Mark("note", "limited", f"Only the first {scenario.limit} items were asked."),) if scenario.limit else ()
     marks, none = (*partial_marks(gaps), *limit), Mark("missing", "not measured", "")
-    cell = on_own_scale(score.estimate, "1", none, marks, view.evidence(model, f"score:{task}"))
+    cell = on_own_scale(score.estimate, _unit(score), none, marks, view.evidence(model, f"score:{task}"))
     return TableRow(title, (
         cell,
         Value(f"{_items(score)}", evidence=cell.evidence),
@@ -370,6 +370,11 @@ def _score_row(view: SuiteView, model: ModelSummary, task: str) -> TableRow:
     ))
 
 
+def _unit(score: TaskScore) -> str:
+    """The unit of a score; where lower is better it is no share."""
+    return "1" if score.higher_is_better else ""
+
+
 def _items(score: TaskScore) -> int:
     return len(score.items) or score.estimate.n
 
@@ -377,7 +382,7 @@ def _items(score: TaskScore) -> int:
 def _chance(score: TaskScore) -> str:
     if score.chance is None:
         return "not stated"
-    scale = scale_of("1", [score.estimate.value, score.chance])
+    scale = scale_of(_unit(score), [score.estimate.value, score.chance])
     return f"{significant(score.chance / scale.divisor)} {scale.unit}".strip()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
 from harness.environment import Environment
@@ -44,9 +43,10 @@ def _nights(histories: Histories, found: NightRecords) -> dict[str, Any]:
     paths, first = histories.index.paths, max(0, len(found.runs) - NIGHTS)
     cells = []
     for nights in found.cells:
-        files = [[PurePosixPath(paths[row]) for row in rows] for rows in nights[first:]]
-        folder = next((file.parent.name for some in files for file in some), "")
-        cells.append([folder, [[file.stem for file in some] for some in files]])
+        files = [[paths[row] for row in rows] for rows in nights[first:]]
+        folder = next((file.partition("/")[0] for some in files for file in some), "")
+        names = [[file[len(folder) + 1 :].removesuffix(".json") for file in some] for some in files]
+        cells.append([folder, names])
     return {"runs": list(found.runs[first:]), "environments": list(found.environments[first:]), "cells": cells}
 
 

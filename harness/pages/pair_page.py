@@ -293,8 +293,9 @@ def _tasks(view: SuiteView, pair: Comparison) -> Table | None:
 def _task_row(view: SuiteView, pair: Comparison, effect: Effect) -> TableRow:
     task, names = effect.metric.removeprefix("score:"), " ".join(filter(None, _keys(view, pair, effect)))
     counts = _agreement(pair.a.scores[task], pair.b.scores[task])
+    unit = "1" if effect.better == "higher" else ""  # an error is no share
     return TableRow(plain(task, 120), (
-        *_both(view, pair, effect, "1"), _ratio(view, pair, effect), Value(words.interval(effect)),
+        *_both(view, pair, effect, unit), _ratio(view, pair, effect), Value(words.interval(effect)),
         *(Value(count, evidence="" if count == "\u2013" else names, basis=_ITEM_BASIS) for count in counts),
         Value(plain(effect.contrast.basis, 120)),
     ))

@@ -355,14 +355,21 @@ def metric_of(key: str) -> Metric:
 def scale_for(view: SuiteView, key: str, factor: float = 1.0) -> Scale:
     """One scale for all models of a suite."""
     found = (estimate_of(model, key, view.point) for model in view.models)
-    return scale_of_metric(key, [one.value * factor for one in found if one is not None])
+    values = [one.value * factor for one in found if one is not None]
+    return scale_of_metric(key, values, shares=not is_error(view, key))
 
 
 _PER = {"joules_per_output_token": "/token", "usd_per_million_output_tokens": "/M tokens"}
 """What the units of prices leave out."""
 
 
-def scale_of_metric(key: str, values: Iterable[float]) -> Scale:
-    """One scale for values of a metric; the unit of a price says for what it is."""
-    scale = scale_of(metric_of(key).unit, values)
+def is_error(view: SuiteView, key: str) -> bool:
+    """Whether this is a task whose score is an error, such as a perplexity."""
+    task = key.removeprefix("score:")
+    return key != task and any(not model.scores[task].higher_is_better for model in view.models if task in model.scores)
+
+
+def scale_of_metric(key: str, values: Iterable[float], *, shares: bool = True) -> Scale:
+    """One scale for values of a metric, an error being no one of `shares`; the unit of a price says for what it is."""
+    scale = scale_of(metric_of(key).unit if shares else "", values)
     return Scale(scale.unit + _PER[key], scale.divisor) if key in _PER else scale

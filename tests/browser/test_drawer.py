@@ -141,10 +141,10 @@ def test_a_part_of_the_parameters_shows_its_tensors_and_the_configuration(visit:
     number.first.click()
     _filled(page)
     drawer = page.get_by_role("dialog", name="Parameters: attention")
-    assert "matrices of" in drawer.locator("section", has_text="Counted from").inner_text()
+    assert "matrices of" in drawer.locator("section", has_text="Counted from").first.inner_text()
     told = drawer.locator("section", has_text="Configuration of the model")
     assert "hidden_size" in told.inner_text()
-    assert told.get_by_role("link").get_attribute("href", timeout=1000).endswith(".json")
+    assert (told.get_by_role("link").get_attribute("href") or "").endswith(".json")
     page.keyboard.press("Escape")
     _closed(page)
     number.nth(1).click()  # its share: the part beside the total

@@ -22,6 +22,7 @@ from harness.exports.glyphs import text_width
 from harness.exports.model_card import eval_results, has_card, model_card
 from harness.exports.parts import Exported
 from harness.items import item_estimate
+from harness.record import Record
 from harness.stats import Estimate, mean_estimate
 from harness.summary import ModelSummary
 
@@ -136,6 +137,29 @@ class TestBadge:
         tied = suite_badge(with_scores(0.5, 0.6, 0.795, 0.8))
         assert self.texts(tied)[1] == "2 of 4 models share rank 1"
         assert "moe-8x2, moe-fine" in ET.fromstring(tied).attrib["aria-label"]
+
+    def test_a_shared_rank_has_its_true_reason(self, small: Exported) -> None:
+        alike = replace(small, summaries=tuple(
+            replace(one, mean_score=Estimate(0.5, 0.5, 0.5, 9, "x")) for one in small.summaries[:2]
+        ))
+        title = ET.fromstring(suite_badge(alike)).attrib["aria-label"]
+        assert "2 of 2 models share rank 1, as their values are equal, among them" in title
+
+    def test_only_what_nobody_else_has_is_the_only_one(self) -> None:
+        def title(*records: Record) -> str:
+            return ET.fromstring(suite_badge(exported_of(*records, score="score:facts"))).attrib["aria-label"]
+
+        good, poor, other = (
+            builders.quality_record(model=model, item_scores=(value,) * 50, scenario=builders.quality_scenario(
+                num_fewshot=shots))
+            for model, value, shots in (("good", 1.0, 0), ("poor", 0.0, 0), ("other", 1.0, 3))
+        )
+        assert "only good is measured, " in title(good)
+        assert "good leads, " in title(good, poor)
+        assert "good is first of those asked alike, " in title(good, poor, other)
+        for pair in ((good, other), (other, good)):
+            with pytest.raises(InputError, match="no leader: asked otherwise than others"):
+                title(*pair)
 
     def test_without_a_score_it_shows_what_there_is(self) -> None:
         suite = exported_of(builders.serving_record(), builders.serving_record(model="x", subject=builders.subject(

@@ -131,15 +131,19 @@ def test_a_licence_is_the_suites_before_the_catalogs(tmp_path: Path) -> None:
     records = [
         builders.serving_record(model="mine"),
         builders.serving_record(model="mixtral-8x7b"),
+        builders.serving_record(model="listed"),
         builders.serving_record(subject=builders.subject("by-source", source="hub:mistralai/Mixtral-8x7B-v0.1")),
         builders.serving_record(model="nobody-knows"),
     ]
-    suite = _suite('{name: mine, path: mine, license: "MIT\\n\\u202e"}, {name: mixtral-8x7b, path: x}')
+    suite = _suite(
+        '{name: mine, path: mine, license: "MIT\\n\\u202e"}, {name: mixtral-8x7b, path: x}, '
+        '{name: listed, catalog: mixtral-8x7b}'
+    )
     view = _view(tmp_path, records, suite)
     shown = {model.model: licence_text(view, model) for model in view.models}
     assert (shown["mine"], shown["nobody-knows"]) == ("MIT \ufffd", "not stated")
     found = licences_of(view.models, suite, sites.SUITES)
-    assert found == {"mine": "MIT \u202e", "mixtral-8x7b": "Apache-2.0", "by-source": "Apache-2.0"}
+    assert found == {"mine": "MIT \u202e", "listed": "Apache-2.0", "by-source": "Apache-2.0"}
 
 
 def test_a_licence_is_no_part_of_what_is_measured() -> None:

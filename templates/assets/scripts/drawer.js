@@ -235,7 +235,8 @@ function besideEachOther(names, contents) {
   if (!a.estimate || !b?.estimate || a.key !== b.key || names[0] === names[1]) return "";
   const [one, other] = [a.estimate.value, b.estimate.value];
   const ratio = other > 0 && one > 0 && a.metric.unit !== "%" ? `${contents[0].title} / ${contents[1].title} = ${significant(one / other)}. ` : "";
-  return `${ratio}${contents[0].title} \u2212 ${contents[1].title} = ${withUnit(one - other, a.metric, 3)}.`;
+  const difference = a.metric.unit === "%" ? `${digits(100 * (one - other), 3)} points` : withUnit(one - other, a.metric, 3);
+  return `${ratio}${contents[0].title} \u2212 ${contents[1].title} = ${difference}.`;
 }
 
 // One side of the drawer; `alone` where it is the only one, `named` where its title is not that of the drawer.
