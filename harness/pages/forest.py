@@ -1,4 +1,4 @@
-"""The differences of two models' scores, one line a task with its interval, the mean as a diamond below them."""
+"""The differences of two models' scores, one line a task with its interval, the mean below them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,6 @@ def forest_figure(pair: Comparison) -> tuple[Figure, int] | None:
 
 
 def _trace(rows: Sequence[tuple[str, Effect]], title: str, sure: bool) -> dict[str, Any]:
-    symbols = [("diamond" if one.metric == "mean_score" else "circle") + ("" if sure else "-open") for _, one in rows]
     ends = [
         [100 * (one.contrast.value if end is None else end)
          for end in (one.contrast.value, one.contrast.low, one.contrast.high)]
@@ -60,6 +59,9 @@ def _trace(rows: Sequence[tuple[str, Effect]], title: str, sure: bool) -> dict[s
     return {
         "type": "scatter", "mode": "markers", "name": title, "y": [name for name, _ in rows], "text": texts,
         "hovertemplate": "%{y}: %{text}<extra></extra>", "cliponaxis": False,
-        "marker": {"color": "@ink" if sure else "@muted", "symbol": symbols, "size": 10, "line": {"width": 1.6}},
+        "marker": {
+            "color": "@ink" if sure else "@muted", "symbol": "circle" if sure else "circle-open", "size": 10,
+            "line": {"width": 1.6},
+        },
         **along("x", ends, "@ink" if sure else "@muted"),
     }
