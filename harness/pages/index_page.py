@@ -48,6 +48,8 @@ class IndexPage(Page):
 
     heading: str
     facts: tuple[Link, ...]
+    answer: Link | None
+    """What the pairs say of sparse against dense, with their page; None where there are none."""
     lead: str
     conditions: str
     others: tuple[Link, ...]
@@ -131,8 +133,13 @@ class IndexPage(Page):
         return tuple(one.key for one in self.columns if one.key.startswith("task-") and "later" in one.classes)
 
 
-def index_page(view: SuiteView, views: Sequence[SuiteView], definition: Suite | None) -> IndexPage:
-    """The page; `views` are all suites of the site, and `definition` is the suite's file where it is known."""
+def index_page(
+    view: SuiteView, views: Sequence[SuiteView], definition: Suite | None, answer: Link | None = None
+) -> IndexPage:
+    """The page; `views` are all suites of the site, and `definition` is the suite's file where it is known.
+
+    `answer` is what the pairs say, with their page: what a reader came for, so it is said first.
+    """
     specs = column_specs(view)
     scales, filters = scales_of(view, specs), filters_of(view)
     failures = (*failures_of(view, view.models), *_not_run(view, definition))
@@ -143,6 +150,7 @@ def index_page(view: SuiteView, views: Sequence[SuiteView], definition: Suite | 
         menu="Leaderboard",
         heading=view.title,
         facts=facts_of(view),
+        answer=answer,
         lead=lead_of(view),
         conditions=conditions_of(view),
         others=tuple(Link(other.path, other.title) for other in views if other is not view),

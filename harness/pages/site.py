@@ -21,7 +21,7 @@ from harness.pages.model_page import model_page
 from harness.pages.pair_page import pair_page
 from harness.pages.pairs_page import pairs_page
 from harness.pages.pareto_page import pareto_page
-from harness.pages.parts import Page, Slugs
+from harness.pages.parts import Link, Page, Slugs
 from harness.pages.reading import read_suite, view_of
 from harness.pages.runs_page import runs_page
 from harness.pages.suite_view import SuiteView, subjects_of
@@ -94,9 +94,10 @@ def _pages_of(
     pairs = [pair_of(one, _pair_path(view, one, slugs, first=view is views[0]), view.score) for one in matched]
     items = disagreements([pair.comparison for pair in pairs])
     suggested = suggestions(subjects, matched, catalog, score=view.score)
+    verdicts = pairs_page(view, pairs, unmatched(subjects, matched), suggested) if pairs or suggested else None
     return [
-        index_page(view, views, definition),
-        *([pairs_page(view, pairs, unmatched(subjects, matched), suggested)] if pairs or suggested else []),
+        index_page(view, views, definition, Link(verdicts.path, verdicts.lead) if verdicts and verdicts.lead else None),
+        *([verdicts] if verdicts is not None else []),
         *([explorer] if (explorer := pareto_page(view)) else []),
         *filter(None, [runs_page(view)]),
         *(model_page(view, model, partners_of(model, matched)) for model in view.models),

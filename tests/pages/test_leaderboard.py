@@ -254,6 +254,12 @@ def test_failures_are_listed_with_their_reasons(awkward: Site) -> None:
 # Words -----------------------------------------------------------------------------------------------------------
 
 
+def test_the_question_is_answered_first_with_what_the_pairs_say(small: Site) -> None:
+    answer, pairs = _page(small, IndexPage).answer, _page(small, PairsPage)
+    assert answer is not None and (answer.href, answer.text) == (pairs.path, pairs.lead)
+    assert answer.text.startswith("Score of the sparse model: ")
+
+
 def test_the_lead_says_what_is_tied_and_what_is_fastest(small: Site) -> None:
     lead = _page(small, IndexPage).lead
     assert lead.startswith(
