@@ -272,7 +272,18 @@ def parse_suite(text: str, *, where: str) -> Suite:
 
 
 class _OneKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice, of which YAML would keep the last one silently."""
+    """A safe loader that refuses a key given twice, of which YAML would keep the last one silently.
+
+    What looks like a date or a number but is none is a ConstructorError too, where PyYAML's own has others.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """See PyYAML's BaseConstructor."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError) as error:
+            what = f"{str(node.value)[:40]!r} is no {node.tag.rpartition(':')[2]}; text goes in quotes"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """See PyYAML's SafeConstructor. Raises ConstructorError at the second of two equal keys."""

@@ -159,8 +159,13 @@ class TestWrong:
             ("a: &a [*a]", "suite.yaml: holds what JSON cannot carry: Circular"),
             ("2026-01-05: x", "suite.yaml: holds what JSON cannot carry: keys must be"),
             ("[" * 5000, "suite.yaml: not YAML: nested too deeply"),
+            ("a: 1\nname: 2024-13-45", "suite.yaml:2: not YAML: '2024-13-45' is no timestamp; text goes in quotes"),
+            ("timeout_s: !!int abc", "suite.yaml:1: not YAML: 'abc' is no int"),
+            ("a: !!bool maybe", "suite.yaml:1: not YAML: 'maybe' is no bool"),
+            ("a: !!timestamp foo", "suite.yaml:1: not YAML: 'foo' is no timestamp"),
         ],
-        ids=["empty", "list", "colons", "open", "control", "object", "circular", "date", "deep"],
+        ids=["empty", "list", "colons", "open", "control", "object", "circular", "date", "deep", "no date", "no number",
+             "no answer", "no time"],
     )
     def test_text_that_is_no_suite(self, text: str, expected: str) -> None:
         with pytest.raises(InputError) as caught:
