@@ -218,6 +218,7 @@ def test_a_phone_shows_all_within_its_width_to_everyone(visit: Visit, path: str)
             const stuck = [...box.querySelectorAll("tbody .frozen")]
               .filter((one) => getComputedStyle(one).position === "sticky");
             const ends = stuck.map((one) => one.getBoundingClientRect().right - left);
+            box.scrollLeft = 0;
             return [box.getAttribute("aria-label"), Math.max(0, ...ends), box.clientWidth];
           }).filter(([, end, width]) => end > 0.5 * width || end <= 0);
         }"""
