@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from harness.errors import InputError, nearest
 from harness.schema import Frozen, parse_strictly
+from harness.yaml_scalars import FAST_LOADER, problem_of
 
 SheetQuality = Literal["data-sheet", "third-party", "recalled"]
 """How well a figure is known: read in the vendor's own document, read where others quote it, or from memory."""
@@ -192,24 +193,21 @@ def _read(path: Path) -> object:
     """What the YAML holds. Raises InputError, with the line where there is one."""
     try:
         return _plain(path.read_text(encoding="utf-8"))
-    # ValueError: YAML takes 2026-02-30 for a date; UnicodeDecodeError is one too
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or getattr(error, "strerror", None) or error
-        raise InputError(f"cannot be read as YAML: {' '.join(str(problem).split())}", where=place) from None
+    except (OSError, ValueError, yaml.YAMLError) as error:  # UnicodeDecodeError is a ValueError
+        problem, line = problem_of(error)
+        raise InputError(f"cannot be read as YAML: {problem}", where=f"{path}{line}") from None
 
 
 def _plain(text: str) -> object:
     # before anything recurses: libyaml's composer overruns the C stack where thousands of brackets open
     depth = 0
-    events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)  # the stubs keep libyaml's marks apart from Python's
+    events: Iterator[Any] = yaml.parse(text, Loader=FAST_LOADER)  # the stubs keep libyaml's marks apart from Python's
     for event in events:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent) or depth > 8:
             problem = "nested too deeply" if depth > 8 else "aliases (*) are not taken"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
-    loader = _LOADER(text)
+    loader = FAST_LOADER(text)
     try:
         node = loader.get_single_node()
         _refuse_doubled_keys(node)
@@ -233,6 +231,3 @@ def _refuse_doubled_keys(node: yaml.Node | None) -> None:
         children = node.value
     for child in children:
         _refuse_doubled_keys(child)
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -16,6 +16,7 @@ from harness.architecture import Architecture, Flag
 from harness.errors import InputError, nearest
 from harness.hf_config import architecture_from_config
 from harness.schema import Frozen, parse_strictly
+from harness.yaml_scalars import FAST_LOADER, problem_of
 
 Quality = Literal["verbatim-config", "model-card", "paper", "third-party", "recalled"]
 """How well a fact is known: copied from a configuration, from the authors, from others, or from memory."""
@@ -199,9 +200,10 @@ class Catalog:
 
 def _read(path: Path) -> CatalogModel:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader, see below
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"cannot be read as YAML: {' '.join(str(error).split())}", where=str(path)) from None
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=FAST_LOADER)  # noqa: S506 - a safe loader
+    except (OSError, ValueError, yaml.YAMLError) as error:  # UnicodeDecodeError is a ValueError
+        problem, line = problem_of(error)
+        raise InputError(f"cannot be read as YAML: {problem}", where=f"{path}{line}") from None
     model = parse_strictly(CatalogModel, values, where=str(path))
     if model.name != path.stem:
         raise InputError(f"the name {model.name!r} differs from the file's", where=f"{path}:name")
@@ -209,6 +211,3 @@ def _read(path: Path) -> CatalogModel:
     if model.architecture is not None and model.architecture.is_moe != (model.kind == "moe"):
         raise InputError(f"the kind {model.kind!r} contradicts the config", where=f"{path}:kind")
     return model
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

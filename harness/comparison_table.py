@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.compare import Comparison, Effect
 from harness.metrics import METRICS
 from harness.stats import CONFIDENCE, Estimate
+from harness.summary import PointKey
 from harness.wording import effect_text, in_points, interval, named, over_shared, significant, verdict_words
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _LIMIT = round(1 - CONFIDENCE, 6)
-_LEGEND = f"Certain: p (Holm's, by kind) below {_LIMIT:.2f}, and no equality in the 95 %."
+_LEGEND = f"Certain: Holm's p within its family is below {_LIMIT:.2f} and the 95 % interval excludes equality."
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -37,16 +40,16 @@ def comparison_table(comparison: Comparison) -> Table:
     table.add_column("p", justify="right", no_wrap=True)
     table.add_column("a is", no_wrap=True)
     colours = {"better": "green", "worse": "red"}
-    heading = ""
+    heading, workloads = "", _workload_titles(comparison.effects)
     for effect in comparison.effects:
-        group = _row_group(effect)
+        group = _row_group(effect, workloads)
         if group != heading:
             table.add_row(escape(group), style="bold")
             heading = group
         size = effect_text(effect).removesuffix(" points") + ("" if effect.exact else f" ({interval(effect)})")
         table.add_row(
             escape(_row_title(effect)), _value(effect, effect.a), _value(effect, effect.b), size,
-            p_text(effect.adjusted_p), verdict_words(effect), style=colours.get(effect.verdict),
+            p_text(effect.adjusted_p), verdict_words(effect), style=colours.get(verdict_words(effect)),
         )
     return table
 
@@ -62,14 +65,36 @@ def p_text(p: float | None) -> str:
     return "1" if text == "1.00" else text.replace("0.", ".", 1)
 
 
-def _row_group(effect: Effect) -> str:
+Workload = tuple[str, float, float, str, str, int]
+
+
+def _workload_titles(effects: Sequence[Effect]) -> dict[Workload, str]:
+    """A title for every workload: its name, with lengths, then the scenario's version, where another has that too."""
+    known = {effect.point.workload: effect.point for effect in effects if effect.point is not None}
+    names = Counter(key.name for key in known.values())
+    lengths = Counter(key.workload[:-1] for key in known.values())
+    titles = {}
+    for workload, key in known.items():
+        more = f" {named(key.prompt)} → {named(key.output)}" if names[key.name] > 1 else ""
+        version = f", version {key.version}" if lengths[workload[:-1]] > 1 else ""
+        titles[workload] = named(key.name) + more + version
+    return titles
+
+
+def _row_group(effect: Effect, workloads: Mapping[Workload, str]) -> str:
     """Under which heading an effect stands: what is counted, memory, its load, scores."""
+    at = _load_title(effect.point, workloads) if effect.point is not None else ""
     if effect.exact:
-        return "Counted"
-    if effect.point is not None:
-        at = {"closed": f" at {effect.point.level:g}", "open": f" at {effect.point.level:g}/s"}
-        return named(effect.point.name) + at.get(effect.point.kind, f", {effect.point.words}")
+        return f"Counted, {at}" if at else "Counted"
+    if at:
+        return at
     return "Scores" if effect.kind == "difference" else "Memory"
+
+
+def _load_title(point: PointKey, workloads: Mapping[Workload, str]) -> str:
+    """The workload and its load: "chat at 8"."""
+    at = {"closed": f" at {point.level:g}", "open": f" at {point.level:g}/s"}
+    return workloads[point.workload] + at.get(point.kind, f", {point.words}")
 
 
 def _row_title(effect: Effect) -> str:

@@ -165,7 +165,7 @@ class Named(NamedTuple):
 
 @dataclass(frozen=True)
 class Pairing:
-    """Two models to be held against each other. Of automatic pairs a is sparse and b dense."""
+    """Two models to be held against each other. Where one is sparse and one dense, a is the sparse one."""
 
     a: ModelSummary
     b: ModelSummary
@@ -270,6 +270,17 @@ def named_pairs(suite: Suite | None) -> tuple[Named, ...]:
     return tuple(Named(one.sparse, dense, one.matching) for one in comparisons for dense in one.dense)
 
 
+def about_of(named: Iterable[Named]) -> dict[frozenset[str], tuple[MatchKind, ...]]:
+    """What each pair that a suite names is about, by the names of both, whichever is named first.
+
+    A suite names no pair twice; of entries that do, the first counts.
+    """
+    found: dict[frozenset[str], tuple[MatchKind, ...]] = {}
+    for one in named:
+        found.setdefault(frozenset((one.sparse, one.dense)), one.kinds)
+    return found
+
+
 def has_evidence(model: ModelSummary) -> bool:
     """Whether anything was measured of a model that has learnt something."""
     return bool(model.points or model.scores) and model.subject.weights != "dummy"
@@ -302,13 +313,20 @@ def pairings(
     with random weights appear only where they are named. Named pairs of unknown models are left out.
     """
     by_name = {one.model: one for one in subjects}
-    about = {(one.sparse, one.dense): one.kinds for one in named if {one.sparse, one.dense} <= by_name.keys()}
-    kinds: dict[tuple[str, str], list[MatchKind]] = {pair: [] for pair in about}
+    asked = [one for one in named if {one.sparse, one.dense} <= by_name.keys()]
+    about = about_of(asked)
+    sides: dict[frozenset[str], tuple[ModelSummary, ModelSummary]] = {}
+    for one in asked:
+        a, b = by_name[one.sparse], by_name[one.dense]
+        turned = a.is_moe is False and bool(b.is_moe)
+        sides.setdefault(frozenset((a.model, b.model)), (b, a) if turned else (a, b))
+    kinds: dict[frozenset[str], list[MatchKind]] = {pair: [] for pair in sides}
     for sparse, kind, dense in _nearest(subjects, at, score):
-        kinds.setdefault((sparse, dense), []).append(kind)
+        pair = frozenset((sparse, dense))
+        sides.setdefault(pair, (by_name[sparse], by_name[dense]))
+        kinds.setdefault(pair, []).append(kind)
     return tuple(
-        Pairing(by_name[a], by_name[b], tuple(found), (a, b) in about, about.get((a, b), ()))
-        for (a, b), found in kinds.items()
+        Pairing(*sides[pair], tuple(found), pair in about, about.get(pair, ())) for pair, found in kinds.items()
     )
 
 

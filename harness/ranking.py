@@ -3,7 +3,8 @@
 Ranked together are single models, or groups of trainings, never both: the interval of a model says what other items or
 other runs would give, that of a group what another training would. Random weights have neither score nor speed. A
 timing that a rule of `harness.plausibility` flags is not ranked; no flag of a timing touches a score. Scores are ranked
-where they are of the same questions, timings and memory where they are of the same hardware, the peak of devices where
+where they were asked in the same way (task file and version, examples, chat template, metric), be it of more items or
+of fewer, as their intervals tell; timings and memory where they are of the same hardware, the peak of devices where
 the engines were given the same cache: of what was asked or measured in several ways the largest set is ranked, and the
 rest is left out with the reason. Where several sets are the largest none is. What was measured under conditions that
 are not known competes with nobody.

@@ -10,7 +10,7 @@ import typer
 from harness.compare import Comparison, compare
 from harness.errors import InputError, nearest
 from harness.groups import group_summaries
-from harness.matching import named_pairs
+from harness.matching import about_of, named_pairs
 from harness.pages.suite_view import leading_score, tasks_of
 from harness.resources import suite_files, suites_dir
 from harness.store import Store
@@ -64,16 +64,24 @@ def summaries_of(argument: str | None, results: Path) -> tuple[str, tuple[ModelS
 def compared(a: str, b: str, suite: str | None, results: Path) -> Comparison:
     """Two models or groups of trainings by name, compared as the suite's site does.
 
-    Raises InputError, naming what is near, for one without records, and where both are one.
+    A group of one training is none; its model is compared instead. Raises InputError, naming what is near, for one
+    without records, and where both are one or a training and its own group.
     """
     if a == b:
         raise InputError(f"{a!r} is held against itself", where="compare", hint="name two models or groups")
     name, models = summaries_of(suite, results)
     _, definition = known_suites([suite] if suite else []).get(name, ("", None))
-    found = {model.model: model for model in (*group_summaries(models), *models)}
+    groups = (group for group in group_summaries(models) if len(group.members) > 1)
+    found = {one.model: one for one in (*groups, *models)}
     for wanted in (a, b):
         if wanted not in found:
-            raise InputError(f"no model {wanted!r} in suite {name!r}", where=str(results), hint=nearest(wanted, found))
-    about = next((one.kinds for one in named_pairs(definition) if {one.sparse, one.dense} == {a, b}), ())
+            only = next((f"its only training is {one.model!r}: name that" for one in models if one.group == wanted), "")
+            hint = only or nearest(wanted, found)
+            raise InputError(f"no model {wanted!r} in suite {name!r}", where=str(results), hint=hint)
+    for group, training in ((a, b), (b, a)):
+        if training in {member.model for member in found[group].members}:
+            what, hint = f"{training!r} is one of the trainings of {group!r}", "name another group, or two trainings"
+            raise InputError(what, where="compare", hint=hint)
+    about = about_of(named_pairs(definition)).get(frozenset((a, b)), ())
     score = leading_score(tasks_of(definition, models), definition.leaderboard.score if definition else None)
     return compare(found[a], found[b], score=score, about=about)

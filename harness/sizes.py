@@ -136,16 +136,23 @@ def asked_differently(a: TaskScore, b: TaskScore) -> str:
     """In what two scores of a task were asked or scored differently, with both values; empty where in nothing.
 
     A task file is told by its name and by what it holds. Of groups every form that a training was asked counts, and
-    their shares have to be the same.
+    their shares have to be the same. Whole values are held against each other; only what is shown of them is cut.
     """
     if a.asked == b.asked:
         return ""
     found = []
     for place, words in enumerate(_ASKED):
-        one, other = ({_said(asked[place], words) for asked, _ in score.asked} for score in (a, b))
+        one, other = ({asked[place] for asked, _ in score.asked} for score in (a, b))
         if one != other:
-            found.append(f"{words} {listed(sorted(one))} against {listed(sorted(other))}")
-    return listed(found) or "the same forms in other shares of the trainings"
+            shown, beside = (listed(sorted({_said(value, words) for value in side})) for side in (one, other))
+            beside = beside if beside != shown else "another that begins alike"
+            found.append(f"{words} {shown} against {beside}")
+    if found:
+        return listed(found)
+    forms, others = ({asked for asked, _ in score.asked} for score in (a, b))
+    if forms == others:
+        return "the same forms in other shares of the trainings"
+    return "the same settings in other combinations"
 
 
 def tasks_differ(a: Mapping[str, TaskScore], b: Mapping[str, TaskScore]) -> str:

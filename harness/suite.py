@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from harness.errors import InputError, nearest
 from harness.schema import Frozen, fingerprint, parse_strictly
 from harness.suite_serving import Name, PositiveInt, Serving
+from harness.yaml_scalars import TellingLoader, problem_of
 
 Precision = Literal["bfloat16", "float16", "float32", "auto"]
 
@@ -223,6 +224,24 @@ class Suite(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _each_pair_once(self) -> Suite:
+        groups = {model.name: model.group for model in self.models}
+        seen: dict[frozenset[str], int] = {}
+        for index, comparison in enumerate(self.comparisons):
+            for dense in comparison.dense:
+                place = f"comparisons[{index}].dense: {comparison.sparse!r} and {dense!r}"
+                if dense == groups.get(comparison.sparse) or comparison.sparse == groups.get(dense):
+                    raise ValueError(f"{place} are a training and its own group; name a model of another group")
+                pair = frozenset((comparison.sparse, dense))
+                if pair in seen:
+                    raise ValueError(
+                        f"{place} are a pair of comparisons[{seen[pair]}] already, whichever is named first; "
+                        "name it once, with all its kinds under matching"
+                    )
+                seen[pair] = index
+        return self
+
+    @model_validator(mode="after")
     def _leaderboard_is_measured(self) -> Suite:
         tasks = self.quality.tasks if self.quality is not None else ()
         loads = {level for one in self.serving if isinstance(one.concurrency, tuple) for level in one.concurrency}
@@ -261,9 +280,8 @@ def parse_suite(text: str, *, where: str) -> Suite:
     try:
         raw = yaml.load(text, _OneKeyLoader)  # noqa: S506 - a safe loader, see below
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise InputError(f"not YAML: {getattr(error, 'problem', error)}", where=where + line) from error
+        problem, line = problem_of(error)
+        raise InputError(f"not YAML: {problem}", where=where + line) from error
     except RecursionError as error:
         raise InputError("not YAML: nested too deeply", where=where) from error
     if not isinstance(raw, dict):
@@ -271,19 +289,8 @@ def parse_suite(text: str, *, where: str) -> Suite:
     return parse_strictly(Suite, raw, where=where)
 
 
-class _OneKeyLoader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice, of which YAML would keep the last one silently.
-
-    What looks like a date or a number but is none is a ConstructorError too, where PyYAML's own has others.
-    """
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """See PyYAML's BaseConstructor."""
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, KeyError, AttributeError) as error:
-            what = f"{str(node.value)[:40]!r} is no {node.tag.rpartition(':')[2]}; text goes in quotes"
-            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
+class _OneKeyLoader(TellingLoader):
+    """A safe loader that refuses a key given twice, of which YAML would keep the last one silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """See PyYAML's SafeConstructor. Raises ConstructorError at the second of two equal keys."""

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from harness.yaml_scalars import TellingLoader
+
 _NAME = re.compile(r"""^(?:-\s*)?(?:task|group|tag):[ \t]*["']?([\w.-]+)""", re.MULTILINE)
 
 
@@ -35,7 +37,7 @@ class LocalTask(NamedTuple):
         return {**content.get("metadata", {}), "alias": content.get("task_alias", self.name)}
 
 
-class _TaskLoader(yaml.SafeLoader):
+class _TaskLoader(TellingLoader):
     """A safe loader that reads lm-eval's `!function` as text."""
 
 

@@ -146,14 +146,6 @@ def certain(effect: Effect) -> bool:
     return effect.verdict in ("better", "worse")
 
 
-def taken_by_correction(effect: Effect) -> bool:
-    """Whether an effect is not told apart although its interval, which is not corrected, excludes equality."""
-    low, high = effect.contrast.low, effect.contrast.high
-    if effect.verdict != "indistinguishable" or effect.adjusted_p is None or low is None or high is None:
-        return False
-    return not low <= effect.null <= high
-
-
 def without_interval(effects: Sequence[Effect], unit: str) -> str:
     """Why effects have no interval: "too few repeats for an interval"."""
     alike = bool(effects) and all(NO_SPREAD in effect.contrast.basis for effect in effects)

@@ -268,6 +268,14 @@ def test_only_the_file_asked_for_is_read(tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("value", ["2024-13-45", "!!bool maybe", "!!int abc"])
+def test_what_only_looks_like_a_date_or_a_number_is_told_with_its_line(tmp_path: Path, value: str) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "odd.yaml").write_text(f"kind: moe\nname: {value}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"odd\.yaml:2: cannot be read as YAML: .* text goes in quotes"):
+        Catalog(tmp_path).load("odd")
+
+
 def write(folder: Path, name: str, changes: dict[str, Any]) -> None:
     """Writes the file of OLMo-1B with some values changed."""
     values = yaml.safe_load((SUITES / "models" / "olmo-1b.yaml").read_text(encoding="utf-8"))

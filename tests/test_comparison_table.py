@@ -54,12 +54,39 @@ class TestTable:
         assert isinstance(console.file, io.StringIO)
         text = console.file.getvalue()
         assert re.search(r"0\.80× \(0\.64 to 0\.99\) +\.32 not told apart", text)
-        assert "Certain: p (Holm's, by kind) below 0.05, and no equality in the 95 %." in text
+        said = "Certain: Holm's p within its family is below 0.05 and the 95 % interval excludes equality."
+        assert said in " ".join(text.split())
 
     def test_effects_stand_under_their_load(self) -> None:
         lines = [line.strip() for line in self.text(100)]
-        headings = [line for line in lines if line in ("Counted", "Memory", "Scores") or line.startswith("chat at ")]
-        assert headings == ["Counted", "Memory", "chat at 1", "chat at 4", "chat at 16", "Scores"]
+        begins = ("Counted", "chat at ", "Memory", "Scores")
+        headings = [line for line in lines if line.startswith(begins)]
+        assert headings == [
+            "Counted", "Counted, chat at 16", "Memory", "chat at 1", "chat at 4", "chat at 16", "Scores",
+        ]
+
+    def test_workloads_of_one_name_are_told_by_their_lengths(self) -> None:
+        records = [
+            builders.serving_record(
+                model=model, scenario=builders.serving_scenario(8, prompt_tokens=length), repeat=repeat,
+                tokens_per_s=1000 + repeat,
+            )
+            for model in ("moe-8x2", "dense-total") for length in (32, 64) for repeat in range(3)
+        ]
+        models = {one.model: one for one in summarise(builders.with_paths(records))}
+        console = Console(file=io.StringIO(), width=120)
+        console.print(comparison_table(compare(models["moe-8x2"], models["dense-total"])))
+        assert isinstance(console.file, io.StringIO)
+        lines = [line.strip() for line in console.file.getvalue().splitlines()]
+        headings = [line for line in lines if line.startswith("chat")]
+        assert headings == ["chat 32 → 16 at 8", "chat 64 → 16 at 8"]
+
+    def test_only_what_is_better_or_worse_has_a_colour(self) -> None:
+        exact = next(one for one in pair().effects if one.exact)
+        for ratio, colour in ((1.003, None), (1.5, "red")):
+            effect = replace(exact, contrast=Contrast(ratio, ratio, ratio, None, "counted"), verdict="worse")
+            table = comparison_table(replace(pair(), effects=(effect,)))
+            assert table.rows[-1].style == colour
 
     def test_foreign_text_stays_text(self) -> None:
         hostile = replace(pair(), a=replace(pair().a, model="[red]x[/]\u202e" + "y" * 5_000))

@@ -21,8 +21,6 @@ from harness.pages.render import render_site
 from harness.resources import Folders
 from harness.store import Store
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -138,6 +136,7 @@ def test_the_schema_asks_for_no_results(tmp_path: Path) -> None:
     assert json.loads(result.output)["title"] == "moebench export"
 
 
+@pytest.mark.slow
 def test_it_gives_what_the_site_has(results: Path, tmp_path: Path) -> None:
     store = Store(results)
     site = render_site(store, tmp_path / "site", folders=Folders(sites.TEMPLATES)).parent

@@ -28,6 +28,7 @@ from harness.matching import (
     MATCH_KINDS,
     Match,
     Named,
+    about_of,
     match,
     named_pairs,
     pairings,
@@ -212,6 +213,20 @@ class TestPairings:
         ]
         assert found[0].about == ("iso-memory",) and "iso-total" in found[0].kinds
         assert (found[1].about, found[1].kinds) == ((), ())
+
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_a_pair_is_once_with_the_sparse_model_first_whichever_is_named_first(
+        self, small: dict[str, ModelSummary], turned: bool
+    ) -> None:
+        names = ("dense-active", "moe-8x2") if turned else ("moe-8x2", "dense-active")
+        found = pairings(list(small.values()), iter([Named(*names, ("iso-total",))]))
+        same = [pair for pair in found if {pair.a.model, pair.b.model} == set(names)]
+        assert [(pair.a.model, pair.b.model, pair.named) for pair in same] == [("moe-8x2", "dense-active", True)]
+        assert (same[0].about, same[0].kinds) == (("iso-total",), ("iso-active", "iso-flops"))
+
+    def test_what_a_pair_is_about_is_told_by_both_names_in_any_order(self) -> None:
+        named = (Named("a", "b", ("iso-cost",)), Named("b", "a", ("iso-total",)), Named("a", "c"))
+        assert about_of(named) == {frozenset("ab"): ("iso-cost",), frozenset("ac"): ()}
 
     def test_a_suite_names_them(self) -> None:
         text = """

@@ -144,6 +144,21 @@ class TestWrong:
             ({"comparisons": [{"sparse": "moa", "dense": ["dense"]}]}, "unknown model 'moa'; did you mean 'moe'?"),
             ({"comparisons": [{"sparse": "moe", "dense": ["dnse"]}]}, "unknown model 'dnse'; did you mean 'dense'?"),
             ({"serving": [serving(concurrency=[4, 4])]}, "the same load is given twice"),
+            (
+                {"comparisons": [{"sparse": "moe", "dense": ["dense", "dense"]}]},
+                "suite.yaml: comparisons[0].dense: 'moe' and 'dense' are a pair of comparisons[0] already",
+            ),
+            (
+                {"comparisons": [
+                    {"sparse": "moe", "dense": ["dense"], "matching": ["iso-active"]},
+                    {"sparse": "dense", "dense": ["moe"], "matching": ["iso-total"]},
+                ]},
+                "comparisons[1].dense: 'dense' and 'moe' are a pair of comparisons[0] already, whichever is named",
+            ),
+            (
+                {"comparisons": [{"sparse": "sparse", "dense": ["moe"]}]},
+                "'sparse' and 'moe' are a training and its own group; name a model of another group",
+            ),
         ],
     )
     def test_a_message_says_what_is_wrong(self, changes: dict[str, Any], text: str) -> None:
@@ -163,9 +178,12 @@ class TestWrong:
             ("timeout_s: !!int abc", "suite.yaml:1: not YAML: 'abc' is no int"),
             ("a: !!bool maybe", "suite.yaml:1: not YAML: 'maybe' is no bool"),
             ("a: !!timestamp foo", "suite.yaml:1: not YAML: 'foo' is no timestamp"),
+            ("a: !!float x", "suite.yaml:1: not YAML: 'x' is no float"),
+            ("a: !!int ''", "suite.yaml:1: not YAML: '' is no int"),
+            ("a: " + "9" * 5000, f"suite.yaml:1: not YAML: '{'9' * 40}' is no int"),
         ],
         ids=["empty", "list", "colons", "open", "control", "object", "circular", "date", "deep", "no date", "no number",
-             "no answer", "no time"],
+             "no answer", "no time", "no fraction", "nothing", "long"],
     )
     def test_text_that_is_no_suite(self, text: str, expected: str) -> None:
         with pytest.raises(InputError) as caught:
