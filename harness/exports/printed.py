@@ -10,7 +10,7 @@ from harness.metrics import Better, Metric
 from harness.quantities import Scale, capitalised, grouped, margin, plain, scale_of, significant
 from harness.ranking import contests
 from harness.stats import Estimate
-from harness.summary import ModelSummary
+from harness.summary import ModelSummary, OperatingPoint
 
 HEADLINE = (
     "total_parameters", "active_parameters", "weights_bytes", "output_tokens_per_s", "ttft_p50_s", "tpot_p50_s",
@@ -68,8 +68,7 @@ def printed(exported: Exported, metrics: Sequence[str] = ()) -> Printed:
     asked = [exported.metric(key) for key in metrics or _headline(exported)]
     estimates = [(metric, [one.estimate(metric.key, exported.point) for one in exported.summaries]) for metric in asked]
     known = [(metric, found) for metric, found in estimates if metrics or any(found)]
-    scales = [scale_of_metric(metric, [one.value for one in found if one is not None]) for metric, found in known]
-    columns = [_column(exported, metric, scale, found) for (metric, found), scale in zip(known, scales, strict=True)]
+    columns = [_column(exported, metric, found) for metric, found in known]
     notes = {text: number for number, text in enumerate(dict.fromkeys(
         text for one in exported.summaries for text in _notes(one, exported)), 1)}
     rows = [
@@ -90,15 +89,22 @@ def _headline(exported: Exported) -> list[str]:
 
 
 def _column(
-    exported: Exported, metric: Metric, scale: Scale, found: Sequence[Estimate | None]
+    exported: Exported, metric: Metric, found: Sequence[Estimate | None]
 ) -> tuple[PrintedColumn, list[PrintedCell]]:
     """The head of a metric and its cells in the order of the summaries."""
-    title = title_of(metric)
-    head = PrintedColumn(title, "" if title.endswith(scale.unit) else scale.unit, metric.better)
     best = {id(summary) for summary in best_of(exported, metric)}
+    return column_of(metric, found, [id(summary) in best for summary in exported.summaries])
+
+
+def column_of(
+    metric: Metric, found: Sequence[Estimate | None], best: Sequence[bool]
+) -> tuple[PrintedColumn, list[PrintedCell]]:
+    """The head of a metric and a cell an estimate, on one scale; `best` says which of them stand apart."""
+    title, scale = title_of(metric), scale_of_metric(metric, [one.value for one in found if one is not None])
+    head = PrintedColumn(title, "" if title.endswith(scale.unit) else scale.unit, metric.better)
     cells = [
-        PrintedCell() if one is None else PrintedCell(*value_texts(one, scale), best=id(summary) in best)
-        for summary, one in zip(exported.summaries, found, strict=True)
+        PrintedCell() if one is None else PrintedCell(*value_texts(one, scale), best=stands_apart)
+        for one, stands_apart in zip(found, best, strict=True)
     ]
     return head, cells
 
@@ -143,18 +149,22 @@ def best_of(exported: Exported, metric: Metric) -> tuple[ModelSummary, ...]:
 
 def _notes(summary: ModelSummary, exported: Exported) -> Iterator[str]:
     """What a reader of the row has to know, a sentence each."""
+    yield from notes_at(summary, summary.point(exported.point) if exported.point else None)
+    for gap in summary.gaps:
+        if gap.status != "skipped" and not gap.measured_before:
+            reason = gap.reason if gap.status == "refused" else f"{gap.error}: {gap.reason}"
+            yield one_line(f"{capitalised(gap.status)} ({gap.what}): {reason}.", _LONGEST_NOTE)
+
+
+def notes_at(summary: ModelSummary, point: OperatingPoint | None) -> Iterator[str]:
+    """What a reader has to know of a model's numbers, and of those at a load, a sentence each."""
     if summary.members:
         number = len(summary.members)
         yield f"A recipe: the mean over {number} trainings, with intervals over these; ranked among recipes."
     if summary.subject.weights == "dummy":
         yield "Random weights: speeds and scores say nothing of a trained model."
-    at = summary.point(exported.point) if exported.point else None
-    for flag in at.flags if at else ():
+    for flag in point.flags if point else ():
         yield one_line(f"Not to be trusted: {flag}.", _LONGEST_NOTE)
-    for gap in summary.gaps:
-        if gap.status != "skipped" and not gap.measured_before:
-            reason = gap.reason if gap.status == "refused" else f"{gap.error}: {gap.reason}"
-            yield one_line(f"{capitalised(gap.status)} ({gap.what}): {reason}.", _LONGEST_NOTE)
 
 
 def _caption(exported: Exported) -> str:

@@ -13,13 +13,12 @@ from harness.exports.printed import (
     PrintedColumn,
     PrintedRow,
     best_of,
+    column_of,
     kind_words,
+    notes_at,
     one_line,
-    title_of,
-    value_texts,
 )
 from harness.metrics import METRICS
-from harness.quantities import scale_of
 from harness.summary import ModelSummary, OperatingPoint, PointKey
 
 HEADLINE = ("output_tokens_per_s", "ttft_p50_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s", "joules_per_output_token")
@@ -61,28 +60,16 @@ def _where(key: PointKey, *, several: bool) -> list[PrintedCell]:
 def _column(exported: Exported, key: str, served: Sequence[Served]) -> tuple[PrintedColumn, list[PrintedCell]]:
     """The head of a metric and its cells in the order of the rows."""
     metric = METRICS[key]
-    found = [point.estimates.get(key) for _, point in served]
-    scale = scale_of(metric.unit, [one.value for one in found if one is not None])
     best = {
         (at, id(summary)) for at in dict.fromkeys(point.key for _, point in served)
         for summary in best_of(replace(exported, point=at), metric)
     }
-    cells = [
-        PrintedCell() if one is None else PrintedCell(*value_texts(one, scale), best=(point.key, id(summary)) in best)
-        for (summary, point), one in zip(served, found, strict=True)
-    ]
-    title = title_of(metric)
-    return PrintedColumn(title, "" if title.endswith(scale.unit) else scale.unit, metric.better), cells
+    found = [point.estimates.get(key) for _, point in served]
+    return column_of(metric, found, [(point.key, id(summary)) in best for summary, point in served])
 
 
 def _notes(summary: ModelSummary, point: OperatingPoint) -> Iterator[str]:
     """What a reader of the row has to know, a sentence each."""
-    if summary.members:
-        number = len(summary.members)
-        yield f"A recipe: the mean over {number} trainings, with intervals over these; ranked among recipes."
-    if summary.subject.weights == "dummy":
-        yield "Random weights: speeds say nothing of a trained model."
-    for flag in point.flags:
-        yield one_line(f"Not to be trusted: {flag}.", _LONGEST_NOTE)
+    yield from notes_at(summary, point)
     if (origin := origin_words(point)) is not None:
         yield one_line(f"Measured by {origin}.", _LONGEST_NOTE)

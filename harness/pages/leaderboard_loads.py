@@ -54,7 +54,8 @@ class Loads:
 def loads_of(view: SuiteView, specs: Sequence[Spec], scales: Sequence[Scale]) -> Loads | None:
     """Every load that any model was measured at, the table's workload first; None where there is only one."""
     keys, leading = Counter(point.key for model in view.models for point in model.points), view.point
-    places = [place for place, spec in enumerate(specs) if spec in speed_columns(view, specs)]
+    speeds = speed_columns(view, specs)
+    places = [place for place, spec in enumerate(specs) if spec in speeds]
     if leading is None or not places or not set(keys) - {leading}:
         return None
     often = sorted(set(keys) - {leading}, key=lambda key: (-keys[key], key))
