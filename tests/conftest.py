@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BROWSER_ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--process-per-site",
 ]
 INSTALL_TIMEOUT_S = 420
 

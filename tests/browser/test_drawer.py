@@ -182,7 +182,7 @@ def test_a_recipe_leads_to_its_trainings(visit: Visit) -> None:
     page = visit("suite-seeds.html")
     _opened(page, "#recipes button.number[data-evidence*='mean_score']")
     page.locator("dialog.drawer section", has_text="Each training").locator("button.number").first.click()
-    page.wait_for_function("document.querySelector('dialog.drawer h3').textContent.includes('-seed')")
+    page.wait_for_function("document.querySelector('dialog.drawer h3')?.textContent.includes('-seed')")
     assert page.locator("dialog.drawer section", has_text="Made of").locator("tbody tr").count() == 2
     page.keyboard.press("Escape")
     _closed(page)

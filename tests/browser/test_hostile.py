@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hostile
 import pytest
@@ -14,7 +13,8 @@ from harness.pages.parts import Slugs
 from harness.quantities import plain
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
+    from sites import Visit
 
 pytestmark = pytest.mark.browser
 
@@ -45,35 +45,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sites.render(store, folder / "site").parent
 
 
-@pytest.fixture
-def open_page(browser: Browser, site: Path) -> Iterator[Callable[..., Page]]:
-    """Opens a page of the site; whatever it logs, throws, pops up or asks for elsewhere fails the test."""
-    faults: list[str] = []
-    contexts = []
-
-    def opened(path: str, width: int = 1280, **options: Any) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda one: faults.append(one.text) if one.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("dialog", lambda dialog: faults.append(f"dialog: {dialog.message}"))
-        page.on("popup", lambda popup: faults.append(f"popup: {popup.url}"))
-        page.on("request", lambda request: faults.append(request.url) if not _inside(request.url, site) else None)
-        page.goto(f"{site.as_uri()}/{path}")
-        page.wait_for_selector("html[data-ready]", state="attached")
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not faults, faults
-
-
-def _inside(url: str, site: Path) -> bool:
-    return url.startswith(("data:", "blob:", f"{site.as_uri()}/"))
-
-
 def _model_path(name: str) -> str:
     """The page of a model: the models are read in the order of their names."""
     slugs = Slugs()
@@ -89,27 +60,27 @@ def _pages(site: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_no_page_overflows_or_runs_anything(open_page: Callable[..., Page], site: Path, width: int) -> None:
+def test_no_page_overflows_or_runs_anything(visit: Visit, site: Path, width: int) -> None:
     for path in _pages(site):
-        page = open_page(path, width)
+        page = visit(path, viewport={"width": width, "height": 900})
         scrolls, outside = page.evaluate(_OVERFLOWING)
         assert not scrolls and not outside, (path, outside)
         assert page.locator(_FOREIGN).count() == 0, path
-        page.context.close()
+        page.close()
 
 
 @pytest.mark.parametrize("name", [
     "script", "attribute", "style", "template", "entity", "control", "bidi", "latex", "plotly",
 ])
-def test_names_are_shown_letter_by_letter(open_page: Callable[..., Page], name: str) -> None:
+def test_names_are_shown_letter_by_letter(visit: Visit, name: str) -> None:
     text = hostile.TEXTS[name]
-    page = open_page(_model_path(text))
+    page = visit(_model_path(text))
     assert page.locator("h1").text_content().strip().startswith(plain(text, 200).strip())  # type: ignore[union-attr]
     assert page.title() == f"{' '.join(plain(text, 120).split())} · moebench"
 
 
-def test_charts_and_their_menus_show_text(open_page: Callable[..., Page]) -> None:
-    page = open_page("pareto.html")
+def test_charts_and_their_menus_show_text(visit: Visit) -> None:
+    page = visit("pareto.html")
     options = page.locator("select option").all_text_contents()
     assert any("<img src=x onerror" in one for one in options)
     labels = " ".join(page.locator(".main-svg text").all_text_contents())
@@ -117,8 +88,8 @@ def test_charts_and_their_menus_show_text(open_page: Callable[..., Page]) -> Non
     assert page.locator(_FOREIGN).count() == 0
 
 
-def test_search_and_columns_take_text_for_text(open_page: Callable[..., Page]) -> None:
-    page = open_page("index.html")
+def test_search_and_columns_take_text_for_text(visit: Visit) -> None:
+    page = visit("index.html")
     page.get_by_role("searchbox").first.fill("onerror=alert(1)")
     page.wait_for_function("document.querySelectorAll('#leaderboard-table tbody tr').length < 10")
     assert page.locator("#leaderboard-table tbody").get_by_text("<img src=x").count() >= 1
@@ -126,8 +97,8 @@ def test_search_and_columns_take_text_for_text(open_page: Callable[..., Page]) -
     assert page.locator(_FOREIGN).count() == 0
 
 
-def test_the_drawer_shows_text(open_page: Callable[..., Page]) -> None:
-    page = open_page(_model_path(hostile.TEXTS["attribute"]))
+def test_the_drawer_shows_text(visit: Visit) -> None:
+    page = visit(_model_path(hostile.TEXTS["attribute"]))
     page.locator("button.number").first.click()
     drawer = page.locator("[role=dialog], dialog").first
     drawer.wait_for(state="visible")
@@ -138,9 +109,9 @@ def test_the_drawer_shows_text(open_page: Callable[..., Page]) -> None:
 
 
 def test_files_for_elsewhere_open_as_what_they_are(
-    open_page: Callable[..., Page], browser: Browser, site: Path
+    visit: Visit, browser: Browser, site: Path
 ) -> None:
-    page = open_page(_model_path(hostile.TEXTS["script"]))
+    page = visit(_model_path(hostile.TEXTS["script"]))
     links = page.locator("#take a")
     assert links.count() == 2 and all(link.get_attribute("download") == "" for link in links.all())
     context = browser.new_context()
