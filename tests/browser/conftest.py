@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
     from sites import Visit
 
-_OF_A_PAGE = frozenset({"viewport", "color_scheme", "forced_colors", "reduced_motion"})
-"""Options of a context that can be a page's own."""
+_MEDIA = ("color_scheme", "forced_colors", "reduced_motion")
 _VIEWPORT = {"width": 1280, "height": 720}
 SITE_SUITES = ["small", "seeds", "hostile", "loads"]
 
@@ -55,29 +54,37 @@ def report(site: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def profile(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    """A context for all tests: its pages share one process, which keeps the scripts that it has compiled.
+def profiles(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., BrowserContext]]:
+    """A context for each set of options, kept for all tests: its pages share a process and the scripts compiled there.
 
     The process lives as long as the empty page that is the context's first. Pages take 40 % of the work that they need
     in contexts of their own.
     """
     empty = tmp_path_factory.mktemp("empty") / "empty.html"
     empty.write_text("<!doctype html><title>empty</title>")
-    context = browser.new_context()
-    context.new_page().goto(empty.as_uri())
-    yield context
-    context.close()
+    made: dict[str, BrowserContext] = {}
+
+    def profile(**options: Any) -> BrowserContext:
+        key = repr(sorted(options.items()))
+        if key not in made:
+            made[key] = browser.new_context(**options)
+            made[key].new_page().goto(empty.as_uri())
+        return made[key]
+
+    yield profile
+    for context in made.values():
+        context.close()
 
 
 @pytest.fixture
-def visit(browser: Browser, profile: BrowserContext, site: Path) -> Iterator[Visit]:
+def visit(profiles: Callable[..., BrowserContext], site: Path) -> Iterator[Visit]:
     """Opens a page of the site from disk and waits for it; keyword arguments are those of a browser context.
 
     A page is named by its path, which may have a hash, or by its whole address, as one in the report of one file.
     Any console message of a warning or worse, any exception, dialog or request beyond the folder fails the test. Each
     page is a new one; what a test stores in the browser is gone after it.
     """
-    own: list[BrowserContext] = []
+    used: list[BrowserContext] = []
     pages: list[Page] = []
     faults: list[str] = []
 
@@ -89,29 +96,27 @@ def visit(browser: Browser, profile: BrowserContext, site: Path) -> Iterator[Vis
         page.on("request", lambda request: None if _inside(request.url, site) else faults.append(request.url))
 
     def opened(path: str = "index.html", **options: Any) -> Page:
-        context = profile
-        if not _OF_A_PAGE.issuperset(options):
-            context = browser.new_context(**options)
-            own.append(context)
+        media = {name: options.pop(name) for name in _MEDIA if name in options}
+        viewport = options.pop("viewport", _VIEWPORT)
+        context = profiles(**options)
+        if context not in used:
+            used.append(context)
             context.on("page", watch)
         page = context.new_page()
-        if context is profile:
-            page.set_viewport_size(options.pop("viewport", _VIEWPORT))
-            page.emulate_media(**options)
+        page.set_viewport_size(viewport)
+        page.emulate_media(**media)
         page.set_default_timeout(15_000)
         page.goto(path if "://" in path else f"{site.as_uri()}/{path}")
         if options.get("java_script_enabled", True):
             page.wait_for_selector("html[data-ready][data-drawn]", state="attached")
         return page
 
-    profile.on("page", watch)
     yield opened
-    profile.remove_listener("page", watch)
-    for context in own:
-        context.close()
     for page in pages:
         page.close()
-    profile.pages[0].evaluate("localStorage.clear()")
+    for context in used:
+        context.remove_listener("page", watch)
+        context.pages[0].evaluate("localStorage.clear()")
     assert not faults, "; ".join(faults)
 
 

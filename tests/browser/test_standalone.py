@@ -156,7 +156,7 @@ def test_listeners_are_not_doubled(visit: Visit, report: Path) -> None:
 
 
 def test_an_export_is_saved_from_the_file(visit: Visit, report: Path, site: Path) -> None:
-    page = visit(report.as_uri(), accept_downloads=True)
+    page = visit(report.as_uri())
     for ending in ("csv", "json", "parquet"):
         link = page.locator(f"footer a[href$='data.{ending}']")
         if link.count() == 0:
