@@ -118,9 +118,9 @@ def hostile_records() -> list[Record]:
     return [record.model_copy(update={"suite": "hostile"}) for record in records]
 
 
-def seed_records(seeds: int = 3, *, suite: str = "seeds") -> list[Record]:
-    """The small suite with several trainings a recipe, which differ in their scores."""
-    generator = random.Random(3)
+def seed_records(seeds: int = 3, *, suite: str = "seeds", speed_spread: float = 0.02) -> list[Record]:
+    """The small suite with several trainings a recipe, which differ in their scores and a little in their speeds."""
+    generator, speeds = random.Random(3), random.Random(4)
     records = []
     for record in builders.small_suite_records(repeats=2, items=100):
         for seed in range(seeds):
@@ -135,6 +135,12 @@ def seed_records(seeds: int = 3, *, suite: str = "seeds") -> list[Record]:
                 outcome = builders.quality_record(model=recipe, task=task, item_scores=items).outcome
                 assert isinstance(outcome, Completed)
                 changes["outcome"] = outcome
+            elif isinstance(record.cell.scenario, ServingScenario):
+                assert isinstance(record.outcome, Completed)
+                assert isinstance(record.outcome.measurement, ServingMeasurement)
+                rate = (record.outcome.measurement.output_tokens_per_s or 0) * speeds.gauss(1, speed_spread)
+                again = builders.serving_record(scenario=record.cell.scenario, tokens_per_s=rate)
+                changes["outcome"] = again.outcome
             records.append(record.model_copy(update=changes))
     return records
 

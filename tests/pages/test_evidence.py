@@ -29,6 +29,8 @@ from harness.store import Store
 from harness.summarise import summarise
 from harness.summary import ModelSummary, PointKey
 
+pytestmark = pytest.mark.slow
+
 NAME = re.compile(r"[a-z0-9-]+\._?[a-z0-9-]+\.[a-z0-9_]+(\.[a-z0-9-]+)?")
 _NUMBER = re.compile(r'<(\w+)[^>]*\sdata-evidence="([^"]*)"')
 
