@@ -77,6 +77,7 @@ def run(suite: SuiteArgument, model: ModelOption = None, results: ResultsOption 
     from rich.console import Console
 
     from harness.executors import LocalExecutor
+    from harness.plan_table import arrival_notes
     from harness.progress import ProgressDisplay
     from harness.runner import new_run, run_plan
     from harness.store import Store
@@ -88,6 +89,8 @@ def run(suite: SuiteArgument, model: ModelOption = None, results: ResultsOption 
     logs = results / loaded.name / "logs"
     this_run = new_run(loaded.name, environment)
     remaining = planned.without(store.done(loaded.name))
+    for note in arrival_notes(remaining):
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
     try:
         with ProgressDisplay(remaining, console) as display:
             tally = run_plan(planned, store, LocalExecutor(logs), this_run, display.listen)

@@ -11,7 +11,7 @@ from harness.matching import Matching, match
 from harness.metrics import METRICS, Better
 from harness.paired import MIN_PAIRED_ITEMS, paired_difference
 from harness.quantities import count_of, listed
-from harness.sizes import asked_differently, memory_at
+from harness.sizes import asked_differently, memory_at, shared_items
 from harness.stats import (
     CONFIDENCE,
     Contrast,
@@ -294,9 +294,8 @@ def _score_contrast(a: ModelSummary, b: ModelSummary, one: TaskScore, other: Tas
     """Paired where both scores are the same mean of the same items, or where one model's items include the other's."""
     if a.members or b.members:
         return _between_trainings(a, b, one.estimate, other.estimate)
-    shared = sorted(one.items.keys() & other.items.keys())
-    included = bool(shared) and len(shared) == min(len(one.items), len(other.items))
-    if not included or one.weighting != other.weighting or one.weighting == "reported":
+    shared = shared_items(one, other)
+    if not shared or one.weighting == "reported":
         return _unpaired(one.estimate, other.estimate)
     subtasks = [subtask_of(key) for key in shared]
     of_a, of_b = ([side.items[key] for key in shared] for side in (one, other))
@@ -389,7 +388,9 @@ def _forms_of(a: ModelSummary, b: ModelSummary) -> list[str]:
     for task, score in a.scores.items():
         other = b.scores.get(task)
         if other is not None and len(score.asked) > 1 and score.asked == other.asked:
-            forms = listed(f"{asked.lm_eval_task} ({100 * share:.0f} %)" for asked, share in score.asked)
+            cut = len({form.items for form, _ in score.asked}) > 1
+            parts = ((f"{form.items} items of " if cut else "", form, 100 * share) for form, share in score.asked)
+            forms = listed(f"{number}{form.lm_eval_task} ({share:.0f} %)" for number, form, share in parts)
             found.append(f"{task} is a mean over trainings that were asked {forms}, in the same shares on both sides")
     return found
 

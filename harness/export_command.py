@@ -40,7 +40,7 @@ def export(  # noqa: PLR0913 -- each argument is an option of the command
     out: Annotated[Path | None, typer.Option("--out", help="A file; standard output when left out.")] = None,
 ) -> None:
     """Write what was measured for other programs and documents, in base units that the columns state."""
-    from harness.exports.formats import BINARY, FORMATS, SCHEMA, Wanted, check, known, write
+    from harness.exports.formats import BINARY, FORMATS, SCHEMA, Wanted, check, empty_metrics, known, write
     from harness.exports.json_document import schema_text
 
     known(form, [*FORMATS, SCHEMA], "format", "--format")
@@ -54,7 +54,11 @@ def export(  # noqa: PLR0913 -- each argument is an option of the command
         raise InputError(f"{form} is no text for a terminal", where="--format", hint="give --out FILE, or a pipe")
     wanted = Wanted(model, tuple(metric or ()), table, url, _datasets(dataset or ()))
     check(form, wanted)
-    _put(write(form, _exported(suite, results), wanted), out)
+    exported = _exported(suite, results)
+    content = write(form, exported, wanted)
+    if empty := empty_metrics(form, exported, wanted):
+        typer.echo(f"moebench: no row has a value of {', '.join(empty)}", err=True)
+    _put(content, out)
 
 
 def _datasets(given: list[str] | tuple[str, ...]) -> dict[str, str]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.metrics import COUNTED, METRICS
-from harness.quantities import listed
+from harness.quantities import listed, plain
 from harness.record import Subject
 from harness.stats import Estimate, mean_estimate
-from harness.summary import NOT_POOLED, Asked, ModelSummary, OperatingPoint, TaskScore
+from harness.summary import NOT_POOLED, PEAK_NOT_POOLED, Asked, ModelSummary, OperatingPoint, TaskScore
 
 _CONDITIONS = {
     "accelerator": "accelerator", "tensor_parallel": "number of accelerators", "expert_parallel": "expert parallelism",
@@ -27,7 +27,8 @@ def group_summaries(summaries: Sequence[ModelSummary]) -> tuple[ModelSummary, ..
     are left out of it, and `Estimate.n` says how many are in. The summary's `members` are the models; its gaps are
     all of theirs. Where their parameter counts differ nothing is counted. Which experts are busy differs from training
     to training: a group has no routing of its own, only the estimates of its points. Trainings that were measured on
-    other devices, or served in another precision, give no common speed or memory, and a note says so. Random weights
+    other devices, or served in another precision, give no common speed or memory, and a note says so; nor do those
+    whose engines kept caches of other sizes give a common peak of the devices, which holds the cache. Random weights
     are no training that a score could be of.
     """
     groups: dict[str, list[ModelSummary]] = {}
@@ -45,6 +46,9 @@ def _group(name: str, members: list[ModelSummary]) -> ModelSummary:
     mean, mean_tasks, no_mean = _mean(trained)
     notes = [f"{member.model}: {note}" for member in members for note in member.notes]
     counts, memory = newest.counts, _each_metric([member.memory for member in members])
+    if caches := _caches_differ(members):
+        notes.insert(0, caches)
+        memory.pop("device_peak_bytes", None)
     if apart:
         notes.insert(0, apart)
         counts = {key: one for key, one in counts.items() if _same(key, one, members)}
@@ -109,6 +113,26 @@ def _conditions_differ(members: Sequence[ModelSummary]) -> str:
         if len(values) > 1:
             found.append(f"{words} ({' against '.join(sorted(values))})")
     return f"{NOT_POOLED}: the trainings differ in {listed(found)}" if found else ""
+
+
+def _caches_differ(members: Sequence[ModelSummary]) -> str:
+    """A note that the devices' peaks have no mean, as they hold caches of other sizes; empty where all were alike.
+
+    The size is what the engines were given; where one chose as much as fits, what each reserved.
+    """
+    known = [member for member in members if "device_peak_bytes" in member.memory]
+    given = {member.cache_given for member in known}
+    if len(given) == 1 and None not in given:
+        return ""
+    sizes = dict.fromkeys(_cache(member) for member in known)
+    return f"{PEAK_NOT_POOLED}: the caches differ ({' against '.join(sorted(sizes))})" if len(sizes) > 1 else ""
+
+
+def _cache(member: ModelSummary) -> str:
+    if member.cache_given is not None:
+        return f"{plain(str(member.cache_given), 40)} bytes as given"
+    reserved = member.memory.get("kv_cache_bytes")
+    return "unknown" if reserved is None else f"{reserved.value:.0f} bytes as fitted"
 
 
 def _subject(newest: ModelSummary, members: Sequence[ModelSummary]) -> Subject:

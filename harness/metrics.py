@@ -95,6 +95,10 @@ _SERVING = [
         ("total_tokens_per_s", "Total tokens/s", "tokens per second", "higher",
          "prompt and output tokens of all requests over the cell's duration"),
         ("requests_per_s", "Requests/s", "requests per second", "higher", "requests over the cell's duration"),
+        ("arrivals_per_s", "Arrival rate", "requests per second", "none",
+         ("at how many a second the requests of an open loop or a replay were due: requests less one over the time "
+          "from the first to the last; those of an open loop are drawn once, the same for every model and repeat, and "
+          "few of them miss the rate that was asked for")),
     ]),
     *_metrics("serving", [
         ("goodput_requests_per_s", "Goodput", "requests per second", "higher",
@@ -151,11 +155,13 @@ _MEMORY = _metrics("memory", [
      ("peak of the devices, on a processor of the resident set, minus weights as loaded, KV cache, activations and "
      "graphs, as far as these are told: the runtime, communication, fragmentation; 0 where they are more than the peak"
      )),
-    ("load_s", "Load time", "seconds", "lower", "from the engine's start until it takes requests, imports excluded"),
     ("startup_cold_s", "Start-up, cold", "seconds", "lower",
      "importing the engine and loading, the checkpoint's files read from disk; forked processes import nothing"),
     ("startup_warm_s", "Start-up, warm", "seconds", "lower",
      "importing the engine and loading, with whatever the system still holds of the checkpoint in memory"),
+    ("startup_unknown_s", "Start-up, cold or warm", "seconds", "lower",
+     ("loading, with importing the engine where the record tells, of records that do not tell whether the checkpoint's "
+      "files were read from disk")),
 ])
 
 _ARCHITECTURE = _metrics("architecture", [
@@ -197,7 +203,7 @@ METRICS: dict[str, Metric] = {
 
 COUNTED = frozenset({
     *(metric.key for metric in _ROUTING),
-    "weights_bytes", "weights_and_cache_bytes", "total_parameters", "active_parameters",
+    "arrivals_per_s", "weights_bytes", "weights_and_cache_bytes", "total_parameters", "active_parameters",
     "active_non_embedding_parameters", "kv_bytes_per_token", "decode_flops_per_token", "prefill_flops_per_token",
 })
 """Metrics that are counted, not timed: they have no spread."""
@@ -212,16 +218,16 @@ def memory_values(measurement: MemoryMeasurement) -> dict[str, float]:
     """Every memory metric of one repeat by key; those that the engine or the devices do not tell are left out."""
     told = (
         "weights_bytes", "kv_cache_bytes", "kv_cache_tokens", "resident_after_load_bytes", "resident_peak_bytes",
-        "engine_weights_bytes", "activation_bytes", "graph_bytes", "load_s",
+        "engine_weights_bytes", "activation_bytes", "graph_bytes",
     )
     found = {key: getattr(measurement, key) for key in told}
     values = {key: float(value) for key, value in found.items() if value is not None}
     if measurement.devices:
         used = sum(device.used_peak_bytes - device.used_before_load_bytes for device in measurement.devices)
         values["device_peak_bytes"] = float(used)
-    if measurement.cold is not None and measurement.import_s is not None:
-        kind = "cold" if measurement.cold else "warm"
-        values[f"startup_{kind}_s"] = measurement.import_s + measurement.load_s
+    known = None if measurement.import_s is None else measurement.cold
+    kind = {True: "cold", False: "warm", None: "unknown"}[known]
+    values[f"startup_{kind}_s"] = measurement.load_s + (measurement.import_s or 0.0)
     return values | {"other_bytes": memory_split(values)["other_bytes"]}
 
 

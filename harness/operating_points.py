@@ -10,6 +10,7 @@ from functools import partial
 from harness.accelerators import AcceleratorSpec
 from harness.accounting import flops_per_token, prefill_flops
 from harness.architecture import Architecture
+from harness.arrivals import few_arrivals
 from harness.environment import Ceilings
 from harness.places import Entry, Place, measurement_of, newest_of, over_repeats
 from harness.plausibility import roofline_flags, serving_flags
@@ -87,7 +88,7 @@ def _point(entries: tuple[Entry, ...], scenario: ServingScenario, reading: Readi
     origins = dict.fromkeys(entry.record.origin for entry in entries if entry.record.origin is not None)
     return OperatingPoint(
         key, requests, estimates, tuple(dict.fromkeys(flags)),
-        (*_point_notes(timed, price), *why_none, *beaten.values()),
+        (*_point_notes(timed, price), *_few(timed, scenario, requests), *why_none, *beaten.values()),
         tuple(origins), scenario, roofline_points([use for _, use in uses]), beaten,
     )
 
@@ -124,6 +125,11 @@ def _arithmetic(architecture: Architecture, key: PointKey) -> dict[str, Estimate
         "decode_flops_per_token": counted(flops_per_token(architecture, context=context).total),
         "prefill_flops_per_token": counted(prefill),
     }
+
+
+def _few(measured: Sequence[ServingMeasurement], scenario: ServingScenario, requests: int) -> list[str]:
+    """That the arrivals of an open loop were so few that their rate misses the one that was asked for."""
+    return [told] if measured and (told := few_arrivals(scenario, requests)) else []
 
 
 def _point_notes(measured: Sequence[ServingMeasurement], usd_per_hour: float | None) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from harness.arrivals import arrivals_told
 from harness.plan import Job, Plan
 from harness.quantities import count_of
 from harness.record import Cell
@@ -41,6 +42,7 @@ def plan_table(plan: Plan) -> Iterator[Table | str]:
             escape(_loads(runs)), str(len(set(tasks))), str(sum(isinstance(s, RoutingScenario) for s in scenarios)),
         )
     yield jobs
+    yield from map(escape, arrival_notes(plan))
     if plan.refusals:
         refused = _table(f"refused: {count_of(len(plan.refusals), 'cell')}", ("model", "cells", "reason"),
                          [refusal.cell.subject.model for refusal in plan.refusals])
@@ -50,6 +52,13 @@ def plan_table(plan: Plan) -> Iterator[Table | str]:
         for (model, reason), cells in rows.items():
             refused.add_row(escape(model), escape(cells[0] if len(cells) == 1 else f"{len(cells)}"), escape(reason))
         yield refused
+
+
+def arrival_notes(plan: Plan) -> tuple[str, ...]:
+    """One line for each open loop of the plan whose arrivals are too few for the rate that was asked for."""
+    found = (cell.scenario for job in plan.jobs for cell in job.cells)
+    told = (arrivals_told(one) for one in dict.fromkeys(one for one in found if isinstance(one, ServingScenario)))
+    return tuple(dict.fromkeys(f"note: {one}" for one in told if one))
 
 
 _NUMBERS = ("needs", "jobs", "tasks", "routed")

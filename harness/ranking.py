@@ -3,11 +3,11 @@
 Ranked together are single models, or groups of trainings, never both: the interval of a model says what other items or
 other runs would give, that of a group what another training would. Random weights have neither score nor speed. A
 timing that a rule of `harness.plausibility` flags is not ranked; no flag of a timing touches a score. Scores are ranked
-where they were asked in the same way (task file and version, examples, chat template, metric), be it of more items or
-of fewer, as their intervals tell; timings and memory where they are of the same hardware, the peak of devices where
-the engines were given the same cache: of what was asked or measured in several ways the largest set is ranked, and the
-rest is left out with the reason. Where several sets are the largest none is. What was measured under conditions that
-are not known competes with nobody.
+where they were asked in the same way (task file and version, examples, chat template, metric) and as many items, as the
+first 100 of a task are other questions than all of it; timings and memory where they are of the same hardware, the peak
+of devices where the engines were given the same cache: of what was asked or measured in several ways the largest set is
+ranked, and the rest is left out with the reason. Where several sets are the largest none is. What was measured under
+conditions that are not known competes with nobody.
 """
 
 from __future__ import annotations
@@ -173,7 +173,8 @@ def _no_value(summary: ModelSummary, metric: Metric) -> str:
         return f"no mean score, {plain(summary.no_mean_score or 'nothing was scored', _LONGEST)}"
     if metric.scenario == "quality":
         return "the task was not measured"
-    return plain(summary.not_pooled, _LONGEST) or "not measured"
+    why = summary.not_pooled or (summary.peak_not_pooled if metric.key == "device_peak_bytes" else "")
+    return plain(why, _LONGEST) or "not measured"
 
 
 def _on_hardware(metric: Metric) -> bool:
@@ -208,7 +209,7 @@ def _unlike(summary: ModelSummary, other: ModelSummary, metric: Metric, *, undec
     """Why a model does not compete with another one; undecided where no set is the largest."""
     if metric.scenario == "quality":
         how = ASKED_OTHERWISE
-        details = tasks_differ(scores_of(summary, metric.key), scores_of(other, metric.key))
+        details = tasks_differ(scores_of(summary, metric.key), scores_of(other, metric.key), ranked=True)
     elif summary.subject.accelerator != other.subject.accelerator:
         devices = [plain(one.subject.accelerator, 80) for one in (summary, other)]
         how, details = "measured on other hardware", f"{devices[0]} against {devices[1]}"

@@ -70,14 +70,30 @@ def _placed(problem: ErrorDetails, given: Any) -> ErrorDetails:
 def _told_once(problems: list[ErrorDetails]) -> list[ErrorDetails]:
     """One problem a place, unknown keys first.
 
-    Of several alternatives of a type, the one that the value was meant as: it found more wrong than the kind of value.
+    Of several alternatives of a type, the one that the value was meant as: it found more wrong than the kind of value,
+    or knows a word that is close.
     A list whose only value is wrong is also called too short: what is wrong inside goes before what contains it.
     """
     by_place: dict[tuple[str | int, ...], ErrorDetails] = {}
-    for problem in sorted(problems, key=lambda found: found["type"].endswith(("_type", "literal_error"))):
+    for problem in sorted(problems, key=_far_off):
         by_place.setdefault(problem["loc"], problem)
     kept = [one for one in by_place.values() if not any(_inside(other, one["loc"]) for other in by_place)]
     return sorted(kept, key=lambda found: found["type"] != "extra_forbidden")
+
+
+def _far_off(problem: ErrorDetails) -> int:
+    """0 where an alternative fits the kind of the value, 1 where it is near to a word that one knows, else 2."""
+    if not problem["type"].endswith(("_type", "literal_error")):
+        return 0
+    known, given = _words_of(problem), problem["input"]
+    return 1 if known and isinstance(given, str) and nearest(given, known).startswith("did you mean") else 2
+
+
+def _words_of(problem: ErrorDetails) -> list[str]:
+    """The words that could stand in place of what was given, where only some can."""
+    if problem["type"] != "literal_error":
+        return []
+    return re.findall("'([^']*)'", str(problem.get("ctx", {}).get("expected", "")))
 
 
 def _inside(location: tuple[str | int, ...], outer: tuple[str | int, ...]) -> bool:
@@ -92,8 +108,7 @@ def _problem_text(kind: type[BaseModel], problem: ErrorDetails) -> str:
     if problem["type"] == "missing":
         return "this key is required"
     if problem["type"] == "literal_error" and isinstance(given, str):
-        known = re.findall("'([^']*)'", str(problem.get("ctx", {}).get("expected", "")))
-        return f"unknown value {given!r}; {nearest(given, known)}"
+        return f"unknown value {given!r}; {nearest(given, _words_of(problem))}"
     if problem["type"] != "value_error" and isinstance(given, str | int | float | bool):
         return f"{message} (given: {given!r})"
     return message

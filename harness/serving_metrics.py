@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -114,6 +114,9 @@ def serving_values(
     timings = Timings(measurement)
     values = _rates(measurement, timings, limits)
     arrivals_given = isinstance(scenario.load, OpenLoop | Replay)
+    arrived = arrival_rate([request.arrival_s for request in measurement.requests]) if arrivals_given else None
+    if arrived is not None:
+        values["arrivals_per_s"] = arrived
     window = None if arrivals_given else timings.steady_window()
     if window is not None:
         start, end = window
@@ -126,6 +129,19 @@ def serving_values(
     for key in ("ttft", "tpot", "e2e", "queue"):
         values |= statistics(key, getattr(timings, key))
     return values | statistics("itl", timings.itl())
+
+
+def arrival_rate(arrivals_s: Sequence[float]) -> float | None:
+    """At how many a second the requests were due; None where fewer than two moments are known.
+
+    The gaps over their sum, (n - 1) / (last - first arrival): the first arrival begins the clock, and what came after
+    the last one is no gap. Of gamma-distributed gaps of a known shape, those of a Poisson process among them, this is
+    the maximum likelihood estimate of the rate (Cox and Lewis 1966, The Statistical Analysis of Series of Events). The
+    gaps are drawn with the cell's seed, which is the suite's: all models and all repeats get the same ones, so that a
+    comparison of two models is fair whatever they are, and repeats do not average them out.
+    """
+    span = max(arrivals_s) - min(arrivals_s) if arrivals_s else 0.0
+    return (len(arrivals_s) - 1) / span if span > 0 else None
 
 
 def _rates(measurement: ServingMeasurement, timings: Timings, limits: Limits | None) -> dict[str, float]:

@@ -132,22 +132,38 @@ def scores_of(summary: ModelSummary, score: str) -> dict[str, TaskScore]:
     return {task: summary.scores[task] for task in tasks if task in summary.scores}
 
 
-def asked_differently(a: TaskScore, b: TaskScore) -> str:
+def shared_items(a: TaskScore, b: TaskScore) -> list[str]:
+    """The items that both were asked, in order, where the items of one include those of the other.
+
+    Empty where they do not, or where the scores are not the same mean of their items, and for groups of trainings:
+    these cannot be paired.
+    """
+    if a.forms or b.forms:
+        return []
+    shared = a.items.keys() & b.items.keys()
+    included = bool(shared) and len(shared) == min(len(a.items), len(b.items))
+    return sorted(shared) if included and a.weighting == b.weighting != "reported" else []
+
+
+def asked_differently(a: TaskScore, b: TaskScore, *, ranked: bool = False) -> str:
     """In what two scores of a task were asked or scored differently, with both values; empty where in nothing.
 
     A task file is told by its name and by what it holds. Of groups every form that a training was asked counts, and
     their shares have to be the same. Whole values are held against each other; only what is shown of them is cut.
+    More items are no difference where those that both were asked can be paired, unless it is for ranks, of which the
+    values themselves decide.
     """
     if a.asked == b.asked:
         return ""
+    paired = not ranked and bool(shared_items(a, b))
     found = []
-    for place, words in enumerate(_ASKED):
+    for place, words in enumerate(_ASKED[:-1] if paired else _ASKED):
         one, other = ({asked[place] for asked, _ in score.asked} for score in (a, b))
         if one != other:
             shown, beside = (listed(sorted({_said(value, words) for value in side})) for side in (one, other))
             beside = beside if beside != shown else "another that begins alike"
             found.append(f"{words} {shown} against {beside}")
-    if found:
+    if found or paired:
         return listed(found)
     forms, others = ({asked for asked, _ in score.asked} for score in (a, b))
     if forms == others:
@@ -155,15 +171,18 @@ def asked_differently(a: TaskScore, b: TaskScore) -> str:
     return "the same settings in other combinations"
 
 
-def tasks_differ(a: Mapping[str, TaskScore], b: Mapping[str, TaskScore]) -> str:
-    """In what the tasks of two scores (`scores_of`) differ, in words; empty where they are of the same questions."""
+def tasks_differ(a: Mapping[str, TaskScore], b: Mapping[str, TaskScore], *, ranked: bool = False) -> str:
+    """In what the tasks of two scores (`scores_of`) differ, in words; empty where they are of the same questions.
+
+    `ranked` as for `asked_differently`.
+    """
     if a.keys() != b.keys():
         return "not of the same tasks"
-    found = ((task, asked_differently(a[task], b[task])) for task in a)
+    found = ((task, asked_differently(a[task], b[task], ranked=ranked)) for task in a)
     return "; ".join(f"{plain(task, 60)}: {words}" for task, words in found if words)
 
 
-_ASKED = ("metric", "better", "examples", "chat template", "task", "task file", "task version")
+_ASKED = ("metric", "better", "examples", "chat template", "task", "task file", "task version", "items")
 """The fields of `Asked` in words, in their order."""
 
 
@@ -172,6 +191,8 @@ def _said(value: object, field: str) -> str:
         return "higher" if value else "lower"
     if field == "task file":
         return "unknown" if value is None else plain(str(value).removeprefix("sha256:"), 12)
+    if field == "items" and value is None:
+        return "not told"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "as the task says" if value is None else plain(str(value), 60)

@@ -286,6 +286,7 @@ def _score(scenario: QualityScenario, entries: tuple[Entry, ...]) -> TaskScore |
         weighting=weighting,
         started_at=newest_of(entries).when[0],
         version=newest.task_version,
+        items_asked=len(newest.samples) or newest.items,
     )
 
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 NOT_POOLED = "speed and memory are not pooled"
 """How the note of a group begins whose trainings were measured under conditions that differ."""
+PEAK_NOT_POOLED = "the devices' peaks are not pooled"
+"""How the note of a group begins whose trainings were given other caches, which their peaks consist of."""
 LoadKind = Literal["closed", "offline", "open", "replay"]
 
 
@@ -128,6 +130,8 @@ class Asked(NamedTuple):
     task_fingerprint: str | None
     task_version: str
     """As the task's authors count it: all that is known of the files of tasks that lm-eval ships."""
+    items: int | None
+    """How many, as a limit cuts them; None where another tool does not tell."""
 
 
 @dataclass(frozen=True)
@@ -150,16 +154,21 @@ class TaskScore:
     """Of its newest record."""
     version: str = ""
     """Of the task, as lm-eval tells it."""
+    items_asked: int | None = None
+    """How many items were asked, whether or not each got a score; None where another tool does not tell."""
     forms: tuple[tuple[Asked, float], ...] = ()
     """Of a group: how its trainings were asked, each with the share of them; a suite may give them other task files."""
 
     @property
     def asked(self) -> tuple[tuple[Asked, float], ...]:
-        """How it was asked, of a group in which shares: only scores with the same are compared."""
+        """How it was asked, of a group in which shares: only scores with the same are ranked together.
+
+        Two models may also be compared over the items that both were asked, where one was asked more.
+        """
         scenario = self.scenario
         return self.forms or ((Asked(
             self.metric, self.higher_is_better, scenario.num_fewshot, scenario.apply_chat_template,
-            scenario.lm_eval_task, scenario.task_fingerprint, self.version,
+            scenario.lm_eval_task, scenario.task_fingerprint, self.version, self.items_asked,
         ), 1.0),)
 
     @property
@@ -309,7 +318,15 @@ class ModelSummary:
     @property
     def not_pooled(self) -> str:
         """The note of a group that has no speed and memory, as its trainings were measured otherwise; else empty."""
-        return next((note for note in self.notes if note.startswith(NOT_POOLED)), "")
+        return self._note(NOT_POOLED)
+
+    @property
+    def peak_not_pooled(self) -> str:
+        """The note of a group that has no device peak, as its trainings were given other caches; else empty."""
+        return self._note(PEAK_NOT_POOLED)
+
+    def _note(self, start: str) -> str:
+        return next((note for note in self.notes if note.startswith(start)), "")
 
     def point(self, key: PointKey) -> OperatingPoint | None:
         """The operating point with this key."""

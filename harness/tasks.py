@@ -1,4 +1,4 @@
-"""lm-eval task files: which are there, what they read, and what guessing scores. lm-eval itself is not imported."""
+"""lm-eval task files: which are there, and what they read. lm-eval itself is not imported."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import hashlib
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import yaml
-
-from harness.yaml_scalars import TellingLoader
+from typing import NamedTuple
 
 _NAME = re.compile(r"""^(?:-\s*)?(?:task|group|tag):[ \t]*["']?([\w.-]+)""", re.MULTILINE)
 
@@ -30,18 +26,6 @@ class LocalTask(NamedTuple):
             if path.is_file() and path != self.path and named:
                 digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
         return f"sha256:{digest.hexdigest()}"
-
-    def metadata(self) -> dict[str, Any]:
-        """The file's `metadata` mapping, with the task's alias under `alias`."""
-        content = yaml.load(self.path.read_text(encoding="utf-8"), _TaskLoader)  # noqa: S506 - a SafeLoader, see below
-        return {**content.get("metadata", {}), "alias": content.get("task_alias", self.name)}
-
-
-class _TaskLoader(TellingLoader):
-    """A safe loader that reads lm-eval's `!function` as text."""
-
-
-_TaskLoader.add_constructor("!function", lambda loader, node: str(node.value))
 
 
 def local_tasks(folder: Path) -> dict[str, LocalTask]:

@@ -229,10 +229,10 @@ class TestScores:
 
     def test_a_group_and_a_single_training_are_insufficient(self) -> None:
         records = [
-            quality_record(model=f"moe-{seed}", group="moe", item_scores=(1.0,) * 80 + (0.0,) * (20 + seed))
+            quality_record(model=f"moe-{seed}", group="moe", item_scores=(1.0,) * (80 - seed) + (0.0,) * (20 + seed))
             for seed in range(3)
         ]
-        models = summarise(with_paths([*records, quality_record(model=B)]))
+        models = summarise(with_paths([*records, quality_record(model=B, item_scores=(1.0, 0.0) * 50)]))
         (group,) = group_summaries(models)
         single = next(model for model in models if model.model == B)
         assert effect(compare(group, single), "score:facts").verdict == "insufficient data"

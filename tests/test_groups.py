@@ -7,16 +7,84 @@ from dataclasses import replace
 
 import pytest
 import routed
-from builders import failed_record, point, quality_record, quality_scenario, serving_record, with_paths
+from builders import (
+    device_memory,
+    failed_record,
+    memory_record,
+    point,
+    quality_record,
+    quality_scenario,
+    serving_record,
+    subject,
+    with_paths,
+)
 
 from harness.compare import compare
 from harness.environment import Ceilings, ReadRate
 from harness.groups import group_summaries
 from harness.metrics import METRICS
 from harness.ranking import contest
+from harness.record import Completed, Record
 from harness.stats import counted
 from harness.summarise import summarise
 from harness.summary import ModelSummary, UnreadWork
+
+
+class TestCaches:
+    def groups(self, *given: int | None, reserved: tuple[int, ...] = (0, 0)) -> ModelSummary:
+        """Two trainings with a device peak each, whose engines were given or chose such caches."""
+        records = []
+        for index, (cache, size) in enumerate(zip(given, reserved, strict=True)):
+            engine = {"max_model_len": 256} | ({} if cache is None else {"kv_cache_memory_bytes": cache})
+            record = memory_record(
+                model=f"moe-{index}", group="moe", devices=(device_memory(),),
+                subject=subject(f"moe-{index}", engine=engine),
+            )
+            assert isinstance(record.outcome, Completed)
+            kept = record.outcome.measurement.model_copy(update={"kv_cache_bytes": 10**9 + size})
+            records.append(record.model_copy(update={"outcome": Completed(measurement=kept)}))
+        (group,) = group_summaries(summarise(with_paths(records)))
+        return group
+
+    @pytest.mark.parametrize(("given", "reserved", "words"), [
+        ((10**9, 2 * 10**9), (0, 0), "1000000000 bytes as given against 2000000000 bytes as given"),
+        ((10**9, None), (0, 0), "1000000000 bytes as fitted against 1000000000 bytes as given"),
+        ((None, None), (0, 5), "1000000000 bytes as fitted against 1000000005 bytes as fitted"),
+    ])
+    def test_peaks_with_other_caches_are_not_pooled(
+        self, given: tuple[int | None, ...], reserved: tuple[int, ...], words: str
+    ) -> None:
+        group = self.groups(*given, reserved=reserved)
+        assert group.estimate("device_peak_bytes") is None and group.estimate("weights_bytes") is not None
+        note = f"the devices' peaks are not pooled: the caches differ ({words})"
+        assert group.peak_not_pooled == note and not group.not_pooled
+        metric = METRICS["device_peak_bytes"]
+        assert contest([group], metric, None, lambda one: one.estimate(metric.key)).out == {"moe": note}
+
+    @pytest.mark.parametrize(("given", "reserved"), [((10**9, 10**9), (0, 5)), ((None, None), (0, 0))])
+    def test_peaks_with_the_same_cache_are(self, given: tuple[int | None, ...], reserved: tuple[int, ...]) -> None:
+        group = self.groups(*given, reserved=reserved)
+        peak = group.estimate("device_peak_bytes")
+        assert peak is not None and (peak.n, peak.value) == (2, 29e9) and not group.peak_not_pooled
+
+
+class TestItems:
+    def test_trainings_asked_another_number_are_other_forms(self) -> None:
+        def group(name: str, *numbers: int) -> list[Record]:
+            return [
+                quality_record(model=f"{name}-{i}", group=name, item_scores=(1.0, 0.0) * (number // 2))
+                for i, number in enumerate(numbers)
+            ]
+
+        found = group_summaries(summarise(with_paths([
+            *group("cut", 100, 100), *group("mixed", 100, 200), *group("other", 200, 100), *group("whole", 200, 200),
+        ])))
+        metric = METRICS["score"].model_copy(update={"key": "score:facts"})
+        assert not contest(found, metric, None, lambda one: one.estimate("score:facts")).out.keys() & {"mixed", "other"}
+        cut, mixed, other, whole = found
+        assert compare(cut, whole).missing[0] == "facts: asked or scored differently (items 100 against 200)"
+        caveat = "facts is a mean over trainings that were asked 100 items of pocket_facts (50 %) and 200 items of"
+        assert any(one.startswith(caveat) for one in compare(mixed, other).caveats)
 
 
 class TestGroups:

@@ -66,7 +66,7 @@ def memory_of(**changes: object) -> MemoryMeasurement:
 class TestMemoryValues:
     def test_what_is_not_told_is_absent(self) -> None:
         values = memory_values(memory_of())
-        assert values["weights_bytes"] == 400_000 and values["load_s"] == 4.0
+        assert values["weights_bytes"] == 400_000 and values["startup_unknown_s"] == 4.0
         absent = ("device_peak_bytes", "engine_weights_bytes", "activation_bytes", "graph_bytes", "startup_cold_s")
         assert not set(values) & set(absent)
 
@@ -89,7 +89,16 @@ class TestMemoryValues:
     @pytest.mark.parametrize(("cold", "key"), [(True, "startup_cold_s"), (False, "startup_warm_s")])
     def test_start_up_is_import_and_load(self, cold: bool, key: str) -> None:
         values = memory_values(memory_of(cold=cold, import_s=6.5))
-        assert values[key] == 10.5 and sum(one.startswith("startup") for one in values) == 1
+        assert values[key] == 10.5 and [one for one in values if one.startswith("startup") or one == "load_s"] == [key]
+
+    @pytest.mark.parametrize(
+        ("cold", "import_s", "taken"), [(None, None, 4.0), (None, 6.5, 10.5), (True, None, 4.0), (False, None, 4.0)]
+    )
+    def test_records_that_do_not_tell_which_keep_a_time_apart(
+        self, cold: bool | None, import_s: float | None, taken: float
+    ) -> None:
+        values = memory_values(memory_of(cold=cold, import_s=import_s))
+        assert {key: one for key, one in values.items() if "startup" in key} == {"startup_unknown_s": taken}
 
     def test_every_key_is_in_the_table(self) -> None:
         full = memory_of(devices=(device_memory(),), graph_bytes=1, activation_bytes=1, cold=True, import_s=1.0)

@@ -11,9 +11,9 @@ from builders import quality_scenario, serving_scenario, subject
 from rich.console import Console
 
 from harness.plan import Job, Plan, Refusal
-from harness.plan_table import cell_text, plan_table
+from harness.plan_table import arrival_notes, cell_text, plan_table
 from harness.record import Cell
-from harness.scenario import MemoryScenario, Offline, OpenLoop, Scenario
+from harness.scenario import MemoryScenario, Offline, OpenLoop, RoutingScenario, Scenario, TaskTokens
 from harness.suite import Repeats
 
 HOSTILE = "[red]moe[/red] [link=file:///etc]x[/link] [/]"
@@ -43,7 +43,7 @@ def rows(plan: Plan) -> list[list[str]]:
     lines = [line for line in printed(plan, 400).splitlines() if line.strip()]
     return [
         re.split(" {2,}", line.strip()) for line in lines
-        if not line.startswith(("small: ", "refused: ", "model ")) and not line.strip().startswith("─")
+        if not line.startswith(("small: ", "refused: ", "model ", "note: ")) and not line.strip().startswith("─")
     ]
 
 
@@ -116,6 +116,21 @@ def test_names_are_printed_as_text() -> None:
     plan = Plan(suite="small", jobs=(job(serving_scenario(), model=HOSTILE),), refusals=(refusal,))
     assert rows(plan)[0][0] == HOSTILE
     assert rows(plan)[1] == [HOSTILE, "chat, concurrency 8", HOSTILE]
+
+
+def test_open_loops_with_few_arrivals_are_told_once() -> None:
+    few, many = (
+        serving_scenario(load=OpenLoop(requests_per_s=rate), requests=8, min_duration_s=1.0) for rate in (16.0, 400.0)
+    )
+    routed = RoutingScenario(work=TaskTokens(quality=quality_scenario()), engine={"enforce_eager": True})
+    plan = Plan(suite="small", jobs=(job(few, many, routed), job(few, many, model="dense")), refusals=())
+    told = [line for line in printed(plan, 400).splitlines() if line.startswith("note: ")]
+    (line,) = told
+    assert line == (
+        "note: chat, 16 requests/s: about 17 arrivals are expected to miss the rate that was asked for by 25 %, and "
+        "101, in 6.25 s, by 10 % (min_requests, min_duration_s)"
+    )
+    assert arrival_notes(plan.only({"nobody"})) == ()
 
 
 def test_a_cell_in_a_few_words() -> None:

@@ -98,6 +98,22 @@ def test_scores_of_other_questions_are_left_out(small: tuple[ModelSummary, ...])
     assert ranked(asked, WEIGHTS).ranks.keys() == {one.model for one in small}
 
 
+def test_scores_of_fewer_items_are_left_out(small: tuple[ModelSummary, ...]) -> None:
+    facts = small[3].scores["facts"]
+    cut = replace(facts, items=dict(list(facts.items.items())[:50]), items_asked=50)
+    models = (*small[:3], replace(small[3], scores={**small[3].scores, "facts": cut}))
+    found = ranked(models, MEAN)
+    assert found.out == {small[3].model: "asked otherwise than those that are ranked (facts: items 50 against 200)"}
+    assert found.best is None and len(found.ranks) == 3
+    # two of them are compared all the same, over the items that both were asked
+    effect = compare(small[0], models[3]).effect("score:facts")
+    assert effect is not None and effect.over_shared
+    untold = replace(facts, items={}, items_asked=None, weighting="reported")
+    apart = compare(small[0], replace(small[3], scores={"facts": untold}))
+    assert apart.effect("score:facts") is None
+    assert "facts: asked or scored differently (items 200 against not told)" in apart.missing
+
+
 def test_lower_is_better_where_the_task_says_so(small: tuple[ModelSummary, ...]) -> None:
     def loss(model: ModelSummary, value: float) -> ModelSummary:
         score = replace(model.scores["facts"], higher_is_better=False, estimate=Estimate(value, value, value, 9, "x"))

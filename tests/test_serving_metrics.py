@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harness.metrics import of_scenario
 from harness.record import DeviceSamples, ReportedMeasurement, RequestTiming, ServingMeasurement, WarmUp
 from harness.scenario import ClosedLoop, Load, Offline, OpenLoop, Replay
-from harness.serving_metrics import PERCENTILES, Timings, serving_values, statistics
+from harness.serving_metrics import PERCENTILES, Timings, arrival_rate, serving_values, statistics
 from harness.suite_serving import Limits
 
 CLOSED = serving_scenario(1)
@@ -110,8 +110,25 @@ class TestByHand:
         )
         values = serving_values(CLOSED, full, Limits(e2e_s=1), 2.0)
         counted = {"decode_flops_per_token", "prefill_flops_per_token", "longest_context_tokens", "prefill_time_share"}
+        counted |= {"arrivals_per_s"}  # of loads whose arrivals are given
         rows = {metric.key for metric in of_scenario("serving")}
         assert set(values) == {key for key in rows - counted if "mfu" not in key and "mbu" not in key}
+
+
+class TestArrivalRate:
+    def test_gaps_over_the_time_from_the_first_to_the_last(self) -> None:
+        three = measured(request(0.5, 1.0, 2.0), request(0.75, 1.0, 2.0), request(1.0, 2.0, 3.0))
+        for load in (OpenLoop(requests_per_s=16), Replay()):
+            assert serving_values(serving_scenario(load=load), three)["arrivals_per_s"] == 2 / 0.5
+
+    @pytest.mark.parametrize("load", [ClosedLoop(concurrency=2), Offline()])
+    def test_loads_whose_arrivals_are_not_given_have_none(self, load: Load) -> None:
+        values = serving_values(serving_scenario(load=load), measured(request(0.0, 1.0), request(0.5, 1.0)))
+        assert "arrivals_per_s" not in values
+
+    @pytest.mark.parametrize("arrivals", [[], [1.0], [2.0, 2.0]])
+    def test_one_moment_has_no_rate(self, arrivals: list[float]) -> None:
+        assert arrival_rate(arrivals) is None
 
 
 class TestGoodput:

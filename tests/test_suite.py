@@ -128,6 +128,8 @@ class TestWrong:
         ("changes", "text"),
         [
             ({"models": [model(precision="bfloat")]}, "unknown value 'bfloat'; did you mean 'bfloat16'"),
+            ({"serving": [serving(concurrency="autom")]}, "unknown value 'autom'; did you mean 'auto'"),
+            ({"serving": [serving(concurrency="8")]}, "Input should be a valid array (given: '8')"),
             (
                 {"comparisons": [{"sparse": "moe", "dense": ["dense"], "matching": ["iso-activ"]}]},
                 "unknown value 'iso-activ'; did you mean 'iso-active'",

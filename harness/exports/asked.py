@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from harness.errors import InputError, nearest
 from harness.exports.load_rows import load_columns, load_table
@@ -57,6 +57,12 @@ def _refused(
         hint = "" if near.startswith("known") else f"{near}\n  "
         hint += f"there are values of {', '.join(measured)}" if measured else "there are values of none"
     raise InputError(f"no metric {name!r} in the table of {' or '.join(wanted)}", where="--metric", hint=hint)
+
+
+def without_values(exported: Exported, keys: Sequence[str], tables: Iterable[str]) -> tuple[str, ...]:
+    """Those of the `keys` of which no row of the `tables` has a value, in their order."""
+    found = {key for table in tables for key in _measured(exported, table, keys)}
+    return tuple(key for key in keys if key not in found)
 
 
 def _measured(exported: Exported, table: str, keys: Collection[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from harness.errors import InputError, nearest
-from harness.exports.asked import TABLES, metric_keys
+from harness.exports.asked import TABLES, metric_keys, without_values
 from harness.exports.badge import model_badge, suite_badge
 from harness.exports.csv_text import to_csv
 from harness.exports.json_document import to_json
@@ -18,7 +18,7 @@ from harness.exports.model_card import eval_results, model_card
 from harness.exports.model_rows import model_table
 from harness.exports.parquet import to_parquet
 from harness.exports.parts import DataTable, Exported
-from harness.exports.printed import Printed, printed
+from harness.exports.printed import Printed, printed, printed_parts
 from harness.exports.printed_loads import printed_loads
 from harness.summary import ModelSummary
 
@@ -61,9 +61,24 @@ def write(name: str, exported: Exported, wanted: Wanted) -> str | bytes:
     format does not heed.
     """
     check(name, wanted)
-    tables = (wanted.table or "models",) if name != "json" else TABLES
-    keys = metric_keys(exported, wanted.metrics, tables)
-    return FORMATS[name].writer(exported, replace(wanted, metrics=keys))
+    return FORMATS[name].writer(exported, replace(wanted, metrics=_keys(name, exported, wanted)))
+
+
+def empty_metrics(name: str, exported: Exported, wanted: Wanted) -> tuple[str, ...]:
+    """The keys of the metrics that were asked for and of which no row has a value: their columns are empty.
+
+    Raises InputError as `write` does.
+    """
+    keys = _keys(name, exported, wanted)
+    return without_values(_chosen(exported, wanted), keys, _tables(name, wanted)) if keys else ()
+
+
+def _tables(name: str, wanted: Wanted) -> tuple[str, ...]:
+    return (wanted.table or "models",) if name != "json" else TABLES
+
+
+def _keys(name: str, exported: Exported, wanted: Wanted) -> tuple[str, ...]:
+    return metric_keys(exported, wanted.metrics, _tables(name, wanted))
 
 
 def check(name: str, wanted: Wanted) -> None:
@@ -110,6 +125,13 @@ def _printed(exported: Exported, wanted: Wanted) -> Printed:
     return _PRINTED[wanted.table or "models"](_chosen(exported, wanted), wanted.metrics)
 
 
+def _on_paper(exported: Exported, wanted: Wanted) -> tuple[Printed, ...]:
+    """Two tables that fit a page where nobody chose the metrics, else the one that was asked for."""
+    if wanted.metrics or wanted.table == "loads":
+        return (_printed(exported, wanted),)
+    return printed_parts(_chosen(exported, wanted))
+
+
 def _badge(exported: Exported, wanted: Wanted) -> str:
     if len(wanted.metrics) > 1:
         raise InputError("a badge shows one metric", where="--metric", hint="give one")
@@ -125,7 +147,7 @@ FORMATS: Mapping[str, Format] = {
     ), ("model", "metric")),
     "parquet": Format(lambda exported, wanted: to_parquet(_table(exported, wanted), exported.suite), _ROWS),
     "markdown": Format(lambda exported, wanted: to_markdown(_printed(exported, wanted)), _ROWS),
-    "latex": Format(lambda exported, wanted: to_latex(_printed(exported, wanted)), _ROWS),
+    "latex": Format(lambda exported, wanted: "\n".join(map(to_latex, _on_paper(exported, wanted))), _ROWS),
     "model-card": Format(
         lambda exported, wanted: model_card(exported, _model(exported, wanted), wanted.url), ("model", "url")
     ),

@@ -29,7 +29,7 @@ class Document(Frozen):
 
     model_config = ConfigDict(use_attribute_docstrings=True, title="moebench export")
 
-    schema_version: Literal[4] = Field(alias="schema")
+    schema_version: Literal[5] = Field(alias="schema")
     """Changes when a column changes its name or meaning, or the document its shape."""
     generator: str
     """The program that wrote it, with its version."""

@@ -6,6 +6,10 @@ every load alike: the arithmetic of a token, and the balance of the experts (`ex
 leaderboard's; scores. An estimate has `_low` and `_high`, the ends of its 95 % interval, where some row has them:
 counts have none. Missing values are empty, never zero, and a column that would be empty in every row is left out.
 
+Schema 5: `load_s`, which was a mean over loads from disk and from memory, is gone. `startup_cold_s` and
+`startup_warm_s` are the two apart, importing the engine included; records that do not tell which they were have
+`startup_unknown_s`. Loads whose arrivals are given have `arrivals_per_s`.
+
 Schema 4: models have their `license`; a load has its model's `kind` and what else its speeds depend on (`weights`,
 `precision`, `accelerator`, ...); a column whose metric was asked for stays where no row has a value.
 

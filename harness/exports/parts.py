@@ -17,7 +17,7 @@ from harness.schema import Frozen
 from harness.stats import Estimate
 from harness.summary import ModelSummary, PointKey
 
-EXPORT_SCHEMA = 4
+EXPORT_SCHEMA = 5
 """Of CSV, JSON and Parquet: changes when a column changes its name or meaning, or the document its shape."""
 LONGEST_WORD = 60
 """Characters that a foreign name adds to the name of a column, at most."""

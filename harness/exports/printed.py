@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.exports.parts import Exported
 from harness.metrics import Better, Metric
@@ -12,13 +12,13 @@ from harness.ranking import contests
 from harness.stats import Estimate
 from harness.summary import ModelSummary, OperatingPoint
 
-HEADLINE = (
-    "total_parameters", "active_parameters", "weights_bytes", "output_tokens_per_s", "ttft_p50_s", "tpot_p50_s",
-    "decode_flops_per_token",
-)
-"""The columns of a table whose metrics nobody chose; scores follow."""
+SIZES = ("total_parameters", "active_parameters")
+SERVED = ("weights_bytes", "output_tokens_per_s", "ttft_p50_s", "tpot_p50_s", "decode_flops_per_token")
+"""The columns of a table whose metrics nobody chose, before the scores."""
 MOST_TASKS = 6
 """Up to so many, each task has a column; with more the mean of all stands for them."""
+MOST_ON_A_PAGE = 4
+"""The same on paper: with them and the sizes a table is as wide as a landscape A4 page at 10 pt takes."""
 _SHORT = {"Time to first token": "TTFT", "Time per output token": "TPOT", "Inter-token latency": "ITL"}
 _LONGEST_NAME = 120
 _LONGEST_NOTE = 300
@@ -65,9 +65,25 @@ class Printed:
 
 def printed(exported: Exported, metrics: Sequence[str] = ()) -> Printed:
     """The table of all models and groups, of `metrics` by key where some are given, else of the headline's."""
-    asked = [exported.metric(key) for key in metrics or _headline(exported)]
+    keys = metrics or (*SIZES, *SERVED, *_scores(exported, MOST_TASKS))
+    return _table(exported, keys, kept=bool(metrics))
+
+
+def printed_parts(exported: Exported) -> tuple[Printed, ...]:
+    """The headline's columns in two tables that each fit a page: sizes with scores, then memory and speeds.
+
+    What says why timings should not be trusted is in the second alone; one without any column is left out.
+    """
+    first = _table(replace(exported, point=None), (*SIZES, *_scores(exported, MOST_ON_A_PAGE)), kept=False)
+    second = _table(exported, SERVED, kept=False)
+    return tuple(one for one in (first, second) if one.columns) or (first,)
+
+
+def _table(exported: Exported, keys: Sequence[str], *, kept: bool) -> Printed:
+    """The table of metrics by key; a column in which no row has a value is `kept` or not."""
+    asked = [exported.metric(key) for key in keys]
     estimates = [(metric, [one.estimate(metric.key, exported.point) for one in exported.summaries]) for metric in asked]
-    known = [(metric, found) for metric, found in estimates if metrics or any(found)]
+    known = [(metric, found) for metric, found in estimates if kept or any(found)]
     columns = [_column(exported, metric, found) for metric, found in known]
     notes = {text: number for number, text in enumerate(dict.fromkeys(
         text for one in exported.summaries for text in _notes(one, exported)), 1)}
@@ -82,10 +98,11 @@ def printed(exported: Exported, metrics: Sequence[str] = ()) -> Printed:
     return Printed(_caption(exported), tuple(head for head, _ in columns), tuple(rows), tuple(notes))
 
 
-def _headline(exported: Exported) -> list[str]:
+def _scores(exported: Exported, most: int) -> list[str]:
+    """The mean score where there are several tasks, and each task's where these are not more than `most`."""
     tasks = exported.tasks
-    scores = ["mean_score"] if len(tasks) > 1 else []
-    return [*HEADLINE, *scores, *(f"score:{task}" for task in tasks if len(tasks) <= MOST_TASKS)]
+    mean = ["mean_score"] if len(tasks) > 1 else []
+    return [*mean, *(f"score:{task}" for task in tasks if len(tasks) <= most)]
 
 
 def _column(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.catalog import Catalog
-from harness.errors import InputError
+from harness.errors import InputError, nearest
 from harness.hub import resolve_config
 from harness.imports.document import Document, read_document, shown
 from harness.imports.guidellm import read_guidellm
@@ -201,8 +201,20 @@ def config_of(argument: str, catalog: Catalog) -> dict[str, Any]:
     """
     names = {name.casefold(): name for name in catalog.names()}
     if argument.casefold() not in names:
-        return dict(resolve_config(argument)[0])
+        try:
+            return dict(resolve_config(argument)[0])
+        except InputError as error:
+            raise _or_of_the_catalog(error, argument, names) from error
     config = catalog.load(names[argument.casefold()]).config
     if config is None:
         raise InputError(f"the structure of {argument} is not published in full", where="--config")
     return dict(config)
+
+
+def _or_of_the_catalog(error: InputError, argument: str, names: Mapping[str, str]) -> InputError:
+    """The same error for what is no path that exists, with the hint that names of the catalog do too."""
+    if Path(argument).exists():
+        return error
+    near = nearest(argument.casefold(), names)
+    told = near if near.startswith("did you mean") else "`moebench models` lists them"
+    return InputError(error.what, where=error.where, hint=f"{error.hint}, or a name of the catalog: {told}")

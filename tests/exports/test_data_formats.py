@@ -82,7 +82,7 @@ def document(small: Exported) -> Any:
 
 class TestJson:
     def test_rows_are_those_of_the_tables(self, document: Any, small: Exported) -> None:
-        assert document["schema"] == EXPORT_SCHEMA == 4 and document["suite"] == "small"
+        assert document["schema"] == EXPORT_SCHEMA == 5 and document["suite"] == "small"
         assert document["models"]["rows"] == list(model_table(small).rows)
         assert document["loads"]["rows"] == list(load_table(small).rows)
 
@@ -92,7 +92,7 @@ class TestJson:
         jsonschema.validate(json.loads(text), json.loads(schema_text()), jsonschema.Draft202012Validator)
         Document.model_validate_json(text)
 
-    @pytest.mark.parametrize(("change", "value"), [("schema", 3), ("suite", None), ("odd", 1), ("loads", [])])
+    @pytest.mark.parametrize(("change", "value"), [("schema", 4), ("suite", None), ("odd", 1), ("loads", [])])
     def test_the_schema_refuses_another_document(self, document: Any, change: str, value: Any) -> None:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**document, change: value}, json.loads(schema_text()))
@@ -111,13 +111,13 @@ class TestJson:
         assert (columns["score_sort"]["task"], columns["score_sort"]["unit"]) == ("sort", "1")
 
     def test_the_schema_is_as_it_was(self) -> None:
-        assert schema_text() == (GOLDEN / "export-v4.schema.json").read_text(encoding="utf-8")
+        assert schema_text() == (GOLDEN / "export-v5.schema.json").read_text(encoding="utf-8")
 
     def test_the_document_is_as_it_was(self, small: Exported) -> None:
         text = str(write("json", small, Wanted(metrics=("weights_bytes", "output_tokens_per_s"))))
         document = json.loads(text, parse_float=lambda number: float(f"{float(number):.9g}"))
         found = json.dumps(document | {"generator": "moebench"}, indent=1) + "\n"
-        assert found == (GOLDEN / "export-v4.json").read_text(encoding="utf-8")
+        assert found == (GOLDEN / "export-v5.json").read_text(encoding="utf-8")
 
 
 class TestParquet:
@@ -133,7 +133,7 @@ class TestParquet:
         from pyarrow import parquet
 
         schema = parquet.read_schema(io.BytesIO(to_parquet(load_table(small), "small")))
-        assert schema.metadata[b"moebench.schema"] == b"4" and schema.metadata[b"moebench.suite"] == b"small"
+        assert schema.metadata[b"moebench.schema"] == b"5" and schema.metadata[b"moebench.suite"] == b"small"
         field = schema.field("ttft_p50_s_low").metadata
         assert (field[b"unit"], field[b"better"], field[b"statistic"]) == (b"seconds", b"lower", b"low")
         assert str(schema.field("flags").type if "flags" in schema.names else "string") == "string"

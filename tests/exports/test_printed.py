@@ -13,11 +13,12 @@ import sites
 from exported_suites import exported_of
 from readers import read_latex
 
+from harness.exports.formats import Wanted, write
 from harness.exports.latex import escaped, to_latex
 from harness.exports.markdown import escaped as as_markdown
 from harness.exports.markdown import to_markdown
 from harness.exports.parts import Exported
-from harness.exports.printed import Printed, PrintedCell, PrintedColumn, PrintedRow, best_of, printed
+from harness.exports.printed import Printed, PrintedCell, PrintedColumn, PrintedRow, best_of, printed, printed_parts
 from harness.exports.printed_loads import printed_loads
 from harness.scenario import Offline
 from harness.stats import Estimate
@@ -51,6 +52,39 @@ class TestPrinted:
         assert [column.title for column in printed(suite).columns][-1] == "facts"
         assert "Output tokens/s" not in [column.title for column in printed(suite).columns]
         assert printed(suite, ("output_tokens_per_s",)).rows[0].cells == (PrintedCell(),)
+
+    def test_on_paper_scores_and_speeds_are_tables_of_their_own(self, small: Exported) -> None:
+        first, second = printed_parts(small)
+        assert [column.title for column in first.columns] == [
+            "Total parameters", "Active parameters", "Mean score", "facts", "sort",
+        ]
+        assert [column.title for column in second.columns] == [
+            "Weights", "Output tokens/s", "TTFT p50", "TPOT p50", "Decode FLOPs/token",
+        ]
+        assert [row.name for row in first.rows] == [row.name for row in second.rows]
+        assert "speeds of" in second.caption and "speeds" not in first.caption
+        whole = printed(small)
+        assert {cell for one in (first, second) for row in one.rows for cell in row.cells} == {
+            cell for row in whole.rows for cell in row.cells
+        }
+
+    def test_on_paper_more_than_four_tasks_are_their_mean(self) -> None:
+        for number, last in ((4, "t3"), (5, "Mean score")):
+            suite = exported_of(*(builders.quality_record(task=f"t{one}") for one in range(number)))
+            (only,) = printed_parts(suite)
+            assert [column.title for column in only.columns][-1] == last
+
+    def test_on_paper_flags_are_beside_the_speeds(self) -> None:
+        short = builders.serving_record(scenario=builders.serving_scenario(8, min_duration_s=1000.0))
+        first, second = printed_parts(exported_of(short, builders.quality_record()))
+        assert first.notes == ()
+        assert [note.startswith("Not to be trusted: ran for") for note in second.notes] == [True]
+
+    @pytest.mark.parametrize(("wanted", "tables"), [
+        (Wanted(), 2), (Wanted(metrics=("total_parameters",)), 1), (Wanted(table="loads"), 1),
+    ])
+    def test_latex_is_split_only_where_nobody_chose(self, small: Exported, wanted: Wanted, tables: int) -> None:
+        assert str(write("latex", small, wanted)).count(r"\begin{tabular}") == tables
 
     def test_many_tasks_are_their_mean(self) -> None:
         suite = exported_of(*(builders.quality_record(task=f"t{number}") for number in range(7)))

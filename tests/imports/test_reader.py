@@ -128,8 +128,13 @@ def test_a_configuration_is_of_the_catalog_or_a_file(tmp_path: Path) -> None:
     assert config_of("qwen3-30b-a3b", catalog)["model_type"] == "qwen3_moe"
     (tmp_path / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
     assert config_of(str(tmp_path), catalog) == {"model_type": "llama"}
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="a checkpoint's folder, or a name of the catalog: `moebench models` lists"):
         config_of(str(tmp_path / "missing"), catalog)
+    with pytest.raises(InputError, match="a name of the catalog: did you mean 'qwen3-30b-a3b'"):
+        config_of("qwen3-30b-a3", catalog)
+    with pytest.raises(InputError) as odd:
+        config_of(str(Path(__file__)), catalog)
+    assert "catalog" not in str(odd.value)
 
 
 def test_half_a_character_becomes_a_question_mark(take: Take, recorded: Recorded) -> None:
