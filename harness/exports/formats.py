@@ -147,7 +147,7 @@ FORMATS: Mapping[str, Format] = {
     ), ("model", "metric")),
     "parquet": Format(lambda exported, wanted: to_parquet(_table(exported, wanted), exported.suite), _ROWS),
     "markdown": Format(lambda exported, wanted: to_markdown(_printed(exported, wanted)), _ROWS),
-    "latex": Format(lambda exported, wanted: "\n".join(map(to_latex, _on_paper(exported, wanted))), _ROWS),
+    "latex": Format(lambda exported, wanted: "\n\\bigskip\n\n".join(map(to_latex, _on_paper(exported, wanted))), _ROWS),
     "model-card": Format(
         lambda exported, wanted: model_card(exported, _model(exported, wanted), wanted.url), ("model", "url")
     ),
