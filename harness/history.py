@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from harness.index_rows import FIGURES, time_of
+from harness.index_rows import FIGURES, SCORE, SCORE_ENDS, time_of
 from harness.quantities import count_of, with_unit
 from harness.stats import t_quantile
 from harness.store_index import StoreIndex
@@ -41,7 +41,9 @@ class Series(NamedTuple):
     values: Column
     """Means over the repeats of a night."""
     margins: Column
-    """Half their 95 % t intervals; NaN with fewer than two repeats."""
+    """How far their 95 % intervals reach down: t intervals over the repeats, of scores the items'; NaN without one."""
+    above: Column | None = None
+    """How far they reach up, where that is not as far."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,12 @@ class Latest(NamedTuple):
 
     night: int
     value: float
-    margin: float | None
-    """Half its 95 % interval."""
+    margins: tuple[float, float] | None
+    """How far its 95 % interval reaches down and up."""
     before: tuple[float, ...]
     """The values of up to `BEFORE` nights before it, the newest last."""
     previous_night: int | None
-    previous_margin: float | None
+    previous_margins: tuple[float, float] | None
 
     @property
     def previous(self) -> float | None:
@@ -124,14 +126,15 @@ def latest_of(series: Series) -> Latest | None:
     *earlier, night = measured[-1 - BEFORE :].tolist()
     previous = earlier[-1] if earlier else None
     return Latest(
-        night, float(series.values[night]), _margin(series, night), tuple(series.values[earlier].tolist()),
-        previous, None if previous is None else _margin(series, previous),
+        night, float(series.values[night]), _margins(series, night), tuple(series.values[earlier].tolist()),
+        previous, None if previous is None else _margins(series, previous),
     )
 
 
-def _margin(series: Series, night: int) -> float | None:
-    found = float(series.margins[night])
-    return found if np.isfinite(found) else None
+def _margins(series: Series, night: int) -> tuple[float, float] | None:
+    below = float(series.margins[night])
+    above = below if series.above is None else float(series.above[night])
+    return (below, above) if np.isfinite(below) else None
 
 
 class _Placed(NamedTuple):
@@ -169,6 +172,11 @@ class Histories:
     @cached_property
     def _figures(self) -> dict[str, Column]:
         return {key: values for key in FIGURES if np.isfinite(values := self.index.numbers(key)).any()}
+
+    @cached_property
+    def _score_ends(self) -> tuple[Column, Column]:
+        low, high = map(self.index.numbers, SCORE_ENDS)
+        return low, high
 
     def _changed(self, before: int, now: int) -> tuple[str, ...]:
         """What differs between two environments; every model meets the same ones."""
@@ -241,6 +249,9 @@ class Histories:
             one = _series(column[measured], at, count)
             if one is not None:
                 series[key] = one
+        if SCORE in series:
+            low, high = (column[measured] for column in self._score_ends)
+            series[SCORE] = _with_ends(series[SCORE], low, high, at)
         tried = {int(night): int(row) for night, row in zip(nights[~done], rows[~done], strict=True)}
         reached = set(nights[done].tolist())
         failed = {night: self._reason(row) for night, row in tried.items() if night not in reached}
@@ -303,6 +314,17 @@ def _series(values: Column, nights: Numbers, count: int) -> Series | None:
     quantiles = np.asarray([t_quantile(float(freedom)) for freedom in (n[several] - 1)])
     margins[several] = quantiles * np.sqrt(squares[several] / (n[several] - 1) / n[several])
     return Series(means, margins)
+
+
+def _with_ends(series: Series, low: Column, high: Column, nights: Numbers) -> Series:
+    """A score with the intervals over its items, which repeats of the same items do not narrow; means over repeats."""
+    count, known = len(series.values), np.isfinite(low) & np.isfinite(high)
+    n = np.bincount(nights[known], minlength=count)
+    ends = []
+    for column in (low, high):
+        sums = np.bincount(nights[known], weights=column[known], minlength=count)
+        ends.append(np.divide(sums, n, out=np.full(count, np.nan), where=n > 0))
+    return Series(series.values, np.maximum(series.values - ends[0], 0.0), np.maximum(ends[1] - series.values, 0.0))
 
 
 def environment_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from harness.errors import StoreError
+from harness.items import Weighting, item_estimate, mean_of_items
 from harness.metrics import METRICS, item_scores, memory_values
 from harness.places import place_of
 from harness.record import (
@@ -32,6 +33,7 @@ from harness.record import (
 from harness.scenario import ServingScenario
 from harness.schema import canonical_json
 from harness.serving_metrics import serving_values
+from harness.stats import reported_estimate
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 VERSION = 1
 """Of the rows; another one is made anew."""
 SCORE = "score"
+SCORE_ENDS = ("score_low", "score_high")
+"""The ends of a score's 95 % interval over its items, or as it was reported."""
+_SAME_SCORE = 1e-6
 FIGURES = (*(key for key, metric in METRICS.items() if metric.scenario in ("serving", "memory")), SCORE)
 """The metrics that a row can have, each a column of its own."""
 REASON_LIMIT = 400
@@ -51,8 +56,8 @@ _WORDS = (
 )
 """Columns of text in which few values come again and again."""
 _MAKERS = (
-    "environment", "index_rows", "metrics", "migrations", "places", "record", "scenario", "schema", "serving_metrics",
-    "stats", "summary", "timeline",
+    "environment", "index_rows", "items", "metrics", "migrations", "places", "record", "scenario", "schema",
+    "serving_metrics", "stats", "summary", "timeline",
 )
 """The modules that decide what a row says."""
 
@@ -72,7 +77,7 @@ def schema() -> pa.Schema:
     fields = [
         ("path", pa.binary()), ("bytes", pa.int64()), ("id", pa.string()), ("started_us", pa.int64()),
         ("duration_s", pa.float64()), ("has_config", pa.bool_()), *((name, words) for name in _WORDS),
-        *((key, pa.float64()) for key in FIGURES),
+        *((key, pa.float64()) for key in (*FIGURES, *SCORE_ENDS)),
     ]
     return pa.schema(fields, metadata={"moebench": rules()})
 
@@ -142,7 +147,7 @@ def figures_of(record: Record) -> dict[str, float]:
         return memory_values(measurement)
     if isinstance(measurement, QualityMeasurement):
         score = main_score(measurement)
-        return {} if score is None else {SCORE: score}
+        return {} if score is None else {SCORE: score, **_score_ends(measurement, score)}
     if isinstance(measurement, ServingMeasurement | ReportedMeasurement) and isinstance(scenario, ServingScenario):
         values = serving_values(scenario, measurement)
         return {key: float(value) for key, value in values.items() if key in METRICS and key in FIGURES}
@@ -157,6 +162,22 @@ def main_score(measurement: QualityMeasurement) -> float | None:
         return listed
     items = item_scores(measurement, metric)
     return math.fsum(items.values()) / len(items) if items else None
+
+
+def _score_ends(measurement: QualityMeasurement, score: float) -> dict[str, float]:
+    """The interval as a summary of this record alone would have it; empty where it would have none."""
+    metric = measurement.main_metric
+    items = item_scores(measurement, metric)
+    weightings: tuple[Weighting, ...] = get_args(Weighting) if items else ()
+    fits = next((one for one in weightings if abs(mean_of_items(items, one) - score) <= _SAME_SCORE), None)
+    if fits is not None:
+        found = item_estimate(items, fits)
+    else:
+        stderr = next((one.stderr for one in measurement.scores if one.metric == metric), None)
+        found = reported_estimate(score, stderr, len(measurement.samples) or measurement.items or 0)
+    if found.low is None or found.high is None:
+        return {}
+    return dict(zip(SCORE_ENDS, (found.low, found.high), strict=True))
 
 
 def rows_of(suite: Path, files: Sequence[tuple[str, int]]) -> tuple[pa.Table, list[str]]:

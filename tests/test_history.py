@@ -152,7 +152,9 @@ class TestLatest:
 
     def test_both_intervals_are_those_of_their_nights(self) -> None:
         latest = latest_of(Series(np.array([1.0, 2.0, np.nan, 3.0]), np.array([0.1, 0.2, np.nan, np.nan])))
-        assert latest is not None and (latest.margin, latest.previous_margin, latest.previous_night) == (None, 0.2, 1)
+        assert latest is not None and (latest.margins, latest.previous_margins, latest.previous_night) == (
+            None, (0.2, 0.2), 1,
+        )
 
     @pytest.mark.parametrize(("values", "apart"), [
         ((1, 2, 3, 5), False), ((1, 2, 3, 5.1), True), ((1, 2, 3, -1), False), ((1, 2, 3, -1.1), True),
@@ -210,3 +212,19 @@ def test_a_night_is_the_mean_of_its_newest_repeats(attempts: list[tuple[int, int
         found = cell.series["output_tokens_per_s"].values[place]
         assert found == pytest.approx(statistics.fmean(values)) if values else np.isnan(found)
         assert (place in cell.failed) == (not values)
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_scores_have_the_interval_of_their_items(tmp_path: Path, repeats: int) -> None:
+    store = sites.store_of(tmp_path, nights.nightly_records(2, repeats=repeats))
+    index, entries = read_needed(store, builders.SUITE, [])
+    model = next(one for one in summarise(entries, seen=index.seen_ceilings()) if one.model == "moe-8x2")
+    history = Histories(index).of(model)
+    assert history is not None
+    task, score = next(iter(model.scores.items()))
+    series = next(cell.series["score"] for cell in history.cells if cell.place[:2] == ("quality", task))
+    estimate = score.estimate
+    assert estimate.low is not None and estimate.high is not None and series.above is not None
+    assert series.values[-1] == pytest.approx(estimate.value)
+    assert series.margins[-1] == pytest.approx(estimate.value - estimate.low)
+    assert series.above[-1] == pytest.approx(estimate.high - estimate.value)

@@ -14,7 +14,7 @@ from harness.crossover import Crossover, crossovers
 from harness.matching import MATCH_NOUNS, Match, Pairing
 from harness.pages.parts import Link, Value
 from harness.pages.suite_view import SuiteView
-from harness.quantities import capitalised, listed, plain, signed_percent
+from harness.quantities import capitalised, listed, plain
 from harness.speed_words import speed_curve
 from harness.suite import MatchKind
 
@@ -112,8 +112,6 @@ def card_of(view: SuiteView, pair: Pair) -> Card:
     """The card of a pair."""
     effects = [one for one in shown_of(pair.comparison) if one is not None]
     widest = max((_reach(one) for one in effects if one.kind == "ratio"), default=0.0)
-    remarks = [*pair.comparison.missing, *dict.fromkeys(pair.comparison.caveats)]
-    more = f"; {len(remarks) - _REMARKS} more on its page" if len(remarks) > _REMARKS else ""
     return Card(
         sparse=view.link(pair.comparison.a),
         dense=view.link(pair.comparison.b),
@@ -122,9 +120,20 @@ def card_of(view: SuiteView, pair: Pair) -> Card:
         crossover=plain(" ".join(pair.answer.crossovers), 900),
         href=pair.path,
         effects=tuple(_bar(one, widest, rest_of_names(view, pair.comparison, one)) for one in effects),
-        missing=plain("; ".join(remarks[:_REMARKS]), 400) + f"{more}." if remarks else "",
+        missing=_remarks(pair.comparison),
         sides=sides_of(view, pair.comparison),
     )
+
+
+def _remarks(found: Comparison) -> str:
+    """The first few of what was not compared, and of what to know of the rest, each in a sentence of its own."""
+    missing, caveats = found.missing, tuple(dict.fromkeys(found.caveats))
+    told, besides = missing[:_REMARKS], caveats[: max(0, _REMARKS - len(missing))]
+    rest = len(missing) + len(caveats) - len(told) - len(besides)
+    sentences = [f"Not compared: {plain('; '.join(told), 400)}."] if told else []
+    sentences += [f"{capitalised(plain('; '.join(besides), 400))}."] if besides else []
+    sentences += [f"{rest} more on its page."] if rest else []
+    return " ".join(sentences)
 
 
 def matching_text(pair: Pair) -> str:
@@ -136,21 +145,15 @@ def matching_text(pair: Pair) -> str:
         f"{likeness} {_with_mismatch(alike)}" for likeness in ("equal", "nearly equal")
         if (alike := [match for match in matching.matches if match.likeness == likeness])
     ]
-    parts += [f"{'nearest' if pair.pairing.kinds else 'asked for'} in {_with_mismatch(near)}"] if near else []
+    why = "nearest measured" if pair.pairing.kinds else "asked for"
+    parts += [f"not equal but {why} in {_with_mismatch(near)}"] if near else []
     if not parts:
         parts = [f"{matching.label}: {matching.mismatch}"]
     return capitalised("; ".join(parts))
 
 
 def _with_mismatch(matches: Iterable[Match]) -> str:
-    return listed(f"{match.noun} ({mismatch_text(match)})" for match in matches)
-
-
-def mismatch_text(match: Match) -> str:
-    """The mismatch as a number with its unit: "0.98×", "+1.2 points"."""
-    if match.kind != "iso-quality":
-        return words.ratio_words(match.mismatch)
-    return f"{signed_percent(match.mismatch)} points"
+    return listed(f"{match.noun} ({match.size})" for match in matches)
 
 
 def sides_of(view: SuiteView, pair: Comparison) -> str:

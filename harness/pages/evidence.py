@@ -38,11 +38,13 @@ from harness.pages.suite_view import (
 )
 from harness.quantities import capitalised, count_of, grouped, plain, scale_of, with_unit
 from harness.sizes import memory_at
-from harness.stats import Estimate, counted
+from harness.stats import NO_SPREAD, Estimate, counted
 from harness.summary import ModelSummary, OperatingPoint, PointKey, TaskScore
 
 FIRST_ITEMS = 20
 """Items of a task that are shown with their scores; the record has all."""
+COUNTED = "counted"
+"""The basis of what has no spread at all."""
 _DIGITS = 9
 _FEW = 12
 """Different scores of items up to which each is counted."""
@@ -168,11 +170,12 @@ class _Evidence:
 
     def _estimate(self, name: str, named: _Named) -> dict[str, Any]:
         estimate = named.estimate
-        told: dict[str, Any] = {"value": _rounded(estimate.value), "n": estimate.n, **named.more}
-        told["basis"] = self._bases.setdefault(capitalised(plain(estimate.basis, 600)), len(self._bases))
-        if estimate.low is not None and estimate.high is not None and estimate.low < estimate.high:
-            told |= {"low": _rounded(estimate.low), "high": _rounded(estimate.high)}
-        elif estimate.low is None or estimate.high is None:
+        repeats = 1 if estimate.basis == COUNTED else estimate.n
+        told: dict[str, Any] = {"value": _rounded(estimate.value), "n": repeats, **named.more}
+        told["basis"] = self._bases.setdefault(capitalised(plain(_basis(estimate), 600)), len(self._bases))
+        if _has_width(estimate):
+            told |= {"low": _rounded(estimate.low or 0.0), "high": _rounded(estimate.high or 0.0)}
+        elif estimate.low is None or estimate.high is None or _repeats_agree(estimate):
             told["alone"] = True
         if estimate.values:
             told["values"] = [_rounded(value) for value in estimate.values]
@@ -329,6 +332,25 @@ def _rounded(value: float) -> float:
     """To nine significant digits, a whole number without a point."""
     short = float(f"{value:.{_DIGITS}g}")
     return int(short) if short.is_integer() and abs(short) < 2**53 else short
+
+
+def _has_width(estimate: Estimate) -> bool:
+    """Whether an estimate has an interval that its digits show."""
+    low, high = estimate.low, estimate.high
+    return low is not None and high is not None and _rounded(low) < _rounded(high)
+
+
+def _repeats_agree(estimate: Estimate) -> bool:
+    """Whether repeated values have ends that are one number, as where they differ in the last bits only."""
+    ends = estimate.low is not None and estimate.high is not None
+    return ends and estimate.n > 1 and estimate.basis != COUNTED and not _has_width(estimate)
+
+
+def _basis(estimate: Estimate) -> str:
+    """How an estimate was made; an interval without width is none, whatever it was made by."""
+    if not _repeats_agree(estimate):
+        return estimate.basis
+    return f"{count_of(estimate.n, 'value')} {NO_SPREAD}, no interval can be told"
 
 
 def _counts(terms: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ APART = 20
 
 _MAIN = ("output_tokens_per_s", "ttft_p50_s", "tpot_p50_s", "e2e_p50_s", "ttft_p99_s", "joules_per_output_token")
 _FIRST = ("output_tokens_per_s", "ttft_p50_s", "tpot_p50_s", "joules_per_output_token")
-_MEMORY = ("device_peak_bytes", "resident_peak_bytes", "load_s")
+_MEMORY = ("device_peak_bytes", "resident_peak_bytes", "startup_cold_s", "startup_warm_s", "startup_unknown_s")
 _TASKS = 12
 _REASON = 200
 
@@ -218,11 +218,11 @@ def _failed(cell: CellHistory, first: int) -> list[list[Any]]:
 
 
 def _packed(history: ModelHistory, line: _Line, first: int) -> dict[str, Any]:
-    """One series: `values` and, where there are repeats, `margins` in units of 10^`power`; null where there is none."""
+    """One series: `values`, and `margins` below and `above` them where known, in units of 10^`power`; null for none."""
     scale, metric = line.scale, METRICS[line.metric]
     point = history.cells[line.cell].point
     values = line.series.values[first:] / scale.divisor
-    margins = line.series.margins[first:] / scale.divisor
+    margins, above = (None if one is None else one[first:] / scale.divisor for one in line.series[1:])
     power = _power(values)
     packed: dict[str, Any] = {
         "title": plotly_text(line.title, 80), "unit": scale.unit, "power": power, "cell": line.cell,
@@ -230,8 +230,9 @@ def _packed(history: ModelHistory, line: _Line, first: int) -> dict[str, Any]:
         "better": "" if metric.better == "none" else metric.better,
         "values": _whole(values, power),
     }
-    if np.isfinite(margins).any():
-        packed["margins"] = _whole(margins, power)
+    for name, reach in (("margins", margins), ("above", above)):
+        if reach is not None and np.isfinite(reach).any():
+            packed[name] = _whole(reach, power)
     return packed
 
 
@@ -312,17 +313,18 @@ def _latest_row(history: ModelHistory, found: _Found, name: str) -> TableRow:
     when = f"{history.times[latest.night]:%Y-%m-%d}"
     when += f" ({count_of(len(failed), 'night')} since failed)" if failed else ""
 
-    def shown(value: float | None, around: float | None = None, night: int | None = None) -> Value:
+    def shown(value: float | None, reach: tuple[float, float] | None = None, night: int | None = None) -> Value:
         if value is None:
             return Value("\u2013")
         text = f"{significant(value / scale.divisor)} {scale.unit}".rstrip()
-        ends = [] if not around else [one / scale.divisor for one in (value, value - around, value + around)]
+        below, above = reach or (0.0, 0.0)
+        ends = [one / scale.divisor for one in (value, value - below, value + above)] if below + above > 0 else []
         evidence = "" if night is None or not name else f"{name}.{line.id}@{_minutes(history.times[night])}"
         return Value(text, margin(*ends) if ends else "", evidence=evidence)
 
     return TableRow(f"{line.title}{_at(history.cells[line.cell])}", (
-        shown(latest.value, latest.margin, latest.night), Value(when),
-        shown(latest.previous, latest.previous_margin, latest.previous_night),
+        shown(latest.value, latest.margins, latest.night), Value(when),
+        shown(latest.previous, latest.previous_margins, latest.previous_night),
         Value(_change(line, latest.value, latest.previous)),
         shown(latest.median), Value(_change(line, latest.value, latest.median)),
     ), marks=(_MARK,) if latest.apart else ())

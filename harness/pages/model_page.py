@@ -33,6 +33,7 @@ from harness.pages.parts import (
 from harness.pages.point_table import LoadSection, load_sections
 from harness.pages.provenance import environment_terms, subject_terms
 from harness.pages.roofline_section import RooflineSection, roofline_section
+from harness.pages.scores_table import scores_table
 from harness.pages.suite_view import (
     MEMORY_AT_LOAD,
     PART,
@@ -41,16 +42,15 @@ from harness.pages.suite_view import (
     bytes_text,
     comparable,
     estimate_of,
-    gaps_of,
     hardware_text,
     kind_of,
     kind_text,
     point_text,
     scale_for,
 )
-from harness.quantities import Scale, capitalised, count_of, listed, plain, scale_of, significant, with_unit
+from harness.quantities import Scale, capitalised, count_of, grouped, listed, plain, scale_of, significant, with_unit
 from harness.scenario import MemoryScenario
-from harness.summary import ModelSummary, TaskScore
+from harness.summary import ModelSummary
 
 _COLOURS = {
     "embedding": 5, "head": 6, "attention": 2, "dense_ffn": 1, "shared_experts": 3, "routed_experts_used": 0,
@@ -167,7 +167,7 @@ def model_page(view: SuiteView, model: ModelSummary, partners: Sequence[ModelSum
         memory=_memory_table(view, model),
         memory_parts=parts,
         memory_note=note,
-        scores=_scores_table(view, model),
+        scores=scores_table(view, model),
         experts=experts_section(
             model, view.records, view.asks_for_routing, name=view.evidence_of.get((model.model, False), ""),
         ),
@@ -230,9 +230,10 @@ def _parameter_parts(view: SuiteView, model: ModelSummary) -> tuple[Part, ...]:
 
 
 def _counted(view: SuiteView, model: ModelSummary, key: str, size: float) -> Value:
-    """A number of parameters on the scale of their total."""
+    """A number of parameters on the scale of their total; whole where it is below a thousand."""
     scale = scale_of("parameters", [model.parameters.total if model.parameters else size])
-    return Value(f"{significant(size / scale.divisor)} {scale.unit}".rstrip(), evidence=view.evidence(model, key))
+    text = f"{significant(size / scale.divisor)} {scale.unit}".rstrip() if size >= 1000 else grouped(size, 0)
+    return Value(text, evidence=view.evidence(model, key))
 
 
 def _share(view: SuiteView, model: ModelSummary, key: str, share: float) -> Value:
@@ -289,6 +290,8 @@ def _memory_table(view: SuiteView, model: ModelSummary) -> Table | None:
     metrics = [metric for metric in of_scenario("memory") if metric.key != MEMORY_AT_LOAD]
     for metric in (*metrics, *counted):
         estimate = model.estimate(metric.key)
+        if estimate is None and metric.key == "startup_unknown_s":
+            continue  # nothing lacks: the other two are told
         missing = absence(model, metric.title, gaps)
         if model.memory and metric.key in _UNTOLD:
             missing = Mark("missing", "not known", _UNTOLD[metric.key])
@@ -324,66 +327,6 @@ def _memory_parts(view: SuiteView, model: ModelSummary) -> tuple[tuple[Part, ...
     if not on_device:
         note += " The engine does not tell its activations from the rest on a processor."
     return parts, note
-
-
-# Scores ----------------------------------------------------------------------------------------------------------
-
-
-def _scores_table(view: SuiteView, model: ModelSummary) -> Table | None:
-    if not view.tasks:
-        return None
-    columns = (
-        Column("Task", classes="text frozen"), Column("Score"), Column("Items", help="Items scored"),
-        Column("Chance", help="The score of guessing, where the task states it"), Column("Metric", classes="text"),
-        Column("lm-eval task", classes="text"), Column("Examples shown", help="Few-shot examples in the prompt"),
-        Column("Records", classes="text"),
-    )
-    rows = [_score_row(view, model, task) for task in view.tasks]
-    if len(view.tasks) > 1:
-        missing = Mark("missing", "incomplete", capitalised(plain(model.no_mean_score or "not measured", 400)))
-        mean = on_own_scale(model.mean_score, "1", missing, evidence=view.evidence(model, "mean_score"))
-        rows.append(TableRow("Mean", (mean, *(Value("\u2013") for _ in columns[2:]))))
-    return Table(columns, tuple(rows))
-
-
-def _score_row(view: SuiteView, model: ModelSummary, task: str) -> TableRow:
-    gaps = gaps_of(model, f"score:{task}", None)
-    score = model.scores.get(task)
-    title = plain(task, 120)
-    if score is None:
-        links = view.records.links(gap.source for gap in gaps)
-        cells = [Value(marks=(absence(model, title, gaps),)), *(Value("\u2013") for _ in range(5))]
-        return TableRow(title, (*cells, Value(links=links) if links else Value("none")))
-    scenario = score.scenario
-    shots = "task's own" if scenario.num_fewshot is None else str(scenario.num_fewshot)
-    limit = (Mark("note", "limited", f"Only the first {scenario.limit} items were asked."),) if scenario.limit else ()
-    marks, none = (*partial_marks(gaps), *limit), Mark("missing", "not measured", "")
-    cell = on_own_scale(score.estimate, _unit(score), none, marks, view.evidence(model, f"score:{task}"))
-    return TableRow(title, (
-        cell,
-        Value(f"{_items(score)}", evidence=cell.evidence),
-        Value(_chance(score), evidence=cell.evidence if score.chance is not None else ""),
-        Value(plain(score.metric, 80)),
-        Value(plain(scenario.lm_eval_task, 120)),
-        Value(shots),
-        Value(links=view.records.links(score.estimate.sources)),
-    ))
-
-
-def _unit(score: TaskScore) -> str:
-    """The unit of a score; where lower is better it is no share."""
-    return "1" if score.higher_is_better else ""
-
-
-def _items(score: TaskScore) -> int:
-    return len(score.items) or score.estimate.n
-
-
-def _chance(score: TaskScore) -> str:
-    if score.chance is None:
-        return "not stated"
-    scale = scale_of(_unit(score), [score.estimate.value, score.chance])
-    return f"{significant(score.chance / scale.divisor)} {scale.unit}".strip()
 
 
 # Provenance ------------------------------------------------------------------------------------------------------

@@ -77,7 +77,19 @@ def jinja_environment(templates_dir: Path) -> Environment:
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )
     environment.filters["json"] = script_json
+    environment.filters["joined"] = joined
     return environment
+
+
+_BEFORE_UNIT = re.compile(
+    "(?<=[0-9]) (?=(?:%|points?|tokens/s|requests/s|USD|[kMGTP]?FLOPs|[kMGT]?B|[\u00b5m]?s|[mkM]?[JW]|[kMT])"
+    "(?![\\w/-]))"
+)
+
+
+def joined(text: str) -> str:
+    """`text` with spaces that no line breaks at between a number and its unit, and behind \u00b1."""
+    return _BEFORE_UNIT.sub("\u00a0", text).replace("\u00b1 ", "\u00b1\u00a0")
 
 
 def script_json(value: Any) -> Markup:

@@ -36,7 +36,7 @@ def test_a_number_shows_its_raw_values_and_their_records(visit: Visit) -> None:
     drawer = page.get_by_role("dialog", name="Output tokens/s, chat, 1 concurrent request")
     rows = drawer.locator("section", has_text="Raw values").locator("tbody tr")
     assert rows.count() == 3
-    values = [float(row.locator("td").nth(1).inner_text().split(" ")[0]) for row in rows.all()]
+    values = [float(row.locator("td").nth(1).inner_text().split()[0]) for row in rows.all()]
     shown = page.locator("#serving button.number").first.inner_text()
     assert sum(values) / 3 == pytest.approx(float(shown.split(" ")[0]), rel=5e-3)
     text = drawer.inner_text()
@@ -149,6 +149,7 @@ def test_a_part_of_the_parameters_shows_its_tensors_and_the_configuration(visit:
     _closed(page)
     number.nth(1).click()  # its share: the part beside the total
     _filled(page)
+    assert page.locator("#drawer-title").inner_text() == "Parameters: attention and Total parameters"
     assert page.locator("dialog.drawer article").count() == 2
 
 
@@ -244,3 +245,97 @@ def test_paper_shows_no_drawer(visit: Visit) -> None:
     _opened(page, "#serving button.number")
     page.emulate_media(media="print")
     assert not page.locator("dialog.drawer").is_visible()
+
+
+def _steps(page: Page) -> int:
+    found: int = page.evaluate("history.length")
+    return found
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_back_closes_it_and_stays_on_the_page(visit: Visit, report: Path, alone: bool) -> None:
+    page = visit(f"{report.as_uri()}#/{MODEL}" if alone else MODEL)
+    address, title = page.url, page.title()
+    page.evaluate("scrollTo({ top: 300, behavior: 'instant' }); document.querySelector('main').dataset.same = '1'")
+    number = page.locator("#parameters button.number").first
+    number.click()
+    _filled(page)
+    opened = page.url
+    page.go_back()
+    _closed(page)
+    assert (page.url, page.title()) == (address, title)
+    page.wait_for_function("document.activeElement.matches('#parameters button.number')")
+    page.go_forward()
+    _filled(page)
+    assert page.url == opened
+    page.keyboard.press("Escape")
+    _closed(page)
+    page.wait_for_function("address => location.href === address", arg=address)
+    assert page.locator("main[data-same]").count() == 1, "the page was made again"
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_closing_it_piles_no_steps_up_and_keeps_forward(visit: Visit, report: Path, alone: bool) -> None:
+    page = visit(f"{report.as_uri()}#/{MODEL}" if alone else MODEL)
+    address, before = page.url, _steps(page)
+    for close in ("Escape", "button", "Escape"):
+        _opened(page, "#memory button.number")
+        if close == "button":
+            page.get_by_role("button", name="Close").click()
+        else:
+            page.keyboard.press(close)
+        _closed(page)
+        page.wait_for_function("address => location.href === address", arg=address)
+    assert _steps(page) == before + 1
+    page.go_forward()
+    _filled(page)
+
+
+def test_a_number_within_it_is_no_step_more(visit: Visit) -> None:
+    page = visit("suite-seeds.html")
+    address = page.url
+    _opened(page, "#recipes button.number[data-evidence*='mean_score']")
+    page.locator("dialog.drawer section", has_text="Each training").locator("button.number").first.click()
+    page.wait_for_function("document.querySelector('dialog.drawer h3')?.textContent.includes('-seed')")
+    page.go_back()
+    _closed(page)
+    assert page.url == address
+
+
+def test_one_that_an_address_brought_closes_in_place(visit: Visit) -> None:
+    page = visit(MODEL)
+    _opened(page, "#scores button.number")
+    again = visit(f"{MODEL}#{page.url.partition('#')[2]}")
+    _filled(again)
+    before = _steps(again)
+    again.keyboard.press("Escape")
+    _closed(again)
+    again.wait_for_function("!location.href.includes('n=')")
+    assert _steps(again) == before and again.locator("h1").inner_text() == "moe-8x2"
+
+
+def test_a_page_left_from_it_comes_back_with_it(visit: Visit, report: Path) -> None:
+    page = visit(f"{report.as_uri()}#/index.html")
+    heads = page.locator("#leaderboard-table thead tr").last.locator("th")
+    labels = [head.get_attribute("data-label") for head in heads.all()]
+    page.locator("#leaderboard-table tbody tr").first.locator("td, th").nth(labels.index("TTFT p50")).click()
+    _filled(page)
+    title = page.locator("#drawer-title").inner_text()
+    page.locator("dialog.drawer h3 a").click()
+    page.wait_for_function("location.hash.includes('models/')")
+    _closed(page)
+    page.go_back()
+    page.wait_for_selector("#leaderboard-table")
+    _filled(page)
+    assert page.locator("#drawer-title").inner_text() == title
+
+
+@pytest.mark.parametrize("selector", ["#memory button.number", "#parameters button.number", "#scores button.number"])
+def test_no_line_parts_a_number_from_its_unit(visit: Visit, selector: str) -> None:
+    page = visit(MODEL)
+    for text in page.locator(selector).all_text_contents():
+        number, *unit = text.split(" ")[0].split("\u00a0")
+        assert unit or number.replace(".", "").replace("\u202f", "").isdigit(), text
+    _opened(page, selector)
+    figure = page.locator("dialog.drawer .figure").first.text_content() or ""
+    assert " " not in figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -197,3 +198,26 @@ class TestRuns:
             page.get_by_text("1 cell failed: engine: CUDA error")
         ).is_visible()
         assert page.evaluate(POOR_CONTRAST) == []
+
+
+def test_ticks_stand_at_the_nights(visit: Visit, nightly: str) -> None:
+    page = visit(f"{nightly}/{MODEL}")
+    ticks = chart(page).evaluate("(box) => box._fullLayout.xaxis._vals.map((one) => one.x)")
+    nights_at = chart(page).evaluate("(box) => box.data[0].x.map((one) => box._fullLayout.xaxis.d2c(one))")
+    assert ticks == nights_at
+    shown = [one for one in page.locator("[data-history] .xtick").all_text_contents() if one]
+    assert shown[0] == "2026-01-05" and len(shown) > 3
+
+
+def test_scores_have_their_intervals_wherever_they_stand(visit: Visit, nightly: str) -> None:
+    page = visit(f"{nightly}/{MODEL}")
+    choose(page, page.locator("#history-figure option", has_text="Score on").first.get_attribute("value") or "")
+    texts, above, below = chart(page).evaluate("""(box) => [box.data[0].text, box.data[0].error_y.array,
+        box.data[0].error_y.arrayminus]""")
+    assert len(texts) == 9 and all(re.search("\u00b1|\u2212", text) for text in texts)
+    assert all(low > 0 and high > 0 for low, high in zip(below, above, strict=True))
+    page.get_by_text("All values of this figure").click()
+    assert page.locator("#history-values .margin").count() == 9
+    page.locator("#history-values button.number").first.click()
+    page.wait_for_selector("dialog.drawer[open] article")
+    assert "95 % interval" in page.locator("dialog.drawer").inner_text()

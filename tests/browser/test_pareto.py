@@ -66,7 +66,10 @@ def _expected(plot: dict[str, Any], x: str, y: str) -> tuple[set[str], set[str]]
     return frontier, beaten
 
 
-AXES = ("mean_score", "decode_flops_per_token", "output_tokens_per_s", "ttft_p50_s", "total_parameters", "load_s")
+AXES = (
+    "mean_score", "decode_flops_per_token", "output_tokens_per_s", "ttft_p50_s", "total_parameters",
+    "startup_unknown_s",
+)
 
 
 @pytest.mark.parametrize("path", ["pareto.html", "pareto-loads.html", "pareto-seeds.html"])
@@ -110,8 +113,8 @@ def test_the_choice_of_axes_is_in_the_address(visit: Visit) -> None:
 
 def test_an_address_changes_the_plot_that_is_open(visit: Visit) -> None:
     page = _explorer(visit)
-    page.evaluate("location.hash = '#?x=load_s'")
-    page.wait_for_function("document.querySelector('.xtitle').textContent.includes('Load time')")
+    page.evaluate("location.hash = '#?x=startup_unknown_s'")
+    page.wait_for_function("document.querySelector('.xtitle').textContent.includes('Start-up')")
 
 
 def test_axes_that_are_not_there_are_the_proposed_ones(visit: Visit) -> None:
@@ -169,7 +172,7 @@ def test_numbers_and_points_lead_to_their_evidence(visit: Visit) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_and_can_be_read(visit: Visit, scheme: str) -> None:
-    axes, phone = "#?x=output_tokens_per_s&y=load_s", {"width": 360, "height": 740}
+    axes, phone = "#?x=output_tokens_per_s&y=startup_unknown_s", {"width": 360, "height": 740}
     page = _explorer(visit, axes, color_scheme=scheme, viewport=phone)
     page.locator("#pareto-values summary").click()
     page.wait_for_selector("#pareto-values details table")
@@ -200,3 +203,29 @@ def test_the_plot_of_the_leaderboard_keeps_its_axes_too(visit: Visit) -> None:
     page.locator("#pareto").scroll_into_view_if_needed()
     page.wait_for_selector(DRAWN)
     assert "Weights" in (page.locator(".xtitle").text_content() or "")
+
+
+_TWO_POINTS = """(both) => {
+  const data = document.querySelector("[data-pareto]").paretoData;
+  const column = (pairs) => Object.fromEntries([["v", 0], ["lo", -1], ["hi", 1]].map(([end, way]) => [
+    end, data.points.map((_, i) => (pairs[i] ? pairs[i][0] + way * pairs[i][1] : null))]));
+  Object.assign(data.columns, { decode_flops_per_token: column(both), mean_score: column([[1, 0], [2, 0]]) });
+  document.getElementById("pareto-x").dispatchEvent(new Event("change"));
+}"""
+
+
+@pytest.mark.parametrize(("first", "second", "shown", "alike"), [
+    ((2.001, 0.0), (2.004, 0.0), ["2.001", "2.004"], 0),
+    ((100.1, 0.05), (100.4, 0.05), ["100.1", "100.4"], 0),
+    ((2.001, 0.3), (2.009, 0.3), ["2.00", "2.01"], 0),
+    ((2.001, 0.3), (2.004, 0.3), ["2.00", "2.00"], 1),
+    ((2.0, 0.0), (1000.5, 0.0), ["2.00", "1\u202f000"], 0),
+])
+def test_neighbours_on_the_frontier_differ_as_far_as_intervals_justify(
+    visit: Visit, first: tuple[float, float], second: tuple[float, float], shown: list[str], alike: int
+) -> None:
+    page = _explorer(visit, "#?x=decode_flops_per_token&y=mean_score")
+    page.evaluate(_TWO_POINTS, [first, second])
+    rows = page.locator("#pareto-values > .box tbody tr")
+    texts = [rows.nth(index).locator("td").nth(1).inner_text().split(" ")[0] for index in range(2)]
+    assert (texts, page.get_by_text("not told apart from the one above").count()) == (shown, alike)

@@ -19,12 +19,13 @@ import sites
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.pages.evidence import FIRST_ITEMS, EvidenceFile, evidence_files
+from harness.pages.evidence import FIRST_ITEMS, EvidenceFile, _Evidence, evidence_files
 from harness.pages.parts import RecordIndex
 from harness.pages.site import Site, build_site
 from harness.pages.suite_view import SuiteView, subjects_of
 from harness.record import Record
 from harness.scenario import Offline, OpenLoop
+from harness.stats import Estimate, counted, mean_estimate
 from harness.store import Store
 from harness.summarise import summarise
 from harness.summary import ModelSummary, PointKey
@@ -193,7 +194,8 @@ class TestEveryNumber:
                         told = content["estimates"][name]
                         assert told["value"] == pytest.approx(estimate.value, rel=1e-8)
                         assert told.get("values", []) == pytest.approx(list(estimate.values), rel=1e-8)
-                        assert told["n"] == estimate.n and "formula" in content["metrics"][key]
+                        repeats = 1 if estimate.basis == "counted" else estimate.n
+                        assert told["n"] == repeats and "formula" in content["metrics"][key]
 
     def test_has_the_command_the_model_and_the_machine(self, rendered: Path) -> None:
         content = _written(rendered)["small.moe-8x2"]
@@ -272,6 +274,30 @@ class TestScores:
         parts = content["estimates"]["mean_score"]["parts"]
         assert [task for task, _ in parts] == list(builders.TASKS)
         assert all(name.split(".", 2)[2] in content["estimates"] for _, name in parts)
+
+
+class TestIntervals:
+    @pytest.mark.parametrize(("values", "basis", "more"), [
+        ((1.0, 1.0, 1.0), "3 processes that do not differ at all, no interval can be told", {"alone": True}),
+        ((1.0, 1.0 - 1e-13, 1.0), "3 values that do not differ at all, no interval can be told", {"alone": True}),
+        ((0.5, 0.6, 0.7), "T interval over 3 processes", {"low": 0.351586, "high": 0.848414}),
+    ])
+    def test_without_width_are_none(self, values: tuple[float, ...], basis: str, more: dict[str, object]) -> None:
+        estimate = mean_estimate(values, "processes", lowest=0.0, highest=1.0)
+        assert self._told(estimate) == {"basis": basis, "n": 3, **more}
+
+    def test_of_counted_numbers_have_no_n(self) -> None:
+        assert self._told(replace(counted(0.5), n=3)) == {"basis": "Counted", "n": 1}
+
+    def _told(self, estimate: Estimate) -> dict[str, object]:
+        view = _view([builders.quality_record(task=task) for task in builders.TASKS])
+        model = replace(_model(view, "moe-8x2"), mean_score=estimate)
+        name = view.evidence_of[model.model, False]
+        content = _Evidence(view, model, name).content()
+        told = content["estimates"]["mean_score"]
+        ends = {key: pytest.approx(told[key], abs=1e-5) for key in ("low", "high") if key in told}
+        alone = {"alone": True} if "alone" in told else {}
+        return {"basis": content["bases"][told["basis"]], "n": told["n"], **ends, **alone}
 
 
 class TestCounts:

@@ -67,13 +67,14 @@ class TestValues:
         assert not {"device_peak_bytes", "engine_weights_bytes", "activation_bytes", "graph_bytes"} & set(found)
 
     @pytest.mark.parametrize(("cold", "import_s", "key"), [
-        (True, 15.0, "startup_cold_s"), (False, 15.0, "startup_warm_s"), (None, 15.0, None), (True, None, None),
+        (True, 15.0, "startup_cold_s"), (False, 15.0, "startup_warm_s"), (None, 15.0, "startup_unknown_s"),
+        (True, None, "startup_unknown_s"),
     ])
     def test_a_start_counts_imports_and_is_cold_or_warm(
-        self, cold: bool | None, import_s: float | None, key: str | None
+        self, cold: bool | None, import_s: float | None, key: str
     ) -> None:
         found = {k: v for k, v in values(measured(cold=cold, import_s=import_s)).items() if k.startswith("startup")}
-        assert found == ({key: 19.0} if key else {})
+        assert found == {key: 4.0 + (import_s or 0.0)}
 
 
 class TestBar:
@@ -120,7 +121,11 @@ class TestTable:
         page = page_of(tmp_path, *starts)
         assert shown(page, "Start-up, cold") == ("10.0 s", "")
         assert shown(page, "Start-up, warm") == ("8.50 s", "")
-        assert shown(page, "Load time") == ("4.00 s", "")
+        assert page.memory is not None
+        assert not {row.title for row in page.memory.rows} & {"Load time", "Start-up, cold or warm"}
+
+    def test_start_up_of_records_that_do_not_tell_which(self, tmp_path: Path) -> None:
+        assert shown(page_of(tmp_path, memory_record()), "Start-up, cold or warm") == ("4.00 s", "")
 
     def test_each_empty_quantity_says_why(self, tmp_path: Path) -> None:
         page = page_of(tmp_path, memory_record())
@@ -148,3 +153,10 @@ class TestTable:
         assert {shown(page, title)[1] for title in ("Device peak", "Activations", "Weights")} == {
             "out-of-memory: needs 90 GB"
         }
+
+
+def test_parameters_below_a_thousand_are_whole(tmp_path: Path) -> None:
+    page = page_of(tmp_path, serving_record())
+    texts = {part.title: (part.value.text, part.weight) for part in page.parameters}
+    few = {title: text for title, (text, weight) in texts.items() if weight < 1000}
+    assert few and all(text.isdigit() for text in few.values()), texts

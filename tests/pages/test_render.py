@@ -10,7 +10,7 @@ import pytest
 import sites
 
 from harness.errors import InputError
-from harness.pages.render import MARKER, render_site, script_json
+from harness.pages.render import MARKER, joined, render_site, script_json
 from harness.resources import Folders
 from harness.store import Store
 
@@ -182,6 +182,16 @@ def test_hostile_strings_are_text_on_every_page(site: Path) -> None:
 def test_hostile_names_give_harmless_files(site: Path) -> None:
     for path in site.rglob("*.html"):
         assert re.fullmatch(r"[a-z0-9-]+\.html", path.name)
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("82.1 %", "82.1\u00a0%"), ("12\u202f300 tokens/s", "12\u202f300\u00a0tokens/s"), ("4.00 s", "4.00\u00a0s"),
+    ("\u00b1 0.2", "\u00b1\u00a00.2"),
+    ("69.3 % (95 % interval 67.9 to 70.8).", "69.3\u00a0% (95\u00a0% interval 67.9 to 70.8)."),
+    ("3 models", "3 models"), ("8 s-curves", "8 s-curves"), ("rank 1 to 2", "rank 1 to 2"), ("", ""),
+])
+def test_numbers_stay_beside_their_units(text: str, expected: str) -> None:
+    assert joined(text) == expected
 
 
 def test_embedded_json_cannot_end_its_script() -> None:

@@ -7,7 +7,7 @@
 
 const EVIDENCE_NAME = /^[a-z0-9-]+\._?[a-z0-9-]+\.[a-z0-9_]+(\.[a-z0-9-]+)?(@\d+)?$/;
 const ownScript = document.currentScript?.getAttribute("src") || "";
-const drawer = { dialog: null, names: "", opener: null, kept: new Map(), waiting: new Map() };
+const drawer = { dialog: null, names: "", opener: null, leaving: null, kept: new Map(), waiting: new Map() };
 
 // The way to a place in the site: relative to this page, or within the file that has all pages.
 const siteHref = (path) => (standalone.shown ? `#/${path}` : ownScript.replace(/assets\/[^/]*$/, "") + path);
@@ -71,17 +71,17 @@ function digits(number, places = 6) {
   return `${number < 0 ? "\u2212" : ""}${grouped(whole)}${rest ? `.${rest}` : ""}`;
 }
 
-// Three significant digits, as the tables have them.
-function significant(number) {
+// Three significant digits, as the tables have them, or so many.
+function significant(number, places = 3) {
   const size = Math.abs(number);
   if (!Number.isFinite(number) || (size && size < 1e-4)) return digits(number);
-  const rounded = Number(size.toPrecision(3));
-  const [whole, rest] = rounded.toFixed(Math.max(0, 2 - (rounded ? Math.floor(Math.log10(rounded)) : 2))).split(".");
+  const rounded = Number(size.toPrecision(places));
+  const [whole, rest] = rounded.toFixed(Math.max(0, places - 1 - (rounded ? Math.floor(Math.log10(rounded)) : places - 1))).split(".");
   return `${number < 0 ? "\u2212" : ""}${grouped(whole)}${rest ? `.${rest}` : ""}`;
 }
 
 function withUnit(value, metric, places) {
-  return `${digits(value / metric.divisor, places)}${metric.unit ? ` ${metric.unit}` : ""}`;
+  return `${digits(value / metric.divisor, places)}${metric.unit ? `\u00a0${metric.unit}` : ""}`;
 }
 
 // "<metric>.<point>" in parts; a task's score is one metric.
@@ -269,8 +269,10 @@ function sideOf(name, content, { alone, named }) {
 async function numbersOf(names) {
   const contents = await Promise.all(names.map((name) => loadEvidence(name.split(".").slice(0, 2).join("."))));
   const titles = [...new Set(names.map((name, i) => titleOfName(name, contents[i])))];
+  // two numbers of one model are told apart by what they are, one number of two models by the models
+  const models = new Set(contents.map((content) => content.title));
   return {
-    title: titles.length === 1 ? titles[0] : contents[0].title, told: names.length > 1 ? besideEachOther(names, contents) : "",
+    title: titles.length === 1 ? titles[0] : models.size === 1 ? titles.join(" and ") : contents.map((one) => one.title).join(" and "), told: names.length > 1 ? besideEachOther(names, contents) : "",
     sides: names.map((name, i) => sideOf(name, contents[i], { alone: names.length === 1, named: titles.length > 1 })),
   };
 }
@@ -289,7 +291,7 @@ function drawerDialog() {
   dialog.addEventListener("keydown", (event) => event.stopPropagation());
   dialog.addEventListener("close", () => {
     if (dialog.open) return;
-    if (state.get("n") === drawer.names) state.set("n", "");
+    if (drawer.names && state.get("n") === drawer.names) leaveStep();
     if (drawer.opener?.isConnected) drawer.opener.focus({ preventScroll: true });
     Object.assign(drawer, { names: "", opener: null });
   });
@@ -298,15 +300,35 @@ function drawerDialog() {
   return dialog;
 }
 
+// An open drawer is a step of the history, so that "Back" closes it; closing it otherwise goes back as well. One that an
+// address brought has no step of its own.
+function leaveStep() {
+  if (!history.state?.drawer) { state.set("n", ""); return; }
+  drawer.leaving = new Promise((done) => {
+    window.addEventListener("hashchange", done, { once: true });
+    setTimeout(done, 1000);
+  });
+  history.back();
+}
+
+// Closes the drawer where the address has changed already.
+function shutDrawer() {
+  drawer.names = "";
+  if (drawer.dialog?.open) drawer.dialog.close();
+}
+
+const evidenceNames = (text) => (text || "").split(" ").filter((name) => EVIDENCE_NAME.test(name)).slice(0, 2);
+
 // Shows what stands behind `names`; `opener` gets the focus back, `basis` says how several estimates made one number.
 async function openDrawer(names, opener = null, basis = "") {
-  const wanted = names.split(" ").filter((name) => EVIDENCE_NAME.test(name)).slice(0, 2);
+  const wanted = evidenceNames(names);
   if (!wanted.length) return;
+  if (drawer.leaving) await drawer.leaving;
   const dialog = drawerDialog();
   const text = wanted.join(" ");
   if (!dialog.open || opener) drawer.opener = dialog.contains(opener) ? drawer.opener : opener;
   drawer.names = text;
-  state.set("n", text);
+  state.change({ n: text }, { step: !dialog.open, mark: { drawer: true } });
   const [title, body] = [$("h2", dialog), $(".body", dialog)];
   title.textContent = "Evidence";
   body.replaceChildren(made("p", { class: "muted" }, "Loading\u2026"));
@@ -353,7 +375,8 @@ function listenForEvidence() {
     if (event.key !== "Enter" || !(event.target instanceof Element) || event.target.closest("a, button, summary, input, select")) return;
     if (openEvidence(event.target)) event.preventDefault();
   });
-  window.addEventListener("hashchange", () => {
-    if (drawer.dialog?.open && !state.get("n")) drawer.dialog.close(); else openNamedEvidence();
+  window.addEventListener("hashchange", ({ newURL }) => {
+    if (partsOf(new URL(newURL).hash).path !== standalone.shown) return;
+    if (evidenceNames(state.get("n")).length) openNamedEvidence(); else shutDrawer();
   });
 }

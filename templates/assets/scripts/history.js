@@ -5,7 +5,8 @@ function nightly(data, packed) {
   const scale = 10 ** Math.abs(packed.power);
   const real = (whole) => (whole === null ? null : packed.power < 0 ? whole / scale : whole * scale);
   const all = (given) => (Array.isArray(given) ? given : data.times.map(() => given)).map(real);
-  return { values: all(packed.values), margins: packed.margins === undefined ? null : all(packed.margins) };
+  const margins = packed.margins === undefined ? null : all(packed.margins);
+  return { values: all(packed.values), margins, above: packed.above === undefined ? margins : all(packed.above) };
 }
 
 const nightText = (minutes) => new Date(60000 * minutes).toISOString().slice(0, 16).replace("T", " ");
@@ -38,14 +39,14 @@ function changeLines(data, width) {
 }
 
 function historyTraces(data, packed, nights) {
-  const unit = packed.unit ? ` ${packed.unit}` : "";
+  const unit = packed.unit ? `\u00a0${packed.unit}` : "";
   const dates = data.times.map(nightText);
   const side = data.kind === "unknown" ? "muted" : data.kind;
-  const around = (night) => (nights.margins?.[night] ? ` \u00b1 ${fourDigits(nights.margins[night])}` : "");
+  const around = (night) => { const text = reachText(reachOf(nights, night)); return text ? ` ${text}` : ""; };
   const traces = [{
     type: "scatter", mode: "lines+markers", name: "measured", meta: dates.map((_, night) => night), x: dates, y: nights.values, connectgaps: false,
     line: { color: colour(side), width: 1.5 }, marker: { color: colour(side), size: dates.length > 60 ? 4 : 7, symbol: SYMBOLS[side] || "diamond" },
-    error_y: nights.margins ? { type: "data", array: nights.margins, thickness: 1.2, width: 3, color: colour(side) } : { visible: false },
+    error_y: nights.margins ? { type: "data", symmetric: false, array: nights.above, arrayminus: nights.margins, thickness: 1.2, width: 3, color: colour(side) } : { visible: false },
     text: nights.values.map((value, night) => (value === null ? "" : `${dates[night]} UTC<br>${fourDigits(value)}${around(night)}${unit}`)), hoverinfo: "text",
   }];
   const failed = data.failed[packed.cell];
@@ -62,7 +63,7 @@ function historyWords(data, packed, nights, box) {
   const known = nights.values.map((value, night) => [value, night]).filter(([value]) => value !== null);
   const title = box.selectedOptions[0].textContent;
   const where = plainText(packed.where);
-  const unit = packed.unit ? ` ${packed.unit}` : "";
+  const unit = packed.unit ? `\u00a0${packed.unit}` : "";
   const failed = data.failed[packed.cell].length;
   const better = packed.better ? `; ${packed.better} is better` : "";
   const head = `${title}${where ? ` ${where}` : ""}, ${known.length} of ${data.times.length} nights`;
@@ -76,8 +77,21 @@ function historyWords(data, packed, nights, box) {
 // Text that was written for plotly, as a reader sees it.
 const plainText = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 
-// A value with its unit and, lighter, half its interval to two digits.
-const withMargin = (value, margin, unit = "") => [`${fourDigits(value)}${unit}`, ...(margin ? [" ", made("span", { class: "margin" }, `\u00b1 ${digits(Number(margin.toPrecision(2)))}`)] : [])];
+// How far the interval of a night reaches down and up; null where there is none.
+const reachOf = ({ margins, above }, night) => (margins?.[night] === null || margins?.[night] === undefined ? null : [margins[night], above[night]]);
+// The same to two digits, in one number where the sides differ by no more than a quarter.
+function reachText(reach) {
+  const [below, above] = reach || [0, 0];
+  const [less, more] = [Math.min(below, above), Math.max(below, above)];
+  const short = (size) => digits(Number(size.toPrecision(2)));
+  if (!more) return "";
+  return less < 0.75 * more ? `+${short(above)}\u00a0\u2212${short(below)}` : `\u00b1\u00a0${short(more)}`;
+}
+// A value with its unit and, lighter, its interval.
+function withMargin(value, reach, unit = "") {
+  const text = reachText(reach);
+  return [`${fourDigits(value)}${unit}`, ...(text ? [" ", made("span", { class: "margin" }, text)] : [])];
+}
 const titledBox = (box, title) => { for (const [name, value] of Object.entries({ tabindex: "0", role: "group", "aria-label": title })) box.setAttribute(name, value); return box; };
 
 // The values as a table, the newest first; filled when it is opened, as it is long.
@@ -88,7 +102,7 @@ function fillValues(data, id, details) {
   const changes = new Map(data.changes.map(([night, _label, words]) => [night, words]));
   const value = (night) => {
     const found = nights.values[night];
-    const text = found === null ? (failed.has(night) ? "failed" : "\u2013") : withMargin(found, nights.margins?.[night]);
+    const text = found === null ? (failed.has(night) ? "failed" : "\u2013") : withMargin(found, reachOf(nights, night));
     return found === null && !failed.has(night) ? text : nightButton(data, id, night, text);
   };
   const said = (night) => [failed.get(night), changes.get(night)].filter(Boolean).map(plainText).join("; ");
@@ -105,7 +119,8 @@ const nightButton = (data, id, night, text) => (data.evidence ? evidenceButton(n
 // The newest value beside those before, as Python's `Latest` has it.
 function latestOf(data, id) {
   const packed = data.series[id];
-  const { values, margins } = nightly(data, packed);
+  const nights = nightly(data, packed);
+  const { values } = nights;
   const known = values.map((_, night) => night).filter((night) => values[night] !== null);
   if (!known.length) return null;
   const night = known.at(-1);
@@ -115,7 +130,7 @@ function latestOf(data, id) {
   const [low, high, middle] = [sorted[0], sorted.at(-1), (sorted.length - 1) / 2];
   const apart = before.length >= least && !(2 * low - high <= values[night] && values[night] <= 2 * high - low);
   return {
-    id, packed, night, value: values[night], margin: margins?.[night], apart, previous: before.at(-1), previousNight: known.at(-2), previousMargin: margins?.[known.at(-2)],
+    id, packed, night, value: values[night], margin: reachOf(nights, night), apart, previous: before.at(-1), previousNight: known.at(-2), previousMargin: reachOf(nights, known.at(-2)),
     median: before.length ? (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2 : undefined,
   };
 }
@@ -124,7 +139,7 @@ function changeText({ packed, value }, before) {
   if (before === undefined || (!before && packed.unit !== "%")) return "\u2013";
   const change = packed.unit === "%" ? value - before : 100 * (value / before - 1);
   const text = Math.abs(change).toFixed(1);
-  return `${text === "0.0" ? "" : change < 0 ? "\u2212" : "+"}${text} ${packed.unit === "%" ? "points" : "%"}`;
+  return `${text === "0.0" ? "" : change < 0 ? "\u2212" : "+"}${text}\u00a0${packed.unit === "%" ? "points" : "%"}`;
 }
 
 // All figures with their latest values by where they were measured, those apart from the nights before first in each;
@@ -136,7 +151,7 @@ function fillLatest(data, details) {
   }
   const heads = [["Figure", "text frozen"], ["Latest", ""], ["Night", "text"], ["Previous", ""], ["Latest to previous", ""], ["Median before", ""], ["Latest to median", ""]];
   const row = (one) => {
-    const unit = one.packed.unit ? ` ${one.packed.unit}` : "";
+    const unit = one.packed.unit ? `\u00a0${one.packed.unit}` : "";
     const shown = (night, value, margin) => (value === undefined ? "\u2013" : nightButton(data, one.id, night, withMargin(value, margin, unit)));
     return [
       [plainText(one.packed.title), one.apart ? made("span", { class: "mark note" }, "apart") : ""], shown(one.night, one.value, one.margin), nightText(data.times[one.night]).slice(0, 10),
@@ -151,12 +166,21 @@ function fillLatest(data, details) {
   }));
 }
 
-// Dates alone where the nights are few: else there would be hours between them.
+// Where the nights are few each has a tick, with its date where that meets none before; of many plotly chooses.
 function nightAxis(data, width) {
-  const days = (data.times.at(-1) - data.times[0]) / 1440;
-  if (days > 60) return {};
-  if (days < 2) return { tickvals: data.times.map(nightText), ticktext: data.times.map((one) => nightText(one).replace(" ", "<br>")) };
-  return { dtick: 86400000 * Math.max(1, Math.ceil(days / Math.max(1, Math.floor(width / 90)))), tick0: nightText(data.times[0]).slice(0, 10), tickformat: "%b %-d\n%Y" };
+  if (data.times.length > 31) return {};
+  const [first, last] = [data.times[0], data.times.at(-1)];
+  const day = (one) => nightText(one).slice(0, 10);
+  const count = new Map();
+  for (const one of data.times) count.set(day(one), (count.get(day(one)) || 0) + 1);
+  let free = -Infinity;
+  const ticktext = data.times.map((one) => {
+    const place = width * (one - first) / Math.max(last - first, 1);
+    if (place < free) return "";
+    free = place + 84;
+    return count.get(day(one)) > 1 ? nightText(one).replace(" ", "<br>") : day(one);
+  });
+  return { tickvals: data.times.map(nightText), ticktext };
 }
 
 // A point opens what stands behind it.

@@ -51,14 +51,16 @@ function nightSide(found, content, metric) {
 
 // The value with its interval, or why there is none.
 function nightHead({ data, night, packed, files }, metric, content) {
-  const { values, margins } = nightly(data, packed);
-  const [value, margin, unit] = [values[night], margins?.[night], packed.unit ? ` ${packed.unit}` : ""];
+  const nights = nightly(data, packed);
+  const [value, reach, unit] = [nights.values[night], reachOf(nights, night), packed.unit ? `\u00a0${packed.unit}` : ""];
   const formula = metric ? [made("p", { class: "small muted" }, `${metric.formula}. `, placeLink(content.method, "Method"))] : [];
   if (value === null) {
     const why = data.failed[packed.cell].find(([at]) => at === night)?.[1];
     return [made("p", { class: "flag" }, `Not measured: ${why ? plainText(why) : "that night has no value of this figure"}.`), ...formula];
   }
-  const interval = margin ? `95 % interval ${digits(value - margin, 4)} to ${digits(value + margin, 4)}${unit}` : margin === 0 ? "All repeats have this value" : "No interval";
+  const [below, above] = reach || [0, 0];
+  const alike = reach ? "All repeats have this value" : "No interval";
+  const interval = below + above > 0 ? `95 % interval ${digits(value - below, 4)} to ${digits(value + above, 4)}${unit}` : alike;
   const mean = files.length === 1 ? "From one record." : `The mean over the repeats of that night: ${files.length} records.`;
   return [made("p", { class: "figure" }, `${digits(value, 5)}${unit}`), made("p", { class: "small" }, `${interval}. ${mean}`), ...formula];
 }

@@ -85,10 +85,41 @@ function intervalsTrace(kind, points, { x, y }) {
 
 const titleOf = (metric) => `${metric.title}${metric.at ? ` ${metric.at}` : ""}`;
 
-function valueText({ value, low, high }, metric) {
-  const unit = metric.unit ? ` ${metric.unit}` : "";
-  if (low === null || high === null) return `${significant(value)}${unit} (no interval)`;
-  return `${significant(value)}${unit}${low < high ? ` (${significant(low)} to ${significant(high)})` : ""}`;
+function valueText({ value, low, high }, metric, places = 3) {
+  const unit = metric.unit ? `\u00a0${metric.unit}` : "";
+  if (low === null || high === null) return `${significant(value, places)}${unit} (no interval)`;
+  return `${significant(value, places)}${unit}${low < high ? ` (${significant(low, places)} to ${significant(high, places)})` : ""}`;
+}
+
+const MOST_DIGITS = 6;
+
+// The digits of a value down to the second of half its interval; three where that is fewer, or no interval is known.
+function justified({ value, low, high }) {
+  if (low === null || high === null || !value) return 3;
+  if (low === high) return MOST_DIGITS;
+  const half = Number(((high - low) / 2).toPrecision(2));
+  return Math.min(MOST_DIGITS, Math.max(3, Math.floor(Math.log10(Math.abs(value))) - Math.floor(Math.log10(half)) + 2));
+}
+
+// How many digits the values of a frontier need on an axis to differ from their neighbours, as far as their intervals
+// have so many; and of each that is still like the next the axis.
+function digitsOf(line, name) {
+  const places = new Map(line.map((point) => [point, 3]));
+  const alike = new Set();
+  line.slice(1).forEach((next, i) => {
+    const pair = [line[i], next];
+    const [a, b] = pair.map((point) => point[name]);
+    if (a.value === b.value) return;
+    const most = Math.min(...pair.map((point) => justified(point[name])));
+    let needed = 3;
+    while (needed < most && significant(a.value, needed) === significant(b.value, needed)) needed += 1;
+    if (significant(a.value, needed) === significant(b.value, needed)) alike.add(next);
+    else for (const point of pair) places.set(point, Math.max(places.get(point), needed));
+  });
+  // the others have as many, as far as they may, so that a column is even
+  const most = Math.max(3, ...places.values());
+  for (const point of line) places.set(point, Math.max(places.get(point), Math.min(most, justified(point[name]))));
+  return { places, alike };
 }
 
 function paretoTrace(kind, points, { x, y, places, beaten, crowded }) {
@@ -223,14 +254,19 @@ const axisHead = (metric) => [made("span", {}, titleOf(metric)), ...(metric.unit
 const evidenceAt = (point, metric) => (point.evidence && metric.evidence ? `${point.evidence}.${metric.evidence}` : "");
 
 function paretoRows(points, { x, y, line, beaten }) {
-  const cell = (point, metric, one) => {
-    const [text, name] = [valueText(one, { unit: "" }), evidenceAt(point, metric)];
+  const [across, up] = [digitsOf(line, "x"), digitsOf(line, "y")];
+  const cell = (point, metric, one, { places }) => {
+    const [text, name] = [valueText(one, { unit: "" }, places.get(point)), evidenceAt(point, metric)];
     return made("td", {}, name ? evidenceButton(name, text) : text);
   };
-  const state_ = (point) => (line.includes(point) ? "on the frontier" : beaten.has(point) ? "certainly beaten" : "left open by intervals");
+  const alike = (point) => {
+    const axes = [[up, y], [across, x]].filter(([found]) => found.alike.has(point)).map(([, metric]) => titleOf(metric));
+    return axes.length ? `, not told apart from the one above in ${axes.join(" and ")}` : "";
+  };
+  const state_ = (point) => (line.includes(point) ? `on the frontier${alike(point)}` : beaten.has(point) ? "certainly beaten" : "left open by intervals");
   return points.map((point) => made("tr", {},
     made("th", { scope: "row", class: "text frozen" }, made("span", { class: `shape ${point.kind}`, "aria-hidden": "true" }), point.href ? made("a", { href: siteHref(point.href) }, point.name) : point.name),
-    cell(point, y, point.y), cell(point, x, point.x), made("td", { class: "text" }, state_(point))));
+    cell(point, y, point.y, up), cell(point, x, point.x, across), made("td", { class: "text" }, state_(point))));
 }
 
 function paretoTable(points, plot) {

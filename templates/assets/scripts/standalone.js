@@ -30,6 +30,7 @@ function leavePage() {
   for (const box of $$(".js-plotly-plot")) window.Plotly.purge(box);
   if (window.moebenchTables) window.moebenchTables.jQuery.fn.dataTable.tables({ api: true }).destroy();
   restoreTable = () => {};
+  shutDrawer();
   for (const dialog of $$("dialog[open]")) dialog.close();
   for (const left of $$("body > .dt-button-collection, body > .dt-button-background")) left.remove();
   $("#tip").hidden = true;
@@ -63,13 +64,14 @@ function arriveAt(place, scroll) {
 
 // A step back or forward, or a link that was followed: the browser has changed the address already.
 function followAddress(event) {
+  if (onlyNumber(event)) { markStep(); return; }
   const [before, now] = [event.oldURL, event.newURL].map((url) => partsOf(new URL(url).hash));
   const back = Boolean(history.state?.moebench);
   const here = now.path === standalone.shown;
   standalone.scrolled.set(addressIn(before), standalone.y);
   // the skip link and others to a place on this page keep what was chosen
   if (here && now.place && !now.state && !back) now.state = before.state;
-  history.replaceState(MARK, "", addressIn(now));
+  history.replaceState({ ...history.state, ...MARK }, "", addressIn(now));
   if (here && now.place === before.place && canRestore()) { restorePage(); return; }
   if (!here || now.state !== before.state) swapIn(now.path);
   arriveAt(now.place, back ? standalone.scrolled.get(addressIn(now)) || 0 : 0);
@@ -123,7 +125,7 @@ function startStandalone() {
 // The page that the address names when the file is opened, and the place on it that a browser does not find behind "?".
 function openAddress() {
   const { path, place, state: chosen } = partsOf(location.hash);
-  if (standalone.shown) history.replaceState(MARK, "", addressIn({ path, place, state: chosen }));
+  if (standalone.shown) history.replaceState({ ...history.state, ...MARK }, "", addressIn({ path, place, state: chosen }));
   if (standalone.shown && path !== standalone.shown) swapIn(path); else preparePage();
   if (place && (standalone.shown || location.hash.includes("?"))) arriveAt(place, 0);
 }

@@ -60,6 +60,7 @@ function preparePage() {
   if (window.moebenchTables) for (const table of $$("table[data-table]")) prepareTable(table);
   if (window.moebenchTables) for (const list of $$("[data-cards]")) followTable(list);
   applyTheme();
+  watchBoxes();
   root.dataset.ready = "1";
   openNamedEvidence();
   whenIdle(startCharts);
@@ -89,7 +90,7 @@ document.addEventListener("DOMContentLoaded", () => {
   listenForEvidence();
   for (const type of ["click", "focusin", "keydown"]) document.addEventListener(type, closeMenus);
   listenForPrint();
-  if (root.dataset.first) startStandalone(); else window.addEventListener("hashchange", (event) => { keepState(event); restorePage(); });
+  if (root.dataset.first) startStandalone(); else window.addEventListener("hashchange", (event) => { keepState(event); if (!onlyNumber(event)) restorePage(); });
   markStep();
   openAddress();
 });

@@ -8,8 +8,8 @@ const state = {
   },
   get(name) { return this.read().get(name); },
   set(name, value) { this.change({ [name]: value }); },
-  // Empty values are the default and leave the address.
-  change(named, { step = false } = {}) {
+  // Empty values are the default and leave the address; `mark` is kept with the step.
+  change(named, { step = false, mark = {} } = {}) {
     const values = this.read();
     for (const [name, value] of Object.entries(named)) {
       if (value === "" || value === null || value === undefined) values.delete(name); else values.set(name, value);
@@ -20,12 +20,23 @@ const state = {
     const hash = text ? `${before || "#"}?${text}` : before;
     // browsers refuse more than some hundred changes in half a minute
     if (hash === location.hash) return;
-    history[step ? "pushState" : "replaceState"](MARK, "", hash || location.href.split("#")[0]);
+    const place = hash || location.href.split("#")[0];
+    if (step) history.pushState({ ...MARK, ...mark }, "", place); else history.replaceState({ ...history.state, ...MARK }, "", place);
   },
 };
 
 // Steps of a reader's history that were here before are marked; one that has no mark was made by a link just followed.
 const MARK = { moebench: true };
+// Whether a step changed no more than the number whose evidence is open.
+function onlyNumber({ oldURL, newURL }) {
+  const [before, now] = [oldURL, newURL].map((url) => {
+    const [place, chosen = ""] = new URL(url).hash.split(/\?(.*)/s);
+    const values = new URLSearchParams(chosen);
+    values.delete("n");
+    return `${place.replace(/^#$/, "")}?${values}`;
+  });
+  return before === now;
+}
 const markStep = () => { if (!history.state?.moebench) history.replaceState(MARK, ""); };
 
 // A link to a place on the page, such as the skip link, takes the whole hash: what was chosen is put back.
