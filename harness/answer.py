@@ -12,13 +12,12 @@ from dataclasses import dataclass
 
 from harness.compare import Comparison, Effect
 from harness.crossover import Crossover
-from harness.matching import MATCH_NOUNS, MEASURED, Match
-from harness.quantities import capitalised, count_of, listed, plain, signed_percent
+from harness.matching import MATCH_NOUNS, MEASURED, Match, likeness_of
+from harness.quantities import capitalised, count_of, listed, plain, ratio_words
 from harness.speed_words import Told, crossovers_told, speed_told, why_other_hardware
 from harness.suite import MatchKind
 from harness.summary import sample_unit
 from harness.wording import (
-    ABOUT,
     certain,
     effect_size,
     effect_text,
@@ -26,7 +25,6 @@ from harness.wording import (
     load_words,
     named,
     over_shared,
-    ratio_words,
     undecided,
     unit_of,
     without_interval,
@@ -138,7 +136,7 @@ def _alike(matches: Sequence[Match]) -> str:
     for match in matches:
         measured = "measured " if match.kind == "iso-cost" else ""
         likeness = "" if match.likeness == before else f"{match.likeness} "
-        words.append(f"{likeness}{measured}{named(match.noun)} ({_mismatch(match)})")
+        words.append(f"{likeness}{measured}{named(match.noun)} ({match.size})")
         before = match.likeness
     return listed(words)
 
@@ -146,15 +144,9 @@ def _alike(matches: Sequence[Match]) -> str:
 def _apart(match: Match) -> str:
     """A kind in which two are not alike: "2.10× the memory", "a mean score 4.2 points below"."""
     if match.kind != "iso-quality":
-        return f"{ratio_words(match.mismatch)} the {match.noun}"
+        return f"{match.size} the {match.noun}"
     side = "above" if match.mismatch > 0 else "below"
     return f"a {named(match.noun)} {100 * abs(match.mismatch):.1f} points {side}"
-
-
-def _mismatch(match: Match) -> str:
-    if match.kind != "iso-quality":
-        return ratio_words(match.mismatch)
-    return f"{signed_percent(match.mismatch)} points"
 
 
 def _unlike(comparison: Comparison) -> str:
@@ -277,9 +269,9 @@ def _memory(comparison: Comparison) -> Told:
     what = _MEMORY[effect.metric]
     if effect.exact:
         load = f" {load_words(effect.point)}" if effect.point else ""
-        ratio = effect.contrast.value
-        if abs(ratio - 1) < ABOUT:
-            return Told((f"needs {'as much' if ratio == 1 else 'about as much'} {what}{load}",))
+        likeness = likeness_of(effect.contrast.value)
+        if likeness != "not equal":
+            return Told((f"needs {likeness} {what}{load} ({effect_text(effect)})",))
         return Told((f"needs {effect_text(effect)} the {what}{load}",))
     return _ratio_told(comparison, effect, ("needs", "needed"), what)
 

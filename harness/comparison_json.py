@@ -14,8 +14,9 @@
 - `effects`: `metric`, `title`, `unit`, `workload` and `load` in words with `load_kind` and `load_level` (null for what
   is not measured at a load), `kind` (ratio: a / b; difference: a - b), `better` (higher or lower), the estimates `a`
   and `b` (`value`, `low`, `high`, `n`, `basis`), `contrast` (`value`, `low`, `high`, `p_value`, `basis`), `exact`
-  (counted on both sides), `family` (what Holm's correction is over), `adjusted_p`, and `verdict` on a (better, worse,
-  indistinguishable, insufficient data).
+  (counted on both sides), `family` (what Holm's correction is over), `adjusted_p`, `verdict` on a (better, worse,
+  indistinguishable, insufficient data) and `words`, what the pages call it (better, worse, not told apart, equal,
+  nearly equal, too little data).
 - `crossovers`: a `workload` each, with the `lowest` and `highest` load that both served, `concurrency`, `low` and
   `high` (null where not known), `overtakes`, `certain` (whether the pages say that it overtakes), and `reason` where
   there is none.
@@ -38,6 +39,7 @@ from harness.metrics import METRICS
 from harness.speed_words import changes_lead
 from harness.stats import Estimate
 from harness.summary import ModelSummary
+from harness.wording import verdict_words
 
 COMPARISON_SCHEMA = 1
 
@@ -103,6 +105,7 @@ def _effect(effect: Effect) -> dict[str, Any]:
         "family": effect.family,
         "adjusted_p": effect.adjusted_p,
         "verdict": effect.verdict,
+        "words": verdict_words(effect),
     }
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
-from harness.quantities import listed, plain
+from harness.quantities import listed, plain, ratio_words, signed_percent
 from harness.sizes import Sizes, sizes_of, tasks_differ
 from harness.suite import MatchKind, Suite
 from harness.summary import ModelSummary, PointKey, same_hardware
@@ -40,6 +40,19 @@ MATCH_NOUNS: dict[MatchKind, str] = {
 MEASURED: tuple[MatchKind, ...] = ("iso-quality", "iso-cost")
 """The kinds that are told by estimates; the others are counted."""
 Likeness = Literal["equal", "nearly equal", "not equal"]
+LIKENESS = (
+    f"Equal is the same count. Nearly equal is within {100 * TOLERANCE:.0f} %, of scores within "
+    f"{100 * TOLERANCE_POINTS:.0f} points: counts so near are called neither better nor worse; scores and costs are "
+    "nearly equal by their estimates, and may all the same be told apart."
+)
+"""What the words on how two compare mean, wherever they are used."""
+
+
+def likeness_of(ratio: float) -> Likeness:
+    """What two counts are called, by their ratio, whichever is named first."""
+    if ratio == 1:
+        return "equal"
+    return "nearly equal" if 1 / (1 + TOLERANCE) - _SLACK <= ratio <= 1 + TOLERANCE + _SLACK else "not equal"
 
 
 def score_words(score: str) -> str:
@@ -90,7 +103,14 @@ class Match:
         """Whether the two count as alike, whichever is named first."""
         if self.kind == "iso-quality":
             return abs(self.mismatch) <= TOLERANCE_POINTS + _SLACK
-        return abs(math.log(self.mismatch)) <= math.log1p(TOLERANCE) + _SLACK
+        return likeness_of(self.mismatch) != "not equal"
+
+    @property
+    def size(self) -> str:
+        """The mismatch as a number with its unit: "0.98\u00d7", "+1.2 points"; estimates are never shown as equal."""
+        quality = self.kind == "iso-quality"
+        text = f"{signed_percent(self.mismatch)} points" if quality else ratio_words(self.mismatch)
+        return f"\u2248{text}" if self.kind in MEASURED and text in ("0.0 points", "1.00\u00d7") else text
 
     @property
     def near(self) -> bool:
@@ -99,12 +119,12 @@ class Match:
 
     @property
     def words(self) -> str:
-        """The mismatch from a's view: "0.98 × the active parameters", "mean score 2.1 points below"."""
+        """The mismatch from a's view: "0.98× the active parameters", "mean score 2.1 points below"."""
         if self.kind != "iso-quality":
-            return f"{self.mismatch:.2f} × the {self.noun}"
+            return f"{self.size} the {self.noun}"
         points = f"{100 * abs(self.mismatch):.1f}"
         over = " over the shared items" if self.over_shared else ""
-        side = f"{points} points {'above' if self.mismatch > 0 else 'below'}" if float(points) else "the same"
+        side = f"{points} points {'above' if self.mismatch > 0 else 'below'}" if float(points) else self.size
         return f"{self.noun} {side}{over}"
 
 
@@ -138,7 +158,7 @@ class Matching:
         """Both ratios of parameters in words."""
         if self.active_ratio is None or self.total_ratio is None:
             return "parameters not counted"
-        return f"{self.active_ratio:.2f} × the active and {self.total_ratio:.2f} × the total parameters"
+        return f"{ratio_words(self.active_ratio)} the active and {ratio_words(self.total_ratio)} the total parameters"
 
     @property
     def active_ratio(self) -> float | None:
@@ -222,8 +242,8 @@ def _numbers(kind: MatchKind, a: Sizes, b: Sizes, at: PointKey | None) -> tuple[
     one, other = number_of(a, kind, at), number_of(b, kind, at)
     if one is None or other is None:
         return _why_unknown(kind, a if one is None else b)
-    if kind == "iso-quality" and a.asked != b.asked:
-        return f"asked or scored differently: {tasks_differ(a.scores, b.scores)}"
+    if kind == "iso-quality" and a.asked != b.asked and (differs := tasks_differ(a.scores, b.scores)):
+        return f"asked or scored differently: {differs}"
     return one, other
 
 
@@ -281,6 +301,28 @@ def about_of(named: Iterable[Named]) -> dict[frozenset[str], tuple[MatchKind, ..
     return found
 
 
+def left_out(
+    named: Iterable[Named], subjects: Sequence[ModelSummary], models: Sequence[ModelSummary]
+) -> tuple[tuple[Named, str], ...]:
+    """The named pairs that are not held against each other, each with why, as the end of a sentence."""
+    known = {one.model for one in subjects}
+    found = []
+    for one in named:
+        reasons = [_why_absent(name, models) for name in (one.sparse, one.dense) if name not in known]
+        if reasons:
+            found.append((one, " and ".join(reasons)))
+    return tuple(found)
+
+
+def _why_absent(name: str, models: Sequence[ModelSummary]) -> str:
+    """Why what a suite names is no subject of comparisons, where it is none."""
+    trainings = [one.model for one in models if one.group == name]
+    if trainings:
+        return f"{name} is a recipe of which one training is known, {trainings[0]}"
+    group = next((one.group for one in models if one.model == name), None)
+    return f"{name} is a training of {group}, which is compared as a whole" if group else f"{name} has no results"
+
+
 def has_evidence(model: ModelSummary) -> bool:
     """Whether anything was measured of a model that has learnt something."""
     return bool(model.points or model.scores) and model.subject.weights != "dummy"
@@ -310,7 +352,7 @@ def pairings(
 
     The nearest is the one with the least mismatch, as long as that is not beyond a factor of 2 (10 points of the
     score); of equally near ones the first by name. `at` and `score` as for `match`. Models without any measurement or
-    with random weights appear only where they are named. Named pairs of unknown models are left out.
+    with random weights appear only where they are named. Named pairs of unknown models are left out; see `left_out`.
     """
     by_name = {one.model: one for one in subjects}
     asked = [one for one in named if {one.sparse, one.dense} <= by_name.keys()]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 def plan_table(plan: Plan) -> Iterator[Table | str]:
     """The jobs, one row a model, then the refusals, one row a model and reason.
 
+    Cells are counted once, whatever their repeats, as the pages count them: "jobs" says how often.
+
     What does not fit the terminal goes on in the next line; a device that all have alike is told once.
     """
     from rich.markup import escape
@@ -34,7 +36,7 @@ def plan_table(plan: Plan) -> Iterator[Table | str]:
     by_model = sorted(plan.jobs, key=lambda job: job.subject.model)
     for model, group in groupby(by_model, key=lambda job: job.subject.model):
         runs = list(group)
-        scenarios = [cell.scenario for job in runs for cell in job.cells]
+        scenarios = [cell.scenario for cell in {cell.id: cell for job in runs for cell in job.cells}.values()]
         tasks = [s.task for s in scenarios if isinstance(s, QualityScenario)]
         jobs.add_row(
             escape(model), escape(runs[0].subject.source), *([escape(_device(runs[0]))] if devices else []),
@@ -61,7 +63,7 @@ def arrival_notes(plan: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f"note: {one}" for one in told if one))
 
 
-_NUMBERS = ("needs", "jobs", "tasks", "routed")
+_NUMBERS = ("needs", "jobs", "cells", "tasks", "routed")
 
 
 _NAME = 16

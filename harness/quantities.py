@@ -23,6 +23,7 @@ _BYTES = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12))
 _PREFIXES = {
     "seconds": _SECONDS, "bytes": _BYTES, "FLOPs": _FLOPS, "parameters": _COUNTS, "joules": _JOULES, "watts": _WATTS,
 }
+_RATIO_DECIMALS = range(2, 6)
 _SHORT = {"tokens per second": "tokens/s", "requests per second": "requests/s", "US dollars": "USD"}
 
 
@@ -91,6 +92,18 @@ def signed_percent(fraction: float) -> str:
     """0.0123 as "+1.2", with a true minus, and "0.0" without a sign."""
     text = f"{100 * fraction:+.1f}".replace("-", MINUS)
     return text if text[1:] != "0.0" else "0.0"
+
+
+def ratio_words(ratio: float) -> str:
+    """The ratio of two quantities: "0.98\u00d7", with so many decimals that only equality looks like it.
+
+    >>> ratio_words(1.0), ratio_words(0.9831), ratio_words(1.0042), ratio_words(1.0000004), ratio_words(12.345)
+    ('1.00\u00d7', '0.98\u00d7', '1.004\u00d7', '\u22481.00\u00d7', '12.3\u00d7')
+    """
+    if not 0.1 <= ratio < 10:
+        return f"{significant(ratio)}\u00d7"
+    apart = [decimals for decimals in _RATIO_DECIMALS if ratio == 1 or round(ratio, decimals) != 1]
+    return f"{ratio:.{apart[0]}f}\u00d7" if apart else "\u22481.00\u00d7"
 
 
 def margin(value: float, low: float, high: float) -> str:

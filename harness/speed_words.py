@@ -20,8 +20,13 @@ _TOLD = 4
 """How many loads are listed; of more the number is told."""
 _SPEED = "output_tokens_per_s"
 _ON_HARDWARE = "speed and memory: "
-_KINDS = ("closed", "offline", "replay", "open")
-"""Kinds of load by how much their output rate says of a model: in an open loop it is that of the arrivals."""
+_KINDS = ("closed", "offline", "replay")
+"""Kinds of load by how much their output rate says of a model. In an open loop it is that of the arrivals."""
+_LOADS_OF = {
+    "closed": ("number of concurrent requests", "numbers of concurrent requests"), "open": ("arrival rate", ""),
+    "offline": ("batch", "batches"), "replay": ("replayed trace", ""),
+}
+"""One load and several, by kind."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,13 @@ class Told:
 
 
 def speed_curve(comparison: Comparison) -> tuple[Effect, ...]:
-    """The output rates of the curve with most shared loads, by rising load; closed loops go before other loads."""
+    """The output rates of the curve with most shared loads, by rising load; closed loops go before other loads.
+
+    Open loops are left out: how many tokens they give is up to those who ask.
+    """
     curves: dict[tuple[object, ...], list[Effect]] = {}
     for effect in comparison.effects:
-        if effect.metric == _SPEED and effect.point is not None:
+        if effect.metric == _SPEED and effect.point is not None and effect.point.kind in _KINDS:
             curves.setdefault(_curve_of(effect.point), []).append(effect)
     best = max(curves, key=lambda curve: (-_KINDS.index(str(curve[-2])), len(curves[curve])), default=())
     return tuple(sorted(curves.get(best, []), key=lambda effect: effect.point or ()))
@@ -115,8 +123,14 @@ def _reach(comparison: Comparison, effects: Sequence[Effect]) -> str:
     if not apart:
         return text
     some = "all" if len(apart) == len(effects) else "some"
-    loads = count_of(comparison.tested(effects[0].family), "load")
-    return f"{text}; {some} exclude equality, but not after correction for {loads}"
+    return f"{text}; {some} exclude equality, but not after correction for {_tested(comparison)}"
+
+
+def _tested(comparison: Comparison) -> str:
+    """At which loads the output rate was tested: "7 numbers of concurrent requests and 1 arrival rate"."""
+    kinds = [one.point.kind for one in comparison.effects
+             if one.metric == _SPEED and one.adjusted_p is not None and one.point is not None]
+    return listed(count_of(kinds.count(kind), *words) for kind, words in _LOADS_OF.items() if kind in kinds)
 
 
 class _Loads:
@@ -179,6 +193,8 @@ def _why_no_speed(comparison: Comparison) -> str:
     points = {point.key for point in (*comparison.a.points, *comparison.b.points)}
     starts = tuple(f"{key.name}, {key.words}: " for key in points)
     reasons = [reason for reason in comparison.missing if starts and reason.startswith(starts)]
+    if {key.kind for key in points} == {"open"}:
+        return "both were served at arrival rates alone, at which the output rate is that of the arrivals"
     if not points or not reasons:
         return "neither was served" if not points else "no output rate is known of both"
     more = f", and {count_of(len(reasons) - 1, 'more load')}" if len(reasons) > 1 else ""

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from harness.compare import Comparison, Effect
-from harness.quantities import MINUS, count_of, plain
+from harness.matching import likeness_of
+from harness.quantities import MINUS, count_of, plain, ratio_words
 from harness.stats import NO_SPREAD
 from harness.summary import PointKey
 
@@ -15,8 +16,11 @@ _NAME = 60
 _RATIO_DECIMALS, _POINT_DECIMALS, _OTHER_DECIMALS = 2, 1, 3
 _FURTHER_DECIMALS = 3
 """How many more there may be."""
-ABOUT = 0.005
-"""How far from 1 the ratio of two counts may be to be about equal."""
+MARKS = {
+    "better": "\u25b2", "worse": "\u25bc", "not told apart": "\u25c7", "equal": "=", "nearly equal": "\u2248",
+    "not equal": "\u2260", "too little data": "?",
+}
+"""One mark for every word on how two compare, so that colour is not all that tells them apart."""
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -52,11 +56,6 @@ def two_digits(value: float, rounded: Callable[[float], int]) -> str:
     return f"{rounded(value / unit) * unit:.15g}"
 
 
-def ratio_words(ratio: float) -> str:
-    """The ratio of two counted quantities: "0.98×"."""
-    return f"{ratio:.2f}×" if 0.1 <= ratio < 100 else f"{ratio:.3g}×"
-
-
 def load_words(key: PointKey) -> str:
     """A load within a sentence: "at 64 concurrent requests", "at 2 requests/s", "offline"."""
     if key.concurrency is not None:
@@ -82,6 +81,8 @@ def effect_size(effect: Effect, value: float) -> str:
     Two decimals for ratios near 1, one for points; all numbers of an effect have as many more as it takes for the ends
     of its interval to differ from each other and not to look like equality.
     """
+    if effect.kind == "ratio" and effect.exact:
+        return ratio_words(value).removesuffix("\u00d7")
     if effect.kind == "ratio" and not 0.1 <= value < 10:
         return significant(value)
     factor, decimals = _form(effect)
@@ -135,10 +136,9 @@ _VERDICTS = {
 
 
 def verdict_words(effect: Effect) -> str:
-    """A verdict as the pages and the terminal word it; counts are equal where their ratio rounds to 1.00."""
-    if effect.exact and abs(effect.contrast.value - effect.null) < ABOUT:
-        return "equal" if effect.contrast.value == effect.null else "about equal"
-    return _VERDICTS[effect.verdict]
+    """A verdict as the pages and the terminal word it: counts that are alike are called what a matching calls them."""
+    likeness = likeness_of(effect.contrast.value) if effect.exact else "not equal"
+    return likeness if likeness != "not equal" else _VERDICTS[effect.verdict]
 
 
 def certain(effect: Effect) -> bool:

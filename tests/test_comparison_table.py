@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.compare import Comparison, compare
-from harness.comparison_table import comparison_table, p_text
+from harness.comparison_table import comparison_table, p_text, short_names
 from harness.stats import Contrast
 from harness.summarise import summarise
 from harness.wording import verdict_words
@@ -41,8 +41,8 @@ class TestTable:
     def test_every_effect_is_one_line(self, width: int) -> None:
         lines = self.text(width)
         assert max(map(len, lines)) <= width
-        for verdict in ("better", "worse", "equal", "not told apart"):
-            told = sum(re.search(rf"(?<!about) {verdict}$", line.rstrip()) is not None for line in lines)
+        for verdict in ("better", "worse", "equal", "nearly equal", "not told apart"):
+            told = sum(re.search(rf"(?<!nearly) {verdict}$", line.rstrip()) is not None for line in lines)
             assert told == sum(verdict_words(one) == verdict for one in pair().effects)
 
     def test_an_interval_that_excludes_equality_without_a_verdict_shows_why(self) -> None:
@@ -60,7 +60,7 @@ class TestTable:
     def test_effects_stand_under_their_load(self) -> None:
         lines = [line.strip() for line in self.text(100)]
         begins = ("Counted", "chat at ", "Memory", "Scores")
-        headings = [line for line in lines if line.startswith(begins)]
+        headings = [line for line in lines if line.startswith(begins) and "↓" not in line]
         assert headings == [
             "Counted", "Counted, chat at 16", "Memory", "chat at 1", "chat at 4", "chat at 16", "Scores",
         ]
@@ -87,6 +87,27 @@ class TestTable:
             effect = replace(exact, contrast=Contrast(ratio, ratio, ratio, None, "counted"), verdict="worse")
             table = comparison_table(replace(pair(), effects=(effect,)))
             assert table.rows[-1].style == colour
+
+    def test_latencies_are_in_ms_below_a_second_and_bytes_on_their_scale(self) -> None:
+        lines = self.text(80)
+        assert re.search(r"TTFT p50 ↓ +[\d.]+ ms +[\d.]+ ms ", next(line for line in lines if "TTFT" in line))
+        assert re.search(r"Weights ↓ +[\d.]+ kB ", next(line for line in lines if line.startswith("Weights ↓")))
+
+    def test_long_names_are_shortened_in_the_middle(self) -> None:
+        a, b = (f"mixture-of-experts-{size}-instruct-2026" for size in ("8x22b", "dense"))
+        long = replace(pair(), a=replace(pair().a, model=a), b=replace(pair().b, model=b))
+        console = Console(file=io.StringIO(), width=80)
+        console.print(comparison_table(long))
+        assert isinstance(console.file, io.StringIO)
+        lines = console.file.getvalue().splitlines()
+        assert f"{a} against {b}" in " ".join(" ".join(lines[:2]).split()) and max(map(len, lines)) <= 80
+        assert next(line for line in lines if line.startswith("metric")).split()[1:3] == ["a", "b"]
+        assert all(re.search(r"\d", line) for line in lines if "↑" in line or "↓" in line)
+
+    @given(st.text(max_size=40), st.text(max_size=40))
+    def test_shortened_names_stay_apart(self, a: str, b: str) -> None:
+        shorter = short_names(a, b)
+        assert (shorter[0] == shorter[1]) == (a == b) and max(map(len, shorter)) <= 13
 
     def test_foreign_text_stays_text(self) -> None:
         hostile = replace(pair(), a=replace(pair().a, model="[red]x[/]\u202e" + "y" * 5_000))

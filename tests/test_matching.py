@@ -90,10 +90,10 @@ class TestKinds:
         matching = match(small["moe-8x2"], small["dense-active"])
         assert matching.active_ratio == pytest.approx(109_488 / 107_952)
         assert matching.total_ratio == pytest.approx(330_672 / 107_952)
-        assert matching.mismatch == "1.01 × the active and 3.06 × the total parameters"
+        assert matching.mismatch == "1.01× the active and 3.06× the total parameters"
         assert matching.label == "iso-active and iso-flops"
         active = matching.of("iso-active")
-        assert active is not None and active.words == "1.01 × the active parameters" and active.at is None
+        assert active is not None and active.words == "1.01× the active parameters" and active.at is None
 
     def test_memory_is_weights_and_the_cache_of_all_requests(self, small: dict[str, ModelSummary]) -> None:
         # 4 layers of 2 heads of width 8, keys and values, 2 bytes: 256 bytes a token; 16 requests of 48 tokens.
@@ -125,7 +125,7 @@ class TestKinds:
         assert cost is not None and quality is not None and not matching.unknown
         assert cost.mismatch == pytest.approx(2 / 1.9) and (cost.equal, cost.at) == (True, point(16))
         assert quality.mismatch == pytest.approx(-0.04) and (quality.equal, quality.near) == (False, True)
-        assert (cost.words, quality.words) == ("1.05 × the cost", "mean score 4.0 points below")
+        assert (cost.words, quality.words) == ("1.05× the cost", "mean score 4.0 points below")
 
     def test_quality_by_the_score_that_ranks(self, small: dict[str, ModelSummary]) -> None:
         found = match(small[A], small[B], score="score:sort").of("iso-quality")
@@ -138,7 +138,7 @@ class TestKinds:
         assert one.near == (0.5 * (1 - 1e-9) <= one.mismatch <= 2 * (1 + 1e-9))
 
     def test_words_of_the_same_score(self) -> None:
-        assert Match("iso-quality", 0.7001, 0.7).words == "score the same"
+        assert Match("iso-quality", 0.7001, 0.7).words == "score \u22480.0 points"
         assert Match("iso-quality", 0.72, 0.7).equal and not Match("iso-quality", 0.721, 0.7).equal
 
 

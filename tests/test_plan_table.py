@@ -58,8 +58,8 @@ def test_one_row_a_model_over_all_repeats() -> None:
     plan = Plan(suite="small", jobs=jobs, refusals=())
     assert printed(plan).splitlines()[0].strip() == "small: 4 jobs"
     assert rows(plan) == [
-        ["dense", "path:pocket/dense", "2 x Example GPU", "unknown", "2", "4", "2, 16", "0", "0"],
-        ["moe", "path:pocket/moe", "Example CPU", "unknown", "2", "7", "2, 16", "2", "0"],
+        ["dense", "path:pocket/dense", "2 x Example GPU", "unknown", "2", "2", "2, 16", "0", "0"],
+        ["moe", "path:pocket/moe", "Example CPU", "unknown", "2", "5", "2, 16", "2", "0"],
     ]
 
 
@@ -71,7 +71,7 @@ def test_sweeps_other_loads_and_adaptive_repeats_are_told() -> None:
     )
     plan = Plan(suite="small", jobs=jobs, refusals=(), repeats=Repeats(at_least=3, at_most=5))
     (row,) = rows(plan)
-    assert row[3:6] == ["3 to 5", "25", "1 to at most 4, offline, 2.5 requests/s, burstiness 0.5"]
+    assert row[3:6] == ["3 to 5", "5", "1 to at most 4, offline, 2.5 requests/s, burstiness 0.5"]
 
 
 def test_a_device_that_all_have_is_told_once() -> None:

@@ -48,12 +48,18 @@ class TestCurve:
         assert [effect.point.level for effect in curve if effect.point] == [1, 2, 4, 8, 16, 32]
         assert {effect.point.kind for effect in curve if effect.point} == {"closed"}
 
-    def test_open_loops_are_told_where_there_is_nothing_else(self) -> None:
+    def test_open_loops_tell_nothing_of_a_model(self) -> None:
         scenario = builders.serving_scenario(load=OpenLoop(requests_per_s=2.0))
         models = {one.model: one for one in summarise(builders.with_paths(
             [builders.serving_record(model=model, scenario=scenario) for model in (A, B)]
         ))}
-        assert "at 2 requests/s of 32 \u2192 16 tokens" in told(compare(models[A], models[B]))
+        comparison = compare(models[A], models[B])
+        found, _ = speed_told(comparison, ())
+        assert speed_curve(comparison) == () and not found.clauses
+        assert found.missing == (
+            ("Speed was not compared: both were served at arrival rates alone, at which the output rate is that of the "
+             "arrivals."),
+        )
 
 
 class TestLoads:
@@ -81,7 +87,12 @@ class TestLoads:
             for one, low in zip(speed_curve(found), (0.9, 1.1), strict=True)
         )
         text = told(replace(found, effects=effects))
-        assert "reach from 0.90× to 1.60×; some exclude equality, but not after correction for 2 loads)" in text
+        reach = "reach from 0.90× to 1.60×; some exclude equality, but not after correction"
+        assert f"{reach} for 2 numbers of concurrent requests)" in text
+        rates = [one for one in compare(loads()[A], loads()[B]).effects if one.metric == "output_tokens_per_s"]
+        arrivals = next(one for one in rates if one.point and one.point.kind == "open")
+        text = told(replace(found, effects=(*effects, replace(arrivals, adjusted_p=0.5))))
+        assert "for 2 numbers of concurrent requests and 1 arrival rate)" in text
 
     def test_repeats_without_spread_are_not_called_few(self) -> None:
         text = told(compared((1, (900.0,) * 5, (1000.0,) * 5)))

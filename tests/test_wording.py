@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.compare import Comparison, Effect, compare
+from harness.matching import Match
 from harness.stats import Contrast
 from harness.summarise import summarise
 from harness.wording import (
@@ -44,6 +45,14 @@ def test_errors_are_not_told_in_points() -> None:
     score = effect("mean_score")
     assert in_points(score) and not in_points(replace(score, better="lower"))
     assert effect_text(replace(score, better="lower"))[-1].isdigit()
+
+
+@given(st.floats(0.3, 3))
+def test_one_word_and_one_number_for_one_quantity(ratio: float) -> None:
+    counted, matched = effect("weights_bytes", ratio, ratio, ratio), Match("iso-memory", ratio, 1.0)
+    assert effect_text(counted) == matched.size
+    assert (verdict_words(counted) == matched.likeness) == matched.equal
+    assert (matched.likeness == "equal") == (matched.size == "1.00\u00d7")
 
 
 class TestNumbers:
@@ -96,6 +105,7 @@ class TestNumbers:
 
     def test_what_is_counted_alike_is_equal(self) -> None:
         assert verdict_words(effect("kv_bytes_per_token")) == "equal"
-        assert verdict_words(effect("weights_bytes")) == "about equal"
+        assert verdict_words(effect("weights_bytes")) == "nearly equal"
+        assert verdict_words(effect("weights_bytes", 1.03, 1.03, 1.03)) == "nearly equal"
         assert verdict_words(effect("weights_bytes", 1.2, 1.2, 1.2)) == "worse"
         assert verdict_words(replace(effect("mean_score"), verdict="indistinguishable")) == "not told apart"

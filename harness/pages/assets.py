@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.errors import InputError
 
 _SCRIPTS = (
-    "base", "state", "theme", "tips", "loads", "tables", "pairs", "charts", "pareto", "experts", "history",
+    "base", "state", "theme", "tips", "loads", "boxes", "tables", "pairs", "charts", "pareto", "experts", "history",
     "standalone", "drawer", "nights", "print", "start",
 )
 """Our scripts in order; they share one scope."""

@@ -9,6 +9,7 @@ from itertools import pairwise
 from harness.pages.parts import Slugs
 from harness.pages.suite_view import SuiteView, hardware_text, kind_of, point_text
 from harness.quantities import count_of, plain
+from harness.record import NOT_STATED
 from harness.sizes import memory_at
 from harness.summary import ModelSummary, PointKey
 
@@ -20,7 +21,6 @@ FEW_ACTIVE = 4e9
 _EDGES = (1e6, 1e7, 1e8, 1e9, 3e9, 1e10, 3e10, 1e11, 3e11, 1e12)
 """Where ranges of parameters meet; finer among the sizes that people choose between."""
 _UNKNOWN = "not counted"
-_NOT_STATED = "not stated"
 _LIMIT = 80
 
 
@@ -85,7 +85,7 @@ def _facet(
     """A facet, and the id of every model's value. Sizes stay in their order, other values go by name."""
     titles = [value(view, model) for model in view.models]
     slugs = Slugs()
-    order = _KINDS if key == "kind" else _RANGES if key in ("size", "active") else {_NOT_STATED: 1}
+    order = _KINDS if key == "kind" else _RANGES if key in ("size", "active") else {NOT_STATED: 1}
     occurring = sorted(set(titles), key=lambda one: (order.get(one, 0), one.casefold(), one))
     ids = {one: slugs.of(one, one) for one in occurring}
     choices = tuple(Choice(ids[one], one, titles.count(one)) for one in occurring)
@@ -126,7 +126,7 @@ def _active(_view: SuiteView, model: ModelSummary) -> str:
 
 def licence_text(view: SuiteView, model: ModelSummary) -> str:
     """The licence of a model, or that nobody states one."""
-    return plain(view.licences.get(model.model, _NOT_STATED), _LIMIT)
+    return plain(view.licences.get(model.model, NOT_STATED), _LIMIT)
 
 
 def _precision(_view: SuiteView, model: ModelSummary) -> str:

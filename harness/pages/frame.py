@@ -30,11 +30,14 @@ def _footer(view: SuiteView) -> tuple[str, ...]:
         for name in ("moebench", "vllm", "torch", "lm_eval")
     }
     measured = ", ".join(f"{name} {listed(found)}" for name, found in engines.items() if found)
-    used = len({path for model in view.models for path in model.records})
+    used = [(model.model, path) for model in view.models for path in model.records]
+    facts = [(model, view.records.facts.get(path)) for model, path in used]
+    cells = {(model, fact.what) for model, fact in facts if fact is not None}  # whatever their repeats
     newest = f"{view.newest:%Y-%m-%d %H:%M} UTC"
     version = own_version() or "from a checkout"
     lines = [
-        f"Written by moebench {version} from {count_of(used, 'record')}, the newest of {newest}.",
+        (f"Written by moebench {version} from {count_of(len(used), 'record')} of {count_of(len(cells), 'cell')}, each "
+         f"cell\u2019s newest repeats, the last of {newest}."),
         f"Measured with {plain(measured, 300) or 'unknown versions'}.",
     ]
     if view.problems:

@@ -19,8 +19,6 @@ from harness.pages.suite_view import (
 from harness.quantities import Scale, capitalised, plain
 from harness.summary import PointKey
 
-_COMPUTE = "Compute and memory"
-_MONEY = "Energy and cost"
 _SPEED_KEYS = (("output_tokens_per_s", "Output"), ("ttft_p50_s", "TTFT p50"), ("tpot_p50_s", "TPOT p50"))
 _PRICES = (("joules_per_output_token", "Energy"), ("usd_per_million_output_tokens", "Cost"))
 _MORE_SPEED = (
@@ -76,16 +74,16 @@ def _shown(view: SuiteView) -> list[Spec]:
     on_device = any("device_peak_bytes" in model.memory for model in view.models)
     at, speed = view.point, speed_heading(view.point)
     price = next((one for one in _PRICES if any(estimate_of(model, one[0], at) for model in view.models)), None)
-    single = len(view.tasks) == 1
+    single, compute = len(view.tasks) == 1, _compute_heading("Compute and memory", at)
     return [
         Spec("active_parameters", "Active", "Parameters", at),
         *([] if single else [Spec("mean_score", "Mean", "Score", at)]),
         *([_task(view.tasks[0], Slugs(), "Score", at)] if single else []),
         *(Spec(key, title, speed, at) for key, title in (*_SPEED_KEYS, *([price] if price else []))),
-        Spec("decode_flops_per_token", "FLOPs/token", _COMPUTE, at),
-        Spec("weights_bytes", "Weights", _COMPUTE, at),
-        Spec("kv_bytes_per_token", "KV per 1k", _COMPUTE, at, 1000.0),
-        Spec("device_peak_bytes" if on_device else "resident_peak_bytes", "Memory peak", _COMPUTE, at),
+        Spec("decode_flops_per_token", "FLOPs/token", compute, at),
+        Spec("weights_bytes", "Weights", compute, at),
+        Spec("kv_bytes_per_token", "KV per 1k", compute, at, 1000.0),
+        Spec("device_peak_bytes" if on_device else "resident_peak_bytes", "Memory peak", compute, at),
     ]
 
 
@@ -93,6 +91,7 @@ def _later(view: SuiteView, taken: set[str]) -> list[Spec]:
     """Every other metric of the table of metrics."""
     at = view.point
     where = f" {at_load(at)}" if at else ""
+    money, compute = f"Energy and cost{where}", _compute_heading("More on compute and memory", at)
     specs = []
     if len(view.tasks) > 1:
         slugs = Slugs()
@@ -100,11 +99,11 @@ def _later(view: SuiteView, taken: set[str]) -> list[Spec]:
     specs += [
         Spec(key, title, f"More on speed{where}", at, later=True) for key, title in _MORE_SPEED if key not in taken
     ]
-    specs += [Spec(key, title, _MONEY, at, later=True) for key, title in _PRICES if key not in taken]
+    specs += [Spec(key, title, money, at, later=True) for key, title in _PRICES if key not in taken]
     known = taken | {spec.key for spec in specs if spec.point == at} | {"score", "mean_score", "total_parameters"}
-    further = [(_place_of(key, where), key) for key in METRICS if key not in known]
+    further = [(_place_of(key, where, compute), key) for key in METRICS if key not in known]
     order = dict.fromkeys(heading for heading in (
-        f"Latency{where}", _MONEY, "Compute and memory, more", f"Use of the device{where}",
+        f"Latency{where}", money, compute, f"Use of the device{where}",
         f"Routing{where}", f"More on speed{where}",
     ))
     specs += [
@@ -118,19 +117,24 @@ def _task(task: str, slugs: Slugs, heading: str, at: PointKey | None, *, later: 
     return Spec(f"score:{task}", plain(task, 60), heading, at, later=later, id=f"task-{slugs.of(task, task)}")
 
 
-def _place_of(key: str, where: str) -> str:
-    """The heading of a metric that is not seen at first."""
+def _compute_heading(title: str, point: PointKey | None) -> str:
+    """A heading over sizes and what is computed a token, which depends on the lengths of requests alone."""
+    return f"{title}, {point_text(point)}" if point else title
+
+
+def _place_of(key: str, where: str, compute: str) -> str:
+    """The heading of a metric that is not seen at first, with the load at which it is read: that which leads."""
     metric = METRICS[key]
     if key.rsplit("_", 2)[0] in _LATENCIES:
         return f"Latency{where}"
     if metric.scenario == "routing":
         return f"Routing{where}"
     if any(part in key for part in ("joules", "power", "usd")):
-        return _MONEY
+        return f"Energy and cost{where}"
     if any(part in key for part in _UTILISATION):
         return f"Use of the device{where}"
     if metric.scenario in ("memory", "architecture") or "flops" in key:
-        return "Compute and memory, more"
+        return compute
     return f"More on speed{where}"
 
 

@@ -7,13 +7,14 @@ from typing import get_args
 
 from harness.compare import Family
 from harness.items import MIN_SUBTASKS
-from harness.matching import FARTHEST, FARTHEST_POINTS, TOLERANCE, TOLERANCE_POINTS
+from harness.matching import FARTHEST, FARTHEST_POINTS, LIKENESS
 from harness.metrics import METRICS, Metric
 from harness.pages.parts import Page
 from harness.paired import MIN_PAIRED_ITEMS, MOST_BOOTSTRAPPED, RESAMPLES
 from harness.plausibility import BUSY_STEP_S, ENGINE_STEP_S, MARGIN, SLOWEST
-from harness.quantities import grouped
+from harness.quantities import grouped, listed
 from harness.stats import CONFIDENCE
+from harness.wording import MARKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +28,10 @@ class MethodPage(Page):
     busy_step_ms: str
     margin: str
     least_subtasks: int
-    equal_percent: str
-    """How far from 1 the ratio of two models that are nearly equal may be."""
-    equal_points: str
+    likeness: str
+    """What the words on how two compare mean."""
+    marks: str
+    """The marks of those words."""
     farthest: str
     """The largest ratio of a model and its nearest baseline."""
     farthest_points: str
@@ -50,7 +52,7 @@ def method_page() -> MethodPage:
         path="method.html", template="method.html", title="Method", menu="Method", metrics=tuple(METRICS.values()),
         slowest=f"{SLOWEST:g}", engine_step_ms=f"{1000 * ENGINE_STEP_S:g}",
         busy_step_ms=f"{1000 * BUSY_STEP_S:g}", margin=f"{MARGIN:g}", least_subtasks=MIN_SUBTASKS,
-        equal_percent=f"{100 * TOLERANCE:g}", equal_points=f"{100 * TOLERANCE_POINTS:g}", farthest=f"{FARTHEST:g}",
+        likeness=LIKENESS, marks=listed(f"{mark} {word}" for word, mark in MARKS.items()), farthest=f"{FARTHEST:g}",
         farthest_points=f"{100 * FARTHEST_POINTS:g}", resamples=RESAMPLES,
         most_bootstrapped=grouped(MOST_BOOTSTRAPPED, 0), least_items=MIN_PAIRED_ITEMS,
         families=families, any_false_percent=f"{100 * families * level:.3g}",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from harness import wording as words
 from harness.compare import Comparison, Effect
 from harness.crossover import Crossover
-from harness.matching import MATCH_NOUNS, MEASURED, Match
+from harness.matching import LIKENESS, MATCH_NOUNS, MEASURED, Match
 from harness.metrics import METRICS
-from harness.pages.cards import Pair, matching_text, mismatch_text
+from harness.pages.cards import Pair, matching_text
 from harness.pages.curves import curves_of, pair_figures
 from harness.pages.disagreements import ITEMS, TASKS, Disagreement
 from harness.pages.forest import forest_figure
@@ -37,9 +37,9 @@ from harness.pages.suite_view import (
     point_text,
     workload_titles,
 )
-from harness.quantities import capitalised, plain, with_unit
+from harness.quantities import capitalised, plain, significant, with_unit
 from harness.suite import MatchKind
-from harness.summary import ModelSummary, TaskScore
+from harness.summary import ModelSummary, PointKey, TaskScore
 
 _ARROWS = {"higher": " \u2191", "lower": " \u2193", "none": ""}
 _NONE = Mark("missing", "none", "Not known.")
@@ -69,6 +69,8 @@ class PairPage(Page):
     suite: Link
     sides: tuple[Side, Side]
     matching: str
+    likeness: str
+    """What the words on how two compare mean."""
     matchings: Table
     lead: str
     crossovers: tuple[str, ...]
@@ -98,6 +100,7 @@ def pair_page(view: SuiteView, pair: Pair, items: Sequence[Disagreement] = ()) -
         suite=Link(view.file("pairs"), view.title),
         sides=(_side(view, found.a), _side(view, found.b)),
         matching=matching_text(pair),
+        likeness=LIKENESS,
         matchings=_matchings(view, pair),
         lead=plain(pair.answer.text, 1_500),
         crossovers=tuple(plain(one, 600) for one in pair.answer.crossovers),
@@ -157,7 +160,7 @@ _MATCH_TITLES = {
 def _counts_as(pair: Pair, match: Match) -> str:
     if match.equal:
         return f"{match.likeness}{', as estimated' if match.kind in MEASURED else ''}"
-    return "nearest measured" if match.kind in pair.pairing.kinds else match.likeness
+    return f"{match.likeness}{', nearest measured' if match.kind in pair.pairing.kinds else ''}"
 
 
 _MATCH_KEYS: dict[MatchKind, str] = {
@@ -197,11 +200,11 @@ def _matched(view: SuiteView, pair: Pair, match: Match) -> tuple[Value, Value, V
     first, second = (view.evidence(model, key, match.at) for model in (found.a, found.b))
     sign = "\u2212" if match.kind == "iso-quality" else "/"
     over = " over the shared items" if match.over_shared else ""
-    basis = f"{plain(found.a.model, 80)} {sign} {plain(found.b.model, 80)}{over}: {mismatch_text(match)}"
+    basis = f"{plain(found.a.model, 80)} {sign} {plain(found.b.model, 80)}{over}: {match.size}"
     names = f"{first} {second}" if first and second else ""
     return (
         Value(with_unit(unit, match.a), evidence=first), Value(with_unit(unit, match.b), evidence=second),
-        Value(mismatch_text(match) + over, evidence=names, basis=basis if names else ""),
+        Value(match.size + over, evidence=names, basis=basis if names else ""),
     )
 
 
@@ -222,12 +225,20 @@ def _effects(view: SuiteView, pair: Comparison) -> BlockTable:
         title = "Counted" if effect.exact else "Scores" if effect.point is None else load_text(effect.point)
         if effect.point and not effect.exact:
             title = f"{titles[effect.point.workload]}, {title}" if len(titles) > 1 else title
+            title += _arrived(pair, effect.point)
         elif METRICS.get(effect.metric) and METRICS[effect.metric].scenario == "memory" and not effect.exact:
             title = "Memory"
         blocks.setdefault(capitalised(title), []).append(_effect_row(view, pair, effect))
     counted = blocks.pop("Counted", None)
     ordered = [*blocks.items(), *([("Counted", counted)] if counted else [])]
     return BlockTable(columns, tuple(Block(title, tuple(rows)) for title, rows in ordered))
+
+
+def _arrived(pair: Comparison, at: PointKey) -> str:
+    """At how many requests a second an open loop or a replay came, which is not the rate that was asked for."""
+    found = [one for model in (pair.a, pair.b) if (one := model.estimate("arrivals_per_s", at))]
+    rates = dict.fromkeys(significant(one.value) for one in found)
+    return f" ({' and '.join(rates)} arrived/s)" if rates else ""
 
 
 def _effect_row(view: SuiteView, pair: Comparison, effect: Effect) -> TableRow:
@@ -285,7 +296,7 @@ def _tasks(view: SuiteView, pair: Comparison) -> Table | None:
     columns = (
         Column("Task", classes="text frozen"), Column(a), Column(b), Column("Difference"), Column("95 % interval"),
         Column("Items", help="That both were asked"), Column("Both right"), Column(f"Only {a}"), Column(f"Only {b}"),
-        Column("Neither"), Column("How", classes="text"),
+        Column("Neither"), Column("How", classes="text wide"),
     )
     return Table(columns, tuple(_task_row(view, pair, effect) for effect in effects))
 

@@ -9,36 +9,29 @@ from itertools import groupby
 from harness import wording as words
 from harness.baselines import Suggestion
 from harness.compare import Comparison, Effect
-from harness.matching import MATCH_NOUNS
+from harness.matching import LIKENESS, MATCH_NOUNS, Named, score_words
 from harness.pages.cards import (
     Card,
     Pair,
     Shown,
     card_of,
     matching_text,
-    mismatch_text,
     rest_of_names,
     shown_of,
     sides_of,
 )
 from harness.pages.facets import Choice, Facet
+from harness.pages.pairs_lead import NOT_COMPARED, pairs_lead
 from harness.pages.parts import Column, Page, Table, TableRow, Value
 from harness.pages.suite_view import SuiteView, kind_of
-from harness.quantities import capitalised, count_of, listed, plain
+from harness.quantities import capitalised, listed, plain
 from harness.speed_words import changes_lead
 from harness.summary import ModelSummary
 
 _LEGEND = (
     "Verdicts are on the sparse model, corrected for the number of effects of their kind (Holm): an interval that only "
-    "just leaves equality shows no difference yet. Bars are 95 % intervals; the middle line means equal. Nearly equal "
-    "is within 10 %, of scores within 2 points; of scores and costs that is by the estimates."
+    f"just leaves equality shows no difference yet. Bars are 95 % intervals; the middle line means equal. {LIKENESS}"
 )
-_GLYPHS = {
-    "better": "\u25b2", "worse": "\u25bc", "not told apart": "\u2248", "about equal": "=", "equal": "=",
-    "too little data": "?",
-}
-"""A mark for every verdict, so that colour is not all that tells them apart."""
-_NOT_COMPARED = "not compared"
 _HELD = "\u00a0"
 """A blank at which no line ends."""
 _LOADS = ("low", "middle", "high")
@@ -111,12 +104,18 @@ class PairsPage(Page):
     cards: tuple[Card, ...]
     suggestions: Table | None
     unmatched: str
+    absent: str
+    """Which pairs the suite names that are not there, and why."""
 
 
 def pairs_page(
-    view: SuiteView, pairs: Sequence[Pair], alone: Sequence[ModelSummary], suggested: Sequence[Suggestion]
+    view: SuiteView, pairs: Sequence[Pair], alone: Sequence[ModelSummary], suggested: Sequence[Suggestion],
+    absent: Sequence[tuple[Named, str]] = (),
 ) -> PairsPage:
-    """The page; `alone` are the sparse models that are held against nothing, `suggested` what could be measured."""
+    """The page; `alone` are the sparse models that are held against nothing, `suggested` what could be measured.
+
+    `absent` are the pairs that the suite names and that are not there, each with why.
+    """
     shown = [shown_of(pair.comparison) for pair in pairs]
     known = [key for key in Shown._fields if any(getattr(one, key) is not None for one in shown)]
     facets, tokens = _facets(pairs, shown)
@@ -137,11 +136,10 @@ def pairs_page(
         title=f"Sparse vs dense: {view.title}",
         menu="Sparse vs dense",
         heading="Sparse vs dense",
-        lead=_lead(pairs, shown),
+        lead=pairs_lead(pairs, [one.quality for one in shown]),
         note=_LEGEND,
         glyphs=tuple(
-            VerdictCell("", "", verdict, glyph, _css(verdict))
-            for verdict, glyph in _GLYPHS.items() if verdict != "about equal"
+            VerdictCell("", "", verdict, glyph, _css(verdict)) for verdict, glyph in words.MARKS.items()
         ),
         facets=facets,
         column_groups=_column_groups(known),
@@ -150,6 +148,7 @@ def pairs_page(
         cards=tuple(card_of(view, pair) for pair in pairs),
         suggestions=_suggestions(suggested),
         unmatched=_unmatched(alone),
+        absent=_absent(absent),
     )
 
 
@@ -160,17 +159,17 @@ def _unmatched(alone: Sequence[ModelSummary]) -> str:
     return f"No measured dense model is near enough (within a factor of 2) to {names}."
 
 
-def _lead(pairs: Sequence[Pair], shown: Sequence[Shown]) -> str:
-    """How many pairs have which verdict, on the score and on the output rate at the highest load."""
-    sentences = []
-    for key, start in (("quality", "Score"), ("high", "Output tokens/s at the highest load")):
-        verdicts = [_verdict(getattr(row, key)) for row in shown]
-        found = [verdict for verdict in (*_GLYPHS, _NOT_COMPARED) if verdict in verdicts]
-        counts = [f"{verdict} in {verdicts.count(verdict)}" for verdict in found]
-        if found and found != [_NOT_COMPARED]:
-            counts[0] += f" of {count_of(len(pairs), 'pair')}"
-            sentences.append(f"{start} of the sparse model: {listed(counts)}.")
-    return " ".join(sentences)
+_TOLD = 5
+"""How many pairs that are not there are told with their reason; of more the number is."""
+
+
+def _absent(absent: Sequence[tuple[Named, str]]) -> str:
+    """The pairs that the suite asks for and that are not compared, and why."""
+    first = absent[:_TOLD]
+    told = [f"{plain(one.sparse, 60)} with {plain(one.dense, 60)}, as {plain(reason, 200)}" for one, reason in first]
+    if len(absent) > _TOLD:
+        told.append(f"{len(absent) - _TOLD} more")
+    return f"The suite names them, but these pairs are not there: {'; '.join(told)}." if told else ""
 
 
 # The table -------------------------------------------------------------------------------------------------------
@@ -199,7 +198,9 @@ def _column_groups(known: Sequence[str]) -> tuple[tuple[str, int], ...]:
 
 
 def _columns(known: Sequence[str], alike: dict[str, str]) -> tuple[Column, ...]:
-    columns = [Column("Pair", classes="text frozen", key="pair"), Column("Matching", classes="text", key="matching")]
+    columns = [
+        Column("Pair", classes="text frozen", key="pair"), Column("Matching", classes="text roomy", key="matching"),
+    ]
     for key in known:
         name = f"Tokens/s, {_TITLES[key].lower()}" if key in (*_LOADS, "others") else _TITLES[key]
         better = "lower" if key in ("memory", "cost") else "higher"
@@ -226,14 +227,14 @@ def _short_matching(pair: Pair) -> str:
     if not kinds:
         return matching_text(pair)
     kinds.sort(key=lambda kind: not known[kind].equal)
-    signs = {"equal": "=", "nearly equal": "~", "not equal": "\u2260"}
-    return ", ".join(f"{signs[known[one].likeness]} {known[one].noun} {mismatch_text(known[one])}".replace(" ", _HELD)
-                     for one in kinds)
+    return ", ".join(
+        f"{words.MARKS[known[one].likeness]} {known[one].noun} {known[one].size}".replace(" ", _HELD) for one in kinds
+    )
 
 
 def _cell(view: SuiteView, pair: Comparison, effect: Effect | None, common_load: str) -> VerdictCell:
     if effect is None:
-        return VerdictCell("", "", _NOT_COMPARED, "", "none")
+        return VerdictCell("", "", NOT_COMPARED, "", "none")
     verdict = words.verdict_words(effect)
     parts = ["counted" if effect.exact else words.interval(effect)]
     load = _load(effect)
@@ -241,13 +242,17 @@ def _cell(view: SuiteView, pair: Comparison, effect: Effect | None, common_load:
     order = f"{effect.contrast.value:.6g}"
     text = words.effect_text(effect)
     numbers = ((text, rest_of_names(view, pair, effect)),)
-    return VerdictCell(text, order, verdict, _GLYPHS[verdict], _css(verdict), ": ".join(parts), numbers=numbers)
+    return VerdictCell(text, order, verdict, words.MARKS[verdict], _css(verdict), ": ".join(parts), numbers=numbers)
 
 
 def _others(view: SuiteView, comparison: Comparison, shown: Shown) -> VerdictCell:
-    """The output rates that are certainly better or worse at loads which have no column, better ones first."""
+    """The output rates that are certainly better or worse at loads which have no column, better ones first.
+
+    Those of open loops are left out: how many tokens they give is up to those who ask.
+    """
     told = [shown.low, shown.middle, shown.high]
-    of_speed = [one for one in comparison.effects if one.metric == "output_tokens_per_s" and one not in told]
+    of_speed = [one for one in comparison.effects if one.metric == "output_tokens_per_s" and one not in told
+                and one.point is not None and one.point.kind != "open"]
     main = next((one.point.name for one in told if one is not None and one.point is not None), "")
     cells = []
     for verdict in ("better", "worse"):
@@ -257,7 +262,7 @@ def _others(view: SuiteView, comparison: Comparison, shown: Shown) -> VerdictCel
             numbers = {words.effect_text(one): rest_of_names(view, comparison, one) for one in ends}
             text, order = " to ".join(numbers), f"{_value(ends[0]):.6g}"
             cells.append(VerdictCell(
-                text, order, verdict, _GLYPHS[verdict], _css(verdict), _loads(found, main),
+                text, order, verdict, words.MARKS[verdict], _css(verdict), _loads(found, main),
                 numbers=tuple(numbers.items()),
             ))
     return replace(cells[0], also=tuple(cells[1:])) if cells else VerdictCell("", "", "none", "", "none")
@@ -282,8 +287,8 @@ def _loads(effects: Sequence[Effect], main: str) -> str:
 
 
 def _css(verdict: str) -> str:
-    """The class of a verdict."""
-    return "equal" if verdict == "about equal" else verdict.split(maxsplit=1)[0]
+    """The class of a word on how two compare."""
+    return "unequal" if verdict == "not equal" else verdict.split(maxsplit=1)[0]
 
 
 def _crossover(pair: Pair) -> tuple[str, str]:
@@ -292,7 +297,7 @@ def _crossover(pair: Pair) -> tuple[str, str]:
     if found is None or found.concurrency is None:
         return "\u2013", ""
     may = "" if changes_lead(pair.comparison, found) else "? "
-    who = _GLYPHS["better" if found.overtakes == found.a else "worse"]
+    who = words.MARKS["better" if found.overtakes == found.a else "worse"]
     return f"{may}{who} {words.two_digits(found.concurrency, round)}", f"{found.concurrency:.6g}"
 
 
@@ -300,19 +305,21 @@ def _crossover(pair: Pair) -> tuple[str, str]:
 
 
 _NO_KIND = "none"
-_ORDER = (*MATCH_NOUNS, _NO_KIND, *_GLYPHS, _NOT_COMPARED)
+_ORDER = (*MATCH_NOUNS, _NO_KIND, *words.MARKS, NOT_COMPARED)
 
 
 def _facets(pairs: Sequence[Pair], shown: Sequence[Shown]) -> tuple[tuple[Facet, ...], list[str]]:
     """What pairs can be chosen by, and of each pair its words; a facet with one value tells nothing and is left out."""
     told: list[tuple[str, str, list[tuple[str, ...]]]] = [
         ("matching", "Matching", [pair.kinds or (_NO_KIND,) for pair in pairs]),
-        ("score", "Score", [(_verdict(one.quality),) for one in shown]),
-        ("speed", "Speed at the highest load", [(_verdict(one.high),) for one in shown]),
+        ("score", "Verdict on score", [(_verdict(one.quality),) for one in shown]),
+        ("speed", "Verdict on speed at high load", [(_verdict(one.high),) for one in shown]),
         ("crossover", "Crossover", [(_changes(pair),) for pair in pairs]),
     ]
     facets, tokens = [], [list[str]() for _ in pairs]
+    scores = dict.fromkeys(score_words(pair.comparison.score) for pair in pairs)
     titles: dict[str, str] = dict(MATCH_NOUNS.items())
+    titles["iso-quality"] = listed(scores) or titles["iso-quality"]
     for key, title, values in told:
         ids = {one: one.replace(" ", "-") for one in sorted({one for some in values for one in some}, key=_place)}
         for row, some in zip(tokens, values, strict=True):
@@ -330,7 +337,7 @@ def _place(value: str) -> tuple[int, str]:
 
 
 def _verdict(effect: Effect | None) -> str:
-    return _NOT_COMPARED if effect is None else words.verdict_words(effect)
+    return NOT_COMPARED if effect is None else words.verdict_words(effect)
 
 
 def _changes(pair: Pair) -> str:
@@ -358,7 +365,7 @@ def _suggestions(suggested: Iterable[Suggestion]) -> Table | None:
     )
     return Table(columns, tuple(
         TableRow(plain(sparse, 80), (Value(plain(name, 80)), Value(listed(
-            f"{MATCH_NOUNS[one.kind]} ({mismatch_text(one.match)})" for one in found
+            f"{MATCH_NOUNS[one.kind]} ({one.match.size})" for one in found
         ))))
         for (sparse, name), found in rows.items()
     ))

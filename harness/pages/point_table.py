@@ -67,13 +67,15 @@ _KINDS = (
         "Open loops and replays",
         "Requests arrive whatever the engine does. Latencies count from the scheduled arrival, so that waiting shows.",
         ("open", "replay"),
-        ("requests_per_s", "output_tokens_per_s", "queue_p50_s", "queue_p95_s", "queue_p99_s", "ttft_p50_s",
-         "ttft_p95_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s", "e2e_p50_s", "e2e_p99_s", *_GOOD, *_COSTS),
+        ("requests_per_s", "arrivals_per_s", "output_tokens_per_s", "queue_p50_s", "queue_p95_s", "queue_p99_s",
+         "ttft_p50_s", "ttft_p95_s", "ttft_p99_s", "tpot_p50_s", "tpot_p99_s", "e2e_p50_s", "e2e_p99_s", *_GOOD,
+         *_COSTS),
     ),
 )
 _TITLES = {
     "output_tokens_per_s": "Output", "steady_output_tokens_per_s": "Steady", "total_tokens_per_s": "Prompt and output",
-    "requests_per_s": "Served", "goodput_requests_per_s": "Goodput", "goodput_share": "Within limits",
+    "requests_per_s": "Served", "arrivals_per_s": "Arrived", "goodput_requests_per_s": "Goodput",
+    "goodput_share": "Within limits",
     "joules_per_output_token": "Energy", "usd_per_million_output_tokens": "Cost",
 }
 _LATENCIES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "End to end", "queue": "Queueing"}

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.accelerators import Accelerators
 from harness.baselines import suggestions
 from harness.catalog import Catalog, CatalogModel
-from harness.matching import Pairing, named_pairs, pairings, partners_of, unmatched
+from harness.matching import Pairing, left_out, named_pairs, pairings, partners_of, unmatched
 from harness.pages.cards import pair_of
 from harness.pages.catalog_page import catalog_page
 from harness.pages.disagreements import disagreements
@@ -90,11 +90,14 @@ def _pages_of(
 ) -> list[Page]:
     """The pages of a suite in the order of the menu; `slugs` name those of pairs."""
     subjects = subjects_of(view.models, view.groups)
-    matched = pairings(subjects, named_pairs(definition), score=view.score)
+    named = named_pairs(definition)
+    matched, absent = pairings(subjects, named, score=view.score), left_out(named, subjects, view.models)
     pairs = [pair_of(one, _pair_path(view, one, slugs, first=view is views[0]), view.score) for one in matched]
     items = disagreements([pair.comparison for pair in pairs])
     suggested = suggestions(subjects, matched, catalog, score=view.score)
-    verdicts = pairs_page(view, pairs, unmatched(subjects, matched), suggested) if pairs or suggested else None
+    verdicts = None
+    if pairs or suggested or absent:
+        verdicts = pairs_page(view, pairs, unmatched(subjects, matched), suggested, absent)
     return [
         index_page(view, views, definition, Link(verdicts.path, verdicts.lead) if verdicts and verdicts.lead else None),
         *([verdicts] if verdicts is not None else []),

@@ -33,6 +33,14 @@ def test_a_card_leads_to_the_page_of_its_pair(visit: Visit) -> None:
     assert "/models/loads/" in page.url
 
 
+def test_a_phone_shows_a_verdict_beside_the_pair(visit: Visit) -> None:
+    page = visit("pairs-loads.html", viewport={"width": 390, "height": 844})
+    cell = page.locator("#pairs-table tbody tr").first.locator("td.numeric").first
+    box, at = page.locator("#verdicts .box").bounding_box(), cell.bounding_box()
+    assert box is not None and at is not None and at["x"] + at["width"] <= box["x"] + box["width"]
+    assert page.locator("#pairs-table thead th[data-key=matching]").count() == 0
+
+
 def test_the_table_of_verdicts_sorts_and_leads_to_the_pairs(visit: Visit) -> None:
     page = visit("pairs-loads.html")
     cells = page.locator("#pairs-table tbody td:nth-child(7)")

@@ -254,6 +254,12 @@ def test_failures_are_listed_with_their_reasons(awkward: Site) -> None:
 # Words -----------------------------------------------------------------------------------------------------------
 
 
+def test_the_footer_counts_records_and_the_cells_that_they_repeat(small: Site) -> None:
+    page = _page(small, IndexPage)
+    cells = {record.cell.id for record in builders.small_suite_records()}
+    assert f" of {len(cells)} cells, each cell\u2019s newest repeats, the last of " in page.footer[0]
+
+
 def test_the_question_is_answered_first_with_what_the_pairs_say(small: Site) -> None:
     answer, pairs = _page(small, IndexPage).answer, _page(small, PairsPage)
     assert answer is not None and (answer.href, answer.text) == (pairs.path, pairs.lead)

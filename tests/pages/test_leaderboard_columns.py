@@ -13,7 +13,7 @@ from harness.pages.index_page import IndexPage, index_page
 from harness.pages.leaderboard_columns import FIXED_COLUMNS, TEXT_COLUMNS, column_specs
 from harness.pages.parts import Slugs
 from harness.pages.reading import read_suite, view_of
-from harness.pages.suite_view import SuiteView, estimate_of
+from harness.pages.suite_view import SuiteView, at_load, estimate_of, metric_of, point_text
 from harness.record import Record
 
 
@@ -45,6 +45,14 @@ def test_every_metric_that_any_model_has_is_a_column(name: str, request: pytest.
     at_point = [spec.key for spec in column_specs(view) if spec.point == view.point]
     assert known - set(at_point) <= {"total_parameters"}
     assert len(at_point) == len(set(at_point))
+
+
+def test_a_heading_says_at_which_load_its_columns_are(loads: SuiteView) -> None:
+    assert loads.point is not None
+    for spec in column_specs(loads):
+        if metric_of(spec.key).scenario in ("serving", "routing"):
+            per_token = spec.key.endswith("flops_per_token")  # depends on the lengths of requests alone
+            assert (point_text if per_token else at_load)(loads.point) in spec.heading, spec.key
 
 
 @pytest.mark.parametrize("name", ["loads", "small"])

@@ -12,6 +12,7 @@ import sites
 from harness import items, matching, paired, plan, plausibility, repeats, utilisation
 from harness.compare import Family
 from harness.measurements import serving, sweep
+from harness.wording import MARKS
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,8 @@ def test_a_ceiling_that_was_beaten(text: str) -> None:
 
 
 def test_comparisons(text: str) -> None:
-    assert f"Two models are nearly equal within {100 * matching.TOLERANCE:g} %" in text
+    assert matching.LIKENESS in text and f"within {100 * matching.TOLERANCE:g} %" in matching.LIKENESS
+    assert all(f"{mark} {word}" in text for word, mark in MARKS.items())
     assert f"No verdict below {paired.MIN_PAIRED_ITEMS} items" in text
     assert f"up to a factor of {matching.FARTHEST:g} or {100 * matching.FARTHEST_POINTS:g} points" in text
     assert f"over {paired.RESAMPLES} resamples of the items" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from harness.pages.site import Site, build_site
 from harness.record import Record
 from harness.suite import parse_suite
 from harness.summarise import summarise
+from harness.wording import MARKS
 
 
 def site_of(root: Path, suite: str, records: list[Record], **options: object) -> Site:
@@ -61,7 +63,8 @@ class TestTable:
         cells = [cell for row in page_of(loads).rows for cell in row.cells]
         verdicts = {cell.verdict: cell.glyph for cell in cells}
         assert verdicts["better"] == "\u25b2" and verdicts["worse"] == "\u25bc" and verdicts["too little data"] == "?"
-        assert verdicts["not compared"] == "" and verdicts["about equal"] == "="
+        assert verdicts["not compared"] == "" and verdicts["nearly equal"] == MARKS["nearly equal"]
+        assert len(set(MARKS.values())) == len(MARKS) and [one.verdict for one in page_of(loads).glyphs] == [*MARKS]
         assert all(float(cell.order) > 0 for cell in cells if cell.text)
 
     def test_every_load_with_a_certain_output_rate_is_told(self, loads: Site) -> None:
@@ -70,7 +73,8 @@ class TestTable:
         keys = [column.key for column in page.columns][2:]
         for row in page.rows:
             effects = [one for one in compare(models[row.sparse], models[row.dense]).effects
-                       if one.metric == "output_tokens_per_s" and one.verdict in ("better", "worse")]
+                       if one.metric == "output_tokens_per_s" and one.verdict in ("better", "worse")
+                       and one.point and one.point.kind != "open"]
             cells = dict(zip(keys, row.cells, strict=False))
             other = cells["others"]
             shown = sum(cells[key].verdict in ("better", "worse") for key in ("low", "middle", "high"))
@@ -92,10 +96,17 @@ class TestTable:
         assert re.fullmatch(r"\u25b2 \d(\.\d)?", crossing["moe-8x2", "dense-active"])
         assert crossing["imported-moe", "dense-active"] == "\u2013"
 
+    def test_a_choice_is_named_as_what_it_chooses(self, small: Site) -> None:
+        titles = {one.title: {choice.id: choice.title for choice in one.choices} for one in page_of(small).facets}
+        assert titles["Matching"]["iso-quality"] == "Mean score" and "Score" not in titles
+        assert {"Verdict on score", "Verdict on speed at high load"} & set(titles)
+
     def test_the_lead_counts_verdicts(self, small: Site, loads: Site) -> None:
         lead = page_of(loads).lead
-        assert lead.startswith("Output tokens/s at the highest load of the sparse model: better in ")
-        assert sum(map(int, re.findall(r"in (\d+)", lead))) == len(page_of(loads).rows)
+        assert lead.startswith("Output tokens/s of the sparse model at ")
+        counts, _, range_ = lead.partition("; where they are told apart, it serves ")
+        assert sum(map(int, re.findall(r"in (\d+)", counts))) == len(page_of(loads).rows)
+        assert re.match(r"0\.\d+× to [1-9]\.\d+× the tokens; it overtakes in \d, at about \d", range_)
         assert " of 4 pairs" in page_of(small).lead and page_of(small).lead.startswith("Score of the sparse model: ")
 
 
@@ -168,6 +179,32 @@ def _config_of(name: str) -> dict[str, object]:
     return dict(Catalog(sites.SUITES).load(name).config or {})
 
 
+def test_pairs_that_the_suite_names_and_that_are_not_there_say_why(tmp_path: Path) -> None:
+    records = [
+        builders.serving_record(model=model, group=group, suite="mine", config=builders.CONFIGS[kind])
+        for model, group, kind in (
+            ("moe-s0", "moe", "moe-8x2"), ("dense-s0", "dense", "dense-active"), ("dense-s1", "dense", "dense-active"),
+        )
+    ]
+    models = [
+        {"name": name, "path": name, **({"group": group} if group else {})} for name, group in (
+            ("moe-s0", "moe"), ("dense-s0", "dense"), ("dense-s1", "dense"), ("late", ""),
+        )
+    ]
+    pairs = [{"sparse": a, "dense": [b]} for a, b in (("moe", "dense"), ("moe-s0", "dense-s1"), ("late", "dense"))]
+    definition = parse_suite(json.dumps({
+        "name": "mine", "title": "Mine", "models": models, "comparisons": pairs,
+        "serving": [{"prompt_tokens": 8, "output_tokens": 8, "concurrency": [1]}],
+    }), where="mine.yaml")
+    page = page_of(site_of(tmp_path, "mine", records, definitions={"mine": definition}))
+    assert page.absent == (
+        "The suite names them, but these pairs are not there: moe with dense, as moe is a recipe of which one training "
+        "is known, moe-s0; moe-s0 with dense-s1, as dense-s1 is a training of dense, which is compared as a whole; "
+        "late with dense, as late has no results."
+    )
+    assert page.absent in jinja_environment(sites.TEMPLATES).get_template(page.template).render(page=page)
+
+
 def test_named_pairs_come_first_and_say_what_they_are_not(tmp_path: Path) -> None:
     models = "\n".join(f"  - {{name: {name}, path: pocket/{name}}}" for name in builders.CONFIGS)
     suite = parse_suite(f"""
@@ -180,4 +217,12 @@ serving: [{{prompt_tokens: 64, output_tokens: 32, concurrency: [1, 4]}}]
 """, where="small.yaml")
     page = page_of(site_of(tmp_path, "small", builders.small_suite_records(), definitions={"small": suite}))
     assert (page.rows[0].sparse, page.rows[0].dense) == ("moe-fine", "dense-total")
-    assert "~\u00a0total\u00a0parameters\u00a01.07×" in page.rows[0].matching
+    assert "\u2248\u00a0total\u00a0parameters\u00a01.07×" in page.rows[0].matching
+
+
+def test_what_a_card_does_not_compare_is_a_sentence(loads: Site) -> None:
+    cards = [card for card in page_of(loads).cards if card.missing]
+    assert cards
+    for card in cards:
+        assert re.fullmatch(r"(Not compared: [^.].*?\. ?)?([A-Z\d].*\.)?", card.missing), card.missing
+    assert any(card.missing.startswith("Not compared: ") for card in cards)

@@ -148,7 +148,10 @@ def test_a_flagged_row_says_every_reason_and_an_unsettled_warm_up_is_a_note(load
     assert [(mark.label, mark.reason) for mark in flagged.marks] == [("flagged", "16 of 64 requests were timed.")]
     (note,) = found["Open loops and replays"].table.rows[0].marks
     assert note.label == "note"
-    assert note.reason == "The output rate had not settled when 3 of 3 warm-ups ended."
+    assert note.reason == (
+        "The output rate had not settled when 3 of 3 warm-ups ended; 24 arrivals are expected to miss the rate that "
+        "was asked for by 21 %, and 101, in 50 s, by 10 %."
+    )
 
 
 def test_an_imported_row_names_tool_version_and_file(loads: Site) -> None:

@@ -191,8 +191,14 @@ function connectToolbar(toolbar, api, heads, columns) {
   }
   loads?.select.addEventListener("change", () => { loads.choose(loads.select.value); commit(); });
   let pending = false;
-  const remember = (step) => { pending = false; if (toolbar.isConnected) { columns.remember({ step }); offerReset(); } };
-  api.on("order column-visibility", () => {
+  let added = [];
+  const remember = (step) => {
+    pending = false;
+    if (toolbar.isConnected) { columns.remember({ step }); offerReset(); bringInSight(api, added); }
+    added = [];
+  };
+  api.on("order column-visibility", (event, _settings, place, shown) => {
+    if (event.type === "column-visibility" && shown && !restoring) added.push(place);
     if (pending) return;
     pending = true;
     const step = !restoring;
