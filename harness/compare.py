@@ -281,7 +281,7 @@ def _score_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list
             effect = _effect(f"score:{task}", one.estimate, other.estimate, contrast)
             effects[task] = replace(effect, better=better)
     if a.mean_score and b.mean_score:
-        tasks = [effects[task].contrast for task in a.mean_tasks if task in effects]
+        tasks = [effects[task] for task in a.mean_tasks if task in effects]
         if a.mean_tasks != b.mean_tasks:
             missing.append("mean score: not of the same tasks")
         elif len(tasks) == len(a.mean_tasks):
@@ -316,16 +316,19 @@ def _between_trainings(a: ModelSummary, b: ModelSummary, one: Estimate, other: E
 
 
 def _mean_contrast(
-    a: ModelSummary, b: ModelSummary, one: Estimate, other: Estimate, tasks: list[Contrast]
+    a: ModelSummary, b: ModelSummary, one: Estimate, other: Estimate, tasks: list[Effect]
 ) -> Contrast:
-    """From the tasks' own differences where these are the mean's, so that pairing is kept."""
+    """From the tasks' own differences where both are plain means of the tasks, so that pairs and shared items stay."""
     if a.members or b.members:
         return _between_trainings(a, b, one, other)
+    contrasts = [task.contrast for task in tasks]
     if len(tasks) == 1:
-        return tasks[0]
-    contrast = mean_of_contrasts(tasks, f"unweighted mean of {len(tasks)} tasks' differences, their variances added")
-    if abs(contrast.value - (one.value - other.value)) <= _ROUNDING:
-        return contrast
+        return contrasts[0]
+    sums = sum(task.a.value for task in tasks), sum(task.b.value for task in tasks)
+    of_tasks = zip((one, other), sums, strict=True)
+    if all(abs(side.value - total / len(tasks)) <= _ROUNDING for side, total in of_tasks):
+        basis = f"unweighted mean of {len(tasks)} tasks' differences, their variances added"
+        return mean_of_contrasts(contrasts, basis)
     return difference_of_estimates(one, other)
 
 

@@ -193,7 +193,7 @@ def _why_no_speed(comparison: Comparison) -> str:
     points = {point.key for point in (*comparison.a.points, *comparison.b.points)}
     starts = tuple(f"{key.name}, {key.words}: " for key in points)
     reasons = [reason for reason in comparison.missing if starts and reason.startswith(starts)]
-    if {key.kind for key in points} == {"open"}:
+    if comparison.a.points and comparison.b.points and {key.kind for key in points} == {"open"}:
         return "both were served at arrival rates alone, at which the output rate is that of the arrivals"
     if not points or not reasons:
         return "neither was served" if not points else "no output rate is known of both"

@@ -207,6 +207,15 @@ class TestScores:
         alike = effect(compared(self.right(A, *(1.0,) * 50), self.right(B, *(1.0,) * 50)), "score:facts")
         assert not alike.over_shared
 
+    def test_the_mean_of_tasks_is_over_their_shared_items(self) -> None:
+        asked = {A: (1.0,) * 50, B: (*(1.0,) * 50, *(0.0,) * 150)}
+        records = [quality_record(model=model, task=task, item_scores=scores)
+                   for model, scores in asked.items() for task in ("facts", "sort")]
+        mean = effect(compared(*records), "mean_score")
+        # the 50 items that both were asked are answered alike; over all of them b has a quarter
+        assert (mean.a.value, mean.b.value, mean.contrast.value) == (1.0, 0.25, 0.0)
+        assert mean.over_shared and mean.verdict not in ("better", "worse")
+
     def test_a_task_on_one_side_is_missing(self) -> None:
         found = compared(self.right(A, 1.0), serving_record(model=B))
         assert found.missing == (

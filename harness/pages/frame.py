@@ -31,12 +31,13 @@ def _footer(view: SuiteView) -> tuple[str, ...]:
     }
     measured = ", ".join(f"{name} {listed(found)}" for name, found in engines.items() if found)
     used = [(model.model, path) for model in view.models for path in model.records]
+    records = len({path for _, path in used})
     facts = [(model, view.records.facts.get(path)) for model, path in used]
     cells = {(model, fact.what) for model, fact in facts if fact is not None}  # whatever their repeats
     newest = f"{view.newest:%Y-%m-%d %H:%M} UTC"
     version = own_version() or "from a checkout"
     lines = [
-        (f"Written by moebench {version} from {count_of(len(used), 'record')} of {count_of(len(cells), 'cell')}, each "
+        (f"Written by moebench {version} from {count_of(records, 'record')} of {count_of(len(cells), 'cell')}, each "
          f"cell\u2019s newest repeats, the last of {newest}."),
         f"Measured with {plain(measured, 300) or 'unknown versions'}.",
     ]

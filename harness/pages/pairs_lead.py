@@ -14,8 +14,8 @@ from harness.wording import MARKS, certain, effect_text, two_digits, verdict_wor
 NOT_COMPARED = "not compared"
 _BOTH = "better at some and worse at other loads"
 _OVER_LOADS = (
-    "better at every load", "better at some loads", _BOTH, "worse at some loads", "worse at every load",
-    "not told apart at any load", "too little data", NOT_COMPARED,
+    "better at every compared load", "better at some loads", _BOTH, "worse at some loads",
+    "worse at every compared load", "not told apart at any load", "too little data", NOT_COMPARED,
 )
 
 
@@ -28,7 +28,7 @@ def pairs_lead(pairs: Sequence[Pair], scores: Sequence[Effect | None]) -> str:
     told = _counted(f"Its output tokens/s{_span_of_loads(curves)}", over_loads, _OVER_LOADS)
     told = told if sentences[0] else told.replace("Its output tokens/s", "Output tokens/s of the sparse model", 1)
     if told:
-        sentences.append(f"{told[:-1]}{_range(curves)}{_changes(pairs)}.")
+        sentences.append(f"{told[:-1]}{_range(curves)}{_changes(pairs, curves)}.")
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -38,7 +38,7 @@ def over_loads_words(curve: Sequence[Effect]) -> str:
     if len(set(sure)) > 1:
         return _BOTH
     if sure:
-        return f"{sure[0]} at {'every load' if len(sure) == len(curve) else 'some loads'}"
+        return f"{sure[0]} at {'every compared load' if len(sure) == len(curve) else 'some loads'}"
     if not curve:
         return NOT_COMPARED
     tested = any(effect.verdict == "indistinguishable" for effect in curve)
@@ -81,11 +81,13 @@ class _Change(NamedTuple):
     at: float
 
 
-def _changes(pairs: Sequence[Pair]) -> str:
-    """In how many pairs the lead changes for sure, and at how many concurrent requests."""
+def _changes(pairs: Sequence[Pair], curves: Sequence[Sequence[Effect]]) -> str:
+    """In how many pairs the lead changes for sure on the workload of the curve, and at how many requests in flight."""
     found = []
-    for pair in pairs:
-        sure = [one for one in pair.crossings if one.concurrency is not None and changes_lead(pair.comparison, one)]
+    for pair, curve in zip(pairs, curves, strict=True):
+        workloads = {effect.point.workload for effect in curve if effect.point}
+        crossings = [one for one in pair.crossings if one.concurrency is not None and one.workload in workloads]
+        sure = [one for one in crossings if changes_lead(pair.comparison, one)]
         found += [_Change(one.overtakes == one.a, one.concurrency or 0.0) for one in sure[:1]]
     text = ""
     for overtakes, verb in ((True, "overtakes"), (False, "is overtaken")):

@@ -31,7 +31,7 @@ def curve(*verdicts: Any) -> list[Effect]:
 
 
 @pytest.mark.parametrize(("verdicts", "words"), [
-    (("better", "better"), "better at every load"), (("worse", "indistinguishable"), "worse at some loads"),
+    (("better", "better"), "better at every compared load"), (("worse", "indistinguishable"), "worse at some loads"),
     (("better", "worse"), "better at some and worse at other loads"),
     (("indistinguishable", "insufficient data"), "not told apart at any load"),
     (("insufficient data",), "too little data"), ((), "not compared"),
@@ -47,6 +47,12 @@ def test_the_range_and_the_place_of_the_new_lead_are_told() -> None:
     assert text.startswith(f"{start}better at some and worse at other loads in 1 of 1 pair; ")
     assert f"it serves {min(ratios):.2f}× to {max(ratios):.2f}× the tokens; it overtakes in 1, at about " in text
     assert " requests." in text and "arrival" not in text
+
+
+def test_a_new_lead_on_another_workload_is_not_told_of_this_curve() -> None:
+    other = tuple(replace(one, workload=("other", *one.workload[1:])) for one in pair().crossings)
+    assert "overtakes" in pairs_lead([pair()], [None])
+    assert "overtakes" not in pairs_lead([replace(pair(), crossings=other)], [None])
 
 
 def test_without_a_certain_load_there_is_no_range() -> None:
