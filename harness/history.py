@@ -251,7 +251,8 @@ class Histories:
                 series[key] = one
         if SCORE in series:
             low, high = (column[measured] for column in self._score_ends)
-            series[SCORE] = _with_ends(series[SCORE], low, high, at)
+            scored = np.isfinite(self._figures[SCORE][measured])
+            series[SCORE] = _with_ends(series[SCORE], low[scored], high[scored], at[scored])
         tried = {int(night): int(row) for night, row in zip(nights[~done], rows[~done], strict=True)}
         reached = set(nights[done].tolist())
         failed = {night: self._reason(row) for night, row in tried.items() if night not in reached}
@@ -317,12 +318,15 @@ def _series(values: Column, nights: Numbers, count: int) -> Series | None:
 
 
 def _with_ends(series: Series, low: Column, high: Column, nights: Numbers) -> Series:
-    """A score with the intervals over its items, which repeats of the same items do not narrow; means over repeats."""
-    count, known = len(series.values), np.isfinite(low) & np.isfinite(high)
-    n = np.bincount(nights[known], minlength=count)
+    """A score with the intervals over its items, which repeats of the same items do not narrow; means over repeats.
+
+    The columns are those of repeats with a score; a night has an interval where each of its repeats has.
+    """
+    count = len(series.values)
+    n = np.bincount(nights, minlength=count)
     ends = []
     for column in (low, high):
-        sums = np.bincount(nights[known], weights=column[known], minlength=count)
+        sums = np.bincount(nights, weights=column, minlength=count)  # NaN where one lacks its end
         ends.append(np.divide(sums, n, out=np.full(count, np.nan), where=n > 0))
     return Series(series.values, np.maximum(series.values - ends[0], 0.0), np.maximum(ends[1] - series.values, 0.0))
 

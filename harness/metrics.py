@@ -160,8 +160,8 @@ _MEMORY = _metrics("memory", [
     ("startup_warm_s", "Start-up, warm", "seconds", "lower",
      "importing the engine and loading, with whatever the system still holds of the checkpoint in memory"),
     ("startup_unknown_s", "Start-up, cold or warm", "seconds", "lower",
-     ("loading, with importing the engine where the record tells, of records that do not tell whether the checkpoint's "
-      "files were read from disk")),
+     ("loading, with importing the engine where the record tells how long that took, of records that lack this or "
+      "whether the checkpoint's files were read from disk")),
 ])
 
 _ARCHITECTURE = _metrics("architecture", [

@@ -13,7 +13,16 @@ import sites
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.history import CellHistory, Histories, Latest, ModelHistory, Series, environment_changes, latest_of
+from harness.history import (
+    CellHistory,
+    Histories,
+    Latest,
+    ModelHistory,
+    Series,
+    _with_ends,
+    environment_changes,
+    latest_of,
+)
 from harness.record import Record
 from harness.stats import mean_estimate
 from harness.store_index import read_needed
@@ -228,3 +237,12 @@ def test_scores_have_the_interval_of_their_items(tmp_path: Path, repeats: int) -
     assert series.values[-1] == pytest.approx(estimate.value)
     assert series.margins[-1] == pytest.approx(estimate.value - estimate.low)
     assert series.above[-1] == pytest.approx(estimate.high - estimate.value)
+
+
+def test_a_night_has_an_interval_where_each_of_its_scores_has() -> None:
+    scores = Series(np.array([0.5, 0.65]), np.array([np.nan, np.nan]))
+    low, high = np.array([0.4, 0.4, np.nan]), np.array([0.6, 0.6, np.nan])
+    found = _with_ends(scores, low, high, np.array([0, 1, 1]))
+    assert found.above is not None
+    assert np.allclose(found.margins, [0.1, np.nan], equal_nan=True)
+    assert np.allclose(found.above, [0.1, np.nan], equal_nan=True)

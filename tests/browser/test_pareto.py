@@ -228,4 +228,4 @@ def test_neighbours_on_the_frontier_differ_as_far_as_intervals_justify(
     page.evaluate(_TWO_POINTS, [first, second])
     rows = page.locator("#pareto-values > .box tbody tr")
     texts = [rows.nth(index).locator("td").nth(1).inner_text().split(" ")[0] for index in range(2)]
-    assert (texts, page.get_by_text("not told apart from the one above").count()) == (shown, alike)
+    assert (texts, page.get_by_text("to its digits the same as the one above").count()) == (shown, alike)

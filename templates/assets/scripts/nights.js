@@ -59,7 +59,7 @@ function nightHead({ data, night, packed, files }, metric, content) {
     return [made("p", { class: "flag" }, `Not measured: ${why ? plainText(why) : "that night has no value of this figure"}.`), ...formula];
   }
   const [below, above] = reach || [0, 0];
-  const alike = reach ? "All repeats have this value" : "No interval";
+  const alike = !reach ? "No interval" : files.length === 1 ? "The interval has no width" : "All repeats have this value";
   const interval = below + above > 0 ? `95 % interval ${digits(value - below, 4)} to ${digits(value + above, 4)}${unit}` : alike;
   const mean = files.length === 1 ? "From one record." : `The mean over the repeats of that night: ${files.length} records.`;
   return [made("p", { class: "figure" }, `${digits(value, 5)}${unit}`), made("p", { class: "small" }, `${interval}. ${mean}`), ...formula];

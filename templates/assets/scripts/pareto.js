@@ -261,7 +261,7 @@ function paretoRows(points, { x, y, line, beaten }) {
   };
   const alike = (point) => {
     const axes = [[up, y], [across, x]].filter(([found]) => found.alike.has(point)).map(([, metric]) => titleOf(metric));
-    return axes.length ? `, not told apart from the one above in ${axes.join(" and ")}` : "";
+    return axes.length ? `, to its digits the same as the one above in ${axes.join(" and ")}` : "";
   };
   const state_ = (point) => (line.includes(point) ? `on the frontier${alike(point)}` : beaten.has(point) ? "certainly beaten" : "left open by intervals");
   return points.map((point) => made("tr", {},
