@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError
-from harness.items import Weighting, item_estimate, mean_of_items
+from harness.items import task_estimate
 from harness.metrics import METRICS, item_scores, memory_values
 from harness.places import place_of
 from harness.record import (
@@ -33,7 +33,6 @@ from harness.record import (
 from harness.scenario import ServingScenario
 from harness.schema import canonical_json
 from harness.serving_metrics import serving_values
-from harness.stats import reported_estimate
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +42,6 @@ VERSION = 1
 SCORE = "score"
 SCORE_ENDS = ("score_low", "score_high")
 """The ends of a score's 95 % interval over its items, or as it was reported."""
-_SAME_SCORE = 1e-6
 FIGURES = (*(key for key, metric in METRICS.items() if metric.scenario in ("serving", "memory")), SCORE)
 """The metrics that a row can have, each a column of its own."""
 REASON_LIMIT = 400
@@ -147,7 +145,7 @@ def figures_of(record: Record) -> dict[str, float]:
         return memory_values(measurement)
     if isinstance(measurement, QualityMeasurement):
         score = main_score(measurement)
-        return {} if score is None else {SCORE: score, **_score_ends(measurement, score)}
+        return {} if score is None else {SCORE: score, **_score_ends(measurement)}
     if isinstance(measurement, ServingMeasurement | ReportedMeasurement) and isinstance(scenario, ServingScenario):
         values = serving_values(scenario, measurement)
         return {key: float(value) for key, value in values.items() if key in METRICS and key in FIGURES}
@@ -156,28 +154,20 @@ def figures_of(record: Record) -> dict[str, float]:
 
 def main_score(measurement: QualityMeasurement) -> float | None:
     """The score by the task's main metric: as it was recorded, else the mean over items; None without either."""
-    metric = measurement.main_metric
-    listed = next((score.value for score in measurement.scores if score.metric == metric), None)
-    if listed is not None:
-        return listed
-    items = item_scores(measurement, metric)
+    if measurement.main is not None:
+        return measurement.main.value
+    items = item_scores(measurement, measurement.main_metric)
     return math.fsum(items.values()) / len(items) if items else None
 
 
-def _score_ends(measurement: QualityMeasurement, score: float) -> dict[str, float]:
+def _score_ends(measurement: QualityMeasurement) -> dict[str, float]:
     """The interval as a summary of this record alone would have it; empty where it would have none."""
-    metric = measurement.main_metric
-    items = item_scores(measurement, metric)
-    weightings: tuple[Weighting, ...] = get_args(Weighting) if items else ()
-    fits = next((one for one in weightings if abs(mean_of_items(items, one) - score) <= _SAME_SCORE), None)
-    if fits is not None:
-        found = item_estimate(items, fits)
-    else:
-        stderr = next((one.stderr for one in measurement.scores if one.metric == metric), None)
-        found = reported_estimate(score, stderr, len(measurement.samples) or measurement.items or 0)
-    if found.low is None or found.high is None:
+    listed, items = measurement.main, item_scores(measurement, measurement.main_metric)
+    value, stderr = (listed.value, listed.stderr) if listed else (None, None)
+    scored = task_estimate(items, value, stderr, measurement.items_asked or 0)
+    if scored is None or scored[0].low is None or scored[0].high is None:
         return {}
-    return dict(zip(SCORE_ENDS, (found.low, found.high), strict=True))
+    return dict(zip(SCORE_ENDS, (scored[0].low, scored[0].high), strict=True))
 
 
 def rows_of(suite: Path, files: Sequence[tuple[str, int]]) -> tuple[pa.Table, list[str]]:

@@ -20,12 +20,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from harness.stats import (
     Estimate,
     mean_estimate,
     mean_of_estimates,
+    reported_estimate,
     standard_error,
     t_quantile,
     wilson,
@@ -35,6 +36,7 @@ from harness.stats import (
 MIN_SUBTASKS = 5
 
 _ROUNDING = 1e-9
+_SAME_SCORE = 1e-6
 _ALIKE = ", which do not differ: as if the items were independent"
 
 Weighting = Literal["items", "subtasks"]
@@ -107,6 +109,21 @@ def item_estimate(items: Mapping[str, float], weighting: Weighting = "items") ->
     found = _independent(list(items.values()))
     few = f" of {len(parts)} subtasks as they are" if len(parts) > 1 else ""
     return replace(found, basis=found.basis + few)
+
+
+def task_estimate(
+    items: Mapping[str, float], reported: float | None, stderr: float | None, n: int
+) -> tuple[Estimate, Weighting | Literal["reported"]] | None:
+    """A task's score with its interval, and how its items make it; None where neither the score nor an item's is known.
+
+    It is the mean of the items that gives the `reported` score, each the same where none is reported; where none does,
+    the score is as it was reported, with its `stderr`, over `n` items (0 where their number is not known).
+    """
+    weightings: tuple[Weighting, ...] = get_args(Weighting) if items else ()
+    for weighting in weightings:
+        if reported is None or abs(mean_of_items(items, weighting) - reported) <= _SAME_SCORE:
+            return item_estimate(items, weighting), weighting
+    return None if reported is None else (reported_estimate(reported, stderr, n), "reported")
 
 
 def item_error(items: Mapping[str, float], weighting: Weighting = "items") -> float | None:

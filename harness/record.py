@@ -248,6 +248,16 @@ class QualityMeasurement(Frozen):
     arguments: dict[str, Any]
     """The arguments with which the `lm_eval` command gives the same scores."""
 
+    @property
+    def main(self) -> Score | None:
+        """The score by the main metric, where it was recorded."""
+        return next((score for score in self.scores if score.metric == self.main_metric), None)
+
+    @property
+    def items_asked(self) -> int | None:
+        """How many items were scored; None where another tool does not tell."""
+        return len(self.samples) or self.items
+
 
 class RoutedLayer(Frozen):
     """One layer that routes."""

@@ -10,7 +10,6 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, get_args
 
 from harness.accounting import (
     ParameterCount,
@@ -22,7 +21,7 @@ from harness.cache_form import cache_element_bytes
 from harness.environment import Ceilings
 from harness.errors import MoebenchError, StoreError
 from harness.hf_config import architecture_from_config
-from harness.items import Weighting, item_estimate, mean_of_items
+from harness.items import task_estimate
 from harness.metrics import item_scores, memory_values
 from harness.operating_points import Reading, operating_points
 from harness.places import Entry, Place, measurement_of, newest_of, over_repeats, places_of
@@ -31,7 +30,7 @@ from harness.roof import Device, Seen, best_ceilings
 from harness.routed_work import routed_work, specialisation
 from harness.scenario import QualityScenario, RoutingScenario
 from harness.schema import canonical_json
-from harness.stats import Estimate, counted, mean_of_estimates, reported_estimate
+from harness.stats import Estimate, counted, mean_of_estimates
 from harness.summary import (
     ModelSummary,
     OtherSubject,
@@ -40,8 +39,6 @@ from harness.summary import (
     UnreadWork,
 )
 from harness.terms import Terms
-
-_SAME_SCORE = 1e-6
 
 
 def summarise(
@@ -264,16 +261,13 @@ def _score(scenario: QualityScenario, entries: tuple[Entry, ...]) -> TaskScore |
     reference = item_scores(newest, metric)
     repeats = [items for items in (item_scores(one, metric) for one in found) if items.keys() == reference.keys()]
     items = {key: math.fsum(one[key] for one in repeats) / len(repeats) for key in reference}
-    listed = next((score for score in newest.scores if score.metric == metric), None)
+    listed = newest.main
     reported = [score.value for one in found for score in one.scores if score.metric == metric]
     value = math.fsum(reported) / len(reported) if reported else None
-    weighting = _weighting(items, value)
-    if weighting != "reported":
-        estimate = item_estimate(items, weighting)
-    elif value is not None:
-        estimate = reported_estimate(value, listed.stderr if listed else None, len(newest.samples) or newest.items or 0)
-    else:
+    scored = task_estimate(items, value, listed.stderr if listed else None, newest.items_asked or 0)
+    if scored is None:
         return None
+    estimate, weighting = scored
     return TaskScore(
         task=scenario.task,
         scenario=scenario,
@@ -286,18 +280,8 @@ def _score(scenario: QualityScenario, entries: tuple[Entry, ...]) -> TaskScore |
         weighting=weighting,
         started_at=newest_of(entries).when[0],
         version=newest.task_version,
-        items_asked=len(newest.samples) or newest.items,
+        items_asked=newest.items_asked,
     )
-
-
-def _weighting(items: Mapping[str, float], value: float | None) -> Weighting | Literal["reported"]:
-    """Of which mean of the items the reported value is; every item the same where none is reported."""
-    if items:
-        for weighting in get_args(Weighting):
-            if value is None or abs(mean_of_items(items, weighting) - value) <= _SAME_SCORE:
-                found: Weighting = weighting
-                return found
-    return "reported"
 
 
 def _mean_score(scores: Mapping[str, TaskScore], tasks: tuple[str, ...]) -> tuple[Estimate | None, str]:

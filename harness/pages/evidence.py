@@ -173,8 +173,8 @@ class _Evidence:
         repeats = 1 if estimate.basis == COUNTED else estimate.n
         told: dict[str, Any] = {"value": _rounded(estimate.value), "n": repeats, **named.more}
         told["basis"] = self._bases.setdefault(capitalised(plain(_basis(estimate), 600)), len(self._bases))
-        if _has_width(estimate):
-            told |= {"low": _rounded(estimate.low or 0.0), "high": _rounded(estimate.high or 0.0)}
+        if ends := _ends(estimate):
+            told |= {"low": ends[0], "high": ends[1]}
         elif estimate.low is None or estimate.high is None or _repeats_agree(estimate):
             told["alone"] = True
         if estimate.values:
@@ -334,16 +334,18 @@ def _rounded(value: float) -> float:
     return int(short) if short.is_integer() and abs(short) < 2**53 else short
 
 
-def _has_width(estimate: Estimate) -> bool:
-    """Whether an estimate has an interval that its digits show."""
-    low, high = estimate.low, estimate.high
-    return low is not None and high is not None and _rounded(low) < _rounded(high)
+def _ends(estimate: Estimate) -> tuple[float, float] | None:
+    """The ends of an estimate's interval where their digits show that it has a width."""
+    if estimate.low is None or estimate.high is None:
+        return None
+    low, high = _rounded(estimate.low), _rounded(estimate.high)
+    return (low, high) if low < high else None
 
 
 def _repeats_agree(estimate: Estimate) -> bool:
     """Whether repeated values have ends that are one number, as where they differ in the last bits only."""
-    ends = estimate.low is not None and estimate.high is not None
-    return ends and estimate.n > 1 and estimate.basis != COUNTED and not _has_width(estimate)
+    known = estimate.low is not None and estimate.high is not None
+    return known and estimate.n > 1 and estimate.basis != COUNTED and _ends(estimate) is None
 
 
 def _basis(estimate: Estimate) -> str:
