@@ -35,6 +35,8 @@ class Spec:
     """A numeric column: where its value comes from and how it is headed."""
 
     key: str
+    name: str
+    """In full, where no heading is near."""
     title: str
     heading: str
     unit: str
@@ -66,36 +68,36 @@ def _cost_floor(numbers: Description) -> float | None:
 
 
 COLUMNS = (
-    Spec("active", "Active", "Parameters", "parameters",
+    Spec("active", "Active parameters", "Active", "Parameters", "parameters",
           _of(lambda d: d.parameters.active),
           "Every parameter that a token touches, tables included, by one convention for all"),
-    Spec("share", "Share", "Parameters", "1",
+    Spec("share", "Active share", "Share", "Parameters", "1",
           _of(lambda d: share_of(d.parameters.active, d.parameters.total)),
           "Active by total parameters"),
-    Spec("active_non_embedding", "Active, no tables", "Parameters", "parameters",
+    Spec("active_non_embedding", "Active parameters without tables", "Active, no tables", "Parameters", "parameters",
           _of(lambda d: d.parameters.active_non_embedding),
           "Active parameters without the input table and the output head", hidden=True),
-    Spec("decode_flops", "FLOPs/token", "Costs", "FLOPs",
+    Spec("decode_flops", "FLOPs per decoded token", "FLOPs/token", "Costs", "FLOPs",
           _of(lambda d: d.flops_per_token.decode),
           f"One decoded token at a context of {DEFAULT_CONTEXT_TOKENS} tokens, or as many as the model supports"),
-    Spec("prefill_flops", "Prefill FLOPs/token", "Costs", "FLOPs",
+    Spec("prefill_flops", "FLOPs per prompt token", "Prefill FLOPs/token", "Costs", "FLOPs",
           _of(lambda d: d.flops_per_token.prefill),
           f"Mean token of a prompt of {DEFAULT_CONTEXT_TOKENS} tokens, or as many as the model supports", hidden=True),
-    Spec("weights", "Weights", "Costs", "bytes", _of(lambda d: d.bytes.weights),
+    Spec("weights", "Weights", "Weights", "Costs", "bytes", _of(lambda d: d.bytes.weights),
           "In the precision of the published checkpoint"),
-    Spec("kv", "KV per 1k", "Costs", "bytes", _of(lambda d: d.bytes.kv_per_token),
+    Spec("kv", "KV cache per 1000 tokens", "KV per 1k", "Costs", "bytes", _of(lambda d: d.bytes.kv_per_token),
           "Bytes of the key-value cache that 1000 tokens of one sequence add, while no window is full", factor=1000.0),
-    Spec("state", "State", "Costs", "bytes",
+    Spec("state", "State of a sequence", "State", "Costs", "bytes",
           _of(lambda d: d.bytes.state_per_sequence or None),
           "Recurrent state of one sequence, which does not grow", hidden=True),
-    Spec("devices", "Needed", _ON_REFERENCE, "devices",
+    Spec("devices", "Accelerators needed", "Needed", _ON_REFERENCE, "devices",
           _of(lambda d: d.accelerator.devices_needed if d.accelerator else None),
           "The smallest number that holds the weights and the cache of all sequences, with a tenth left free",
           exact=True),
-    Spec("ceiling", "Ceiling", _ON_REFERENCE, "tokens per second",
+    Spec("ceiling", "Ceiling of decoding", "Ceiling", _ON_REFERENCE, "tokens per second",
           _of(lambda d: d.accelerator.decode.tokens_per_s if d.accelerator else None),
           "Decoded tokens a second of all sequences together that those accelerators cannot exceed (roofline)"),
-    Spec("cost", "Cost floor", _ON_REFERENCE, "USD/M tokens", _of(_cost_floor),
+    Spec("cost", "Cost floor of decoding", "Cost floor", _ON_REFERENCE, "USD/M tokens", _of(_cost_floor),
           "Price of those accelerators for a million decoded tokens at the ceiling; real engines cost more"),
 )
 

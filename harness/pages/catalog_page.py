@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.accelerators import AcceleratorSpec
@@ -23,6 +23,7 @@ from harness.pages.catalog_columns import (
     number,
     scales_of_catalog,
 )
+from harness.pages.catalog_evidence import catalog_evidence, column_names
 from harness.pages.leaderboard_columns import ColumnGroup
 from harness.pages.parts import Column, Mark, Page, Table, TableRow, Value
 from harness.quantities import Scale, count_of, plain, significant, with_unit
@@ -48,6 +49,8 @@ class CatalogRow:
     rest_width: str
     uncounted: Mark
     cells: tuple[Value, ...]
+    evidence: str
+    """With which the names of its numbers begin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,8 @@ class CatalogPage(Page):
     scatter: dict[str, Any]
     column_groups: tuple[ColumnGroup, ...]
     columns: tuple[Column, ...]
+    column_evidence: tuple[str, ...]
+    """With which the names of the numbers of each column end; empty where it has none."""
     rows: tuple[CatalogRow, ...]
     legend: str
     deviations_note: str
@@ -71,9 +76,6 @@ class CatalogPage(Page):
     accelerators: Table
 
 
-_AXIS_TITLES = {
-    "active": "Active parameters", "kv": "KV cache per 1000 tokens", "decode_flops": "FLOPs per decoded token",
-}
 _PLOTTED = ("active", "decode_flops", "weights", "kv")
 _CONDITIONS = (
     "Parameters are counted from each model's configuration, by one convention: all that a token touches is active. "
@@ -108,6 +110,7 @@ def catalog_page(models: Iterable[CatalogModel], accelerators: Sequence[Accelera
     entries = [Entry(model, describe(model, options)) for model in models]
     entries.sort(key=lambda entry: (-(entry.total or 0), -(entry.model.published.total or 0), entry.model.name))
     scales = scales_of_catalog(entries)
+    evidence = catalog_evidence(entries, scales)
     return CatalogPage(
         path="catalog.html",
         template="catalog.html",
@@ -120,12 +123,14 @@ def catalog_page(models: Iterable[CatalogModel], accelerators: Sequence[Accelera
         scatter=_scatter(entries, scales),
         column_groups=catalog_column_groups(reference.title),
         columns=columns_of_catalog(scales),
-        rows=tuple(_row(entry, scales) for entry in entries),
+        column_evidence=column_names(),
+        rows=tuple(_row(entry, scales, evidence[entry.model.name].name) for entry in entries),
         legend=_LEGEND,
         deviations_note=_DEVIATIONS_NOTE,
-        deviations=_deviations(entries),
+        deviations=_deviations(entries, {name: file.name for name, file in evidence.items()}),
         accelerators_note=_ACCELERATORS_NOTE,
         accelerators=_accelerators(accelerators),
+        evidence_files=tuple(evidence.values()),
     )
 
 
@@ -162,7 +167,7 @@ def _lead(entries: Sequence[Entry]) -> str:
 # The table -------------------------------------------------------------------------------------------------------
 
 
-def _row(entry: Entry, scales: Mapping[str, Scale]) -> CatalogRow:
+def _row(entry: Entry, scales: Mapping[str, Scale], evidence: str) -> CatalogRow:
     model, total, scale = entry.model, entry.total, scales["total"]
     rests_on = _quality_mark(model.source_quality, "structure, on which all counts rest,", model.source)
     active = entry.numbers.parameters.active
@@ -184,6 +189,7 @@ def _row(entry: Entry, scales: Mapping[str, Scale]) -> CatalogRow:
         rest_width=f"{100 - share:.2f}",
         uncounted=Mark("missing", "not counted", "The structure was never published in full; no figure is guessed."),
         cells=tuple(_cells(entry, scales)),
+        evidence=evidence,
     )
 
 
@@ -250,12 +256,8 @@ def _scatter(entries: Sequence[Entry], scales: Mapping[str, Scale]) -> dict[str,
     chosen = [spec for spec in COLUMNS if spec.key in _PLOTTED]
     totals = scales["total"]
     axes = [{"key": "total", "title": "Total parameters", "unit": totals.unit}]
-    axes += [{"key": spec.key, "title": spec.title, "unit": scales[spec.key].unit} for spec in chosen]
-    metrics = [
-        {**one, "title": title, "direction": "", "log": True}
-        for one in axes
-        if (title := _AXIS_TITLES.get(one["key"], one["title"]))
-    ]
+    axes += [{"key": spec.key, "title": spec.name, "unit": scales[spec.key].unit} for spec in chosen]
+    metrics = [{**one, "direction": "", "log": True} for one in axes]
     found = [(entry, values) for entry in entries if (values := _plotted(entry, chosen, scales, totals))]
     return {
         "metrics": metrics, "points": [_point(entry) for entry, _ in found],
@@ -302,18 +304,25 @@ def _guides(entries: Sequence[Entry], totals: Scale, actives: Scale) -> list[dic
     return guides
 
 
-def _deviations(entries: Sequence[Entry]) -> Table:
+def _deviations(entries: Sequence[Entry], evidence: Mapping[str, str]) -> Table:
+    """Counts and publications that differ; `evidence` begins the names of each model's numbers."""
     rows = []
     for entry in entries:
         model = entry.model
         if not model.deviates:
             continue
-        cells = (
-            _in_words(entry.total), _in_words(model.published.total), deviation(model.total_deviation, None),
-            _in_words(entry.numbers.parameters.active),
-            _in_words(model.published.active), deviation(model.active_deviation, None), Value(model.deviation or ""),
-        )
-        rows.append(TableRow(model.name, cells))
+        cells = {
+            "total": _in_words(entry.total), "published_total": _in_words(model.published.total),
+            "total_deviation": deviation(model.total_deviation, None),
+            "active": _in_words(entry.numbers.parameters.active),
+            "published_active": _in_words(model.published.active),
+            "active_deviation": deviation(model.active_deviation, None),
+        }
+        opening = [
+            replace(cell, evidence=f"{evidence[model.name]}.{key}") if cell.order else cell
+            for key, cell in cells.items()
+        ]
+        rows.append(TableRow(model.name, (*opening, Value(model.deviation or ""))))
     columns = (
         Column("Model", classes="text frozen"),
         Column("Total", "counted", classes="numeric first-of-group"), Column("Total", "published", classes="numeric"),

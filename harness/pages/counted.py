@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from harness.accounting.counts import FlopCount, ParameterCount
 from harness.accounting.inventory import Tensor
@@ -14,7 +15,6 @@ from harness.errors import MoebenchError
 from harness.hf_config import keys_read
 from harness.pages.parts import Terms
 from harness.quantities import count_of, grouped, plain, with_unit
-from harness.summary import ModelSummary
 
 PART_TITLES = {
     "embedding": "Embedding", "head": "Output head", "attention": "Attention", "dense_ffn": "Dense feed-forward",
@@ -95,12 +95,10 @@ def flop_terms(flops: FlopCount, tokens: int) -> Terms:
     return [(title, with_unit("FLOPs", value, 4)) for title, value in found.items() if value]
 
 
-def config_terms(model: ModelSummary) -> Terms:
-    """What of a model's configuration decides its structure, key by key; empty where it could not be counted."""
-    if model.architecture is None or not model.config:
-        return []
+def config_terms(config: Mapping[str, Any]) -> Terms:
+    """What of a configuration decides the structure, key by key; empty where it cannot be read."""
     try:
-        keys: Sequence[str] = keys_read(model.config, "config")
+        keys: Sequence[str] = keys_read(config, "config")
     except (MoebenchError, ValueError):
         return []
-    return [(plain(key, _KEY_LIMIT), plain(shown(model.config[key]), 80)) for key in keys]
+    return [(plain(key, _KEY_LIMIT), plain(shown(config[key]), 80)) for key in keys]

@@ -22,6 +22,7 @@ from harness.pages.commands import lm_eval_command, run_command
 from harness.pages.counted import PART_TITLES, config_terms, flop_terms, part_sizes, sum_terms, tensor_terms
 from harness.pages.experts_section import counted_tables
 from harness.pages.nights_evidence import nights_evidence
+from harness.pages.parts import EvidenceFile
 from harness.pages.provenance import environment_terms, subject_terms
 from harness.pages.suite_view import (
     MEMORY_AT_LOAD,
@@ -49,23 +50,6 @@ _DIGITS = 9
 _FEW = 12
 """Different scores of items up to which each is counted."""
 
-@dataclass(frozen=True)
-class EvidenceFile:
-    """Everything behind the numbers of one model or recipe, as plain data for `drawer.js`."""
-
-    name: str
-    """`<suite>.<model>`, with which the names of its estimates begin; of nights see `nights_evidence`."""
-    content: dict[str, Any]
-
-    @property
-    def path(self) -> str:
-        """Its place in a site."""
-        return f"evidence/{self.name.replace('.', '/')}.js"
-
-    @property
-    def element(self) -> str:
-        """The id of the script element with the data, where a site is one file."""
-        return f"evidence-{self.name}"
 
 
 def evidence_files(view: SuiteView) -> Iterator[EvidenceFile]:
@@ -259,7 +243,9 @@ class _Evidence:
     @cached_property
     def _config(self) -> dict[str, Any] | None:
         """What of the configuration decides the structure, and the record that has it; None where nothing does."""
-        terms, record = config_terms(self._model), self._model.config_record
+        model = self._model
+        terms = config_terms(model.config) if model.architecture is not None and model.config else []
+        record = model.config_record
         if not terms or record is None:
             return None
         return {"terms": terms, "sources": self._sources.setdefault((record,), len(self._sources))}

@@ -132,6 +132,25 @@ class NavigationLink:
     current: bool = False
 
 
+@dataclass(frozen=True)
+class EvidenceFile:
+    """Everything behind the numbers of one model or recipe, as plain data for `drawer.js`."""
+
+    name: str
+    """`<suite>.<model>`, with which the names of its estimates begin; of nights see `nights_evidence`."""
+    content: dict[str, Any]
+
+    @property
+    def path(self) -> str:
+        """Its place in a site."""
+        return f"evidence/{self.name.replace('.', '/')}.js"
+
+    @property
+    def element(self) -> str:
+        """The id of the script element with the data, where a site is one file."""
+        return f"evidence-{self.name}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """What every page has. `path` is relative to the site's root and `root` leads back there."""
@@ -144,6 +163,8 @@ class Page:
     navigation: tuple[NavigationLink, ...] = ()
     footer: tuple[str, ...] = ()
     exports: tuple[Link, ...] = ()
+    evidence_files: tuple[EvidenceFile, ...] = ()
+    """What stands behind its numbers, where that is of no suite."""
 
     @property
     def root(self) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
+    from harness.pages.parts import EvidenceFile
     from harness.pages.site import Site, SuitePages
     from harness.suite import Suite
 
@@ -62,9 +63,10 @@ def write_site(site: Site, folder: Path, templates_dir: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(environment.get_template(page.template).render(page=page), encoding="utf-8", newline="\n")
     write_assets(folder / "assets", templates_dir / "assets")
+    for file in site.evidence_files():
+        _write_evidence(file, folder)
     for suite in site.suites:
         _write_exports(suite, folder)
-        _write_evidence(suite, folder)
         _copy_records(suite, folder)
 
 
@@ -172,15 +174,12 @@ def _write_exports(suite: SuitePages, folder: Path) -> None:
         target.write_bytes(content)
 
 
-def _write_evidence(suite: SuitePages, folder: Path) -> None:
-    """Writes what stands behind the numbers, a script for each model that `drawer.js` loads when it is asked for."""
-    from harness.pages.evidence import evidence_files
-
-    for file in evidence_files(suite.view):
-        target = folder / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        text = f"moebenchEvidence({script_json(file.name)},{script_json(file.content)});\n"
-        target.write_text(text, encoding="utf-8", newline="\n")
+def _write_evidence(file: EvidenceFile, folder: Path) -> None:
+    """Writes what stands behind numbers as a script that `drawer.js` loads when it is asked for."""
+    target = folder / file.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    text = f"moebenchEvidence({script_json(file.name)},{script_json(file.content)});\n"
+    target.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _copy_records(suite: SuitePages, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from harness.matching import Pairing, left_out, named_pairs, pairings, partners_
 from harness.pages.cards import pair_of
 from harness.pages.catalog_page import catalog_page
 from harness.pages.disagreements import disagreements
+from harness.pages.evidence import evidence_files
 from harness.pages.exported import export_links
 from harness.pages.frame import framed
 from harness.pages.index_page import index_page
@@ -21,7 +22,7 @@ from harness.pages.model_page import model_page
 from harness.pages.pair_page import pair_page
 from harness.pages.pairs_page import pairs_page
 from harness.pages.pareto_page import pareto_page
-from harness.pages.parts import Link, Page, Slugs
+from harness.pages.parts import EvidenceFile, Link, Page, Slugs
 from harness.pages.reading import read_suite, view_of
 from harness.pages.runs_page import runs_page
 from harness.pages.suite_view import SuiteView, subjects_of
@@ -49,6 +50,13 @@ class Site:
 
     pages: tuple[Page, ...]
     suites: tuple[SuitePages, ...]
+
+    def evidence_files(self) -> Iterator[EvidenceFile]:
+        """What stands behind all numbers, file by file: together they can be large."""
+        for page in self.pages:
+            yield from page.evidence_files
+        for suite in self.suites:
+            yield from evidence_files(suite.view)
 
 
 def build_site(

@@ -20,7 +20,6 @@ from urllib.parse import unquote
 
 from harness.errors import InputError
 from harness.pages.assets import assets_of
-from harness.pages.evidence import evidence_files
 from harness.pages.exported import export_files
 from harness.pages.inlining import inert_file, inert_page, inline_script, inline_style
 from harness.pages.render import chosen_suites, jinja_environment, script_json
@@ -30,8 +29,8 @@ from harness.store import Store
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from harness.pages.parts import Page
-    from harness.pages.site import Site, SuitePages
+    from harness.pages.parts import EvidenceFile, Page
+    from harness.pages.site import Site
     from harness.suite import Suite
 
 LARGE_BYTES = 50_000_000
@@ -107,8 +106,8 @@ def pieces_of(site: Site, templates_dir: Path) -> Iterator[str]:
         yield inert_page(page.path, _title(html), _split(html, page.path)[1])
     for path, content_of_file in files.items():
         yield inert_file(path, content_of_file)
-    for suite in site.suites:
-        yield from _evidence_of(suite)
+    for file in site.evidence_files():
+        yield _evidence(file)
     for name, text in assets.items():
         if name in used:
             yield f"<script>{inline_script(text)}</script>\n"
@@ -172,11 +171,9 @@ def _files_of(site: Site) -> Iterator[tuple[str, bytes]]:
         yield from (one for one in export_files(suite.view) if len(one[1]) <= EXPORT_LIMIT_BYTES)
 
 
-def _evidence_of(suite: SuitePages) -> Iterator[str]:
-    """What stands behind the numbers, where drawer.js finds it."""
-    for file in evidence_files(suite.view):
-        name = escape(f"evidence-{file.name}")
-        yield f'<script type="application/json" id="{name}">{script_json(file.content)}</script>\n'
+def _evidence(file: EvidenceFile) -> str:
+    """What stands behind numbers, where drawer.js finds it."""
+    return f'<script type="application/json" id="{escape(file.element)}">{script_json(file.content)}</script>\n'
 
 
 # The file --------------------------------------------------------------------------------------------------------

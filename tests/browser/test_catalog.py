@@ -84,3 +84,31 @@ def test_the_axes_can_be_chosen_and_a_point_leads_to_its_row(visit: Visit) -> No
     drawn = page.evaluate("document.querySelector('.chart').data.flatMap((trace) => trace.customdata || [])")
     assert "#model-deepseek-v3" in drawn
     assert page.locator("#model-deepseek-v3").count() == 1
+
+
+def test_a_number_opens_what_it_is_counted_from(visit: Visit) -> None:
+    page = visit("catalog.html")
+    heads = page.locator("#catalog-table thead tr:last-child th")
+    index = heads.evaluate_all("(heads) => heads.findIndex((head) => head.dataset.evidence === 'active')")
+    page.locator("#model-mixtral-8x7b td").nth(index - 1).click()
+    page.wait_for_selector("dialog.drawer[open] article")
+    drawer = page.get_by_role("dialog", name="Active parameters")
+    told = drawer.inner_text()
+    assert "12.88\xa0B" in told and "12\u202f879\u202f925\u202f248" in told
+    assert "Routed experts, used by a token" in told and "num_local_experts" in told
+    assert "moebench describe mixtral-8x7b" in told and "suites/models/mixtral-8x7b.yaml" in told
+    assert "Environment" not in told
+    address = page.url
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog.drawer", state="hidden")
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_selector("dialog.drawer[open] article")
+    assert "12.88\xa0B" in page.locator("dialog.drawer").inner_text()
+
+
+def test_a_published_figure_opens_its_source(visit: Visit) -> None:
+    page = visit("catalog.html#?n=_catalog.mixtral-8x7b.published_total")
+    page.wait_for_selector("dialog.drawer[open] article")
+    told = page.locator("dialog.drawer").inner_text()
+    assert "As it was published" in told and "source" in told and "Counted from" not in told

@@ -51,14 +51,14 @@ def test_shapes_are_told_with_their_layers_and_copies() -> None:
 
 def test_the_configuration_is_told_by_the_keys_that_were_read() -> None:
     config = {**builders.CONFIGS["moe-8x2"], "unused_note": "x", "sliding_window": None}
-    told = dict(config_terms(_model(config)))
+    told = dict(config_terms(config))
     assert told["hidden_size"] == str(config["hidden_size"]) and told["model_type"] == '"mixtral"'
     assert "unused_note" not in told and "sliding_window" not in told
     assert tuple(told) == keys_read(config, "config")
 
 
 def test_a_configuration_that_cannot_be_read_says_nothing() -> None:
-    assert config_terms(_model({"model_type": "nobody-knows"})) == []
+    assert config_terms({"model_type": "nobody-knows"}) == []
 
 
 def test_a_summary_names_the_record_that_its_configuration_is_from() -> None:

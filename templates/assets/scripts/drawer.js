@@ -5,7 +5,7 @@
 // rest; of a pair the row or card has those parts of both in data-sides and the number the rest; a row of
 // a table of counts has all but the column, which the number has in data-cell. A model's evidence comes from evidence/<suite>/<model>.js, or from an element of the page where that is inside.
 
-const EVIDENCE_NAME = /^[a-z0-9-]+\._?[a-z0-9-]+\.[a-z0-9_]+(\.[a-z0-9-]+)?(@\d+)?$/;
+const EVIDENCE_NAME = /^_?[a-z0-9-]+\._?[a-z0-9-]+\.[a-z0-9_]+(\.[a-z0-9-]+)?(@\d+)?$/;
 const ownScript = document.currentScript?.getAttribute("src") || "";
 const drawer = { dialog: null, names: "", opener: null, leaving: null, kept: new Map(), waiting: new Map() };
 
@@ -187,6 +187,7 @@ function itemsPart({ items }) {
 // What of the model's configuration a counted number follows from, and the record that has it.
 function configPart({ estimate }, content) {
   if (!estimate.counted || !content.config) return "";
+  if (content.config.file) return [termList(content.config.terms), made("p", { class: "small muted" }, `As ${content.config.file} has it.`)];
   const [record] = content.sources[content.config.sources].map((index) => content.records[index]);
   return [termList(content.config.terms), made("p", { class: "small muted" }, "As the record has it: ", placeLink(record.href, record.text))];
 }
@@ -202,6 +203,7 @@ function commandPart({ estimate }, content) {
   const records = estimate.sources === undefined ? [] : content.sources[estimate.sources].map((index) => content.records[index]);
   const origins = [...new Set(records.map((row) => row.origin).filter(Boolean))];
   if (origins.length) return [made("p", {}, `Not measured by moebench: ${origins.join("; ")}. The file that was imported is named in the record.`)];
+  if (content.again) return [commandBox(content.again)];
   const own = records.length || estimate.command ? [commandBox(content.command)]
     : [made("p", { class: "small muted" }, "Counted from the model's configuration when the report is written; this measures the model again:"), commandBox(content.command)];
   return estimate.command ? [...own, made("p", { class: "small muted" }, "The same score by lm-eval's own command, in the folder of the checkout:"), commandBox(estimate.command)] : own;
@@ -239,6 +241,10 @@ function besideEachOther(names, contents) {
   return `${ratio}${contents[0].title} \u2212 ${contents[1].title} = ${difference}.`;
 }
 
+// The machine and the engine; nothing of the catalog, which measures nothing.
+const measuredBy = ({ environment, engine }) => (environment ? [made("h5", {}, "Environment of the newest record"), termList(environment),
+  made("details", {}, made("summary", {}, "Engine arguments"), made("pre", { class: "wrapped", tabindex: "0" }, engine))] : []);
+
 // One side of the drawer; `alone` where it is the only one, `named` where its title is not that of the drawer.
 function sideOf(name, content, { alone, named }) {
   const found = partsOfName(name, content);
@@ -249,18 +255,17 @@ function sideOf(name, content, { alone, named }) {
   const { estimate } = found;
   const parts = (estimate.parts || []).map(([task, part_]) => [task, evidenceButton(part_, withUnit(partsOfName(part_, content).estimate.value, partsOfName(part_, content).metric))]);
   const notes = [...((found.point && found.point.notes) || []), ...content.notes];
-  const where = [termList(content.subject), made("h5", {}, "Environment of the newest record"), termList(content.environment),
-    made("details", {}, made("summary", {}, "Engine arguments"), made("pre", { class: "wrapped", tabindex: "0" }, content.engine))];
+  const where = [termList(content.subject), ...measuredBy(content)];
   const records = recordsPart(found, content);
   return made("article", {}, heading, named ? made("p", { class: "which" }, title) : "", ...headPart(found, content),
     part("Made of", parts.length ? plainTable([["Task", "text"], ["Score", ""]], parts) : ""),
     part(estimate.members ? "Each training" : "Raw values", rawValues(found, content)),
-    part(estimate.items ? "Task" : "Counted from", estimate.terms ? termList(estimate.terms) : ""),
+    part(estimate.items ? "Task" : content.again && !estimate.counted ? "From" : "Counted from", estimate.terms ? termList(estimate.terms) : ""),
     part("Each layer", estimate.layers?.length ? plainTable([["Layer", "text"], ["Value", ""]], estimate.layers.map(([what, key, value]) => [what, evidenceButton(`${name.split(".").slice(0, 2).join(".")}.${key}`, digits(value, 4))])) : ""),
     part("Configuration of the model", configPart(found, content)),
     part("Items", itemsPart(estimate)),
-    part("Measure it again", ...commandPart(found, content)),
-    part("Model and environment", alone ? where : made("details", {}, made("summary", {}, "Revision, engine, machine"), where)),
+    part(content.again ? "Count it again" : "Measure it again", ...commandPart(found, content)),
+    part(content.again ? "Model" : "Model and environment", alone ? where : made("details", {}, made("summary", {}, "Revision, engine, machine"), where)),
     part("Notes", notes.length ? made("ul", { class: "plain" }, notes.map((note) => made("li", {}, `${note}.`))) : ""),
     part(records.length === 1 ? "Record" : "Records", records.length ? made("ul", { class: "records" }, records) : ""));
 }
