@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from harness.caveats import caveats_of
 from harness.items import subtask_of
 from harness.matching import Matching, match
 from harness.metrics import METRICS, Better
 from harness.paired import MIN_PAIRED_ITEMS, paired_difference
-from harness.quantities import count_of, listed
+from harness.quantities import count_of
 from harness.sizes import asked_differently, memory_at, shared_items
 from harness.stats import (
     CONFIDENCE,
@@ -30,6 +31,8 @@ _TIMED = (
     "output_tokens_per_s", "ttft_p50_s", "tpot_p50_s", "goodput_requests_per_s", "usd_per_million_output_tokens",
     "joules_per_output_token",
 )
+_OF_ARRIVALS = ("output_tokens_per_s", "usd_per_million_output_tokens")
+"""What the arrivals of an open loop set, whatever is served: comparing it there would only cost the others power."""
 _COSTS = ("usd_per_million_output_tokens", "joules_per_output_token", "device_peak_bytes", "resident_peak_bytes")
 _MEMORY = ("device_peak_bytes", "resident_peak_bytes")
 _COUNTED = ("weights_bytes", "kv_bytes_per_token")
@@ -109,20 +112,20 @@ def compare(
     """Compares a with b, from a's view; `score` is the key of the one that stands for quality.
 
     Speed, memory and cost are ratios of means over repeats; scores are differences, paired on the same items where one
-    model's items include the other's. Not compared are timings on different accelerators, flagged points, scores of
-    dummy weights, and scores of other task files or otherwise asked. Models or groups of trainings can be given; a
-    group's spread is over its trainings, of which a single model beside it is one (`samples_of`). `about` are the kinds
-    of matching that the suite asks for.
+    model's items include the other's. Not compared are timings on different accelerators, flagged points, the output
+    rate and its price in open loops, which are those of the arrivals, scores of dummy weights, and scores of other task
+    files or otherwise asked. Models or groups of trainings can be given; a group's spread is over its trainings, of
+    which a single model beside it is one (`samples_of`). `about` are the kinds of matching that the suite asks for.
 
     An effect is better or worse only where its 95 % interval excludes equality and Holm's p over the tested effects of
     its family is below 0.05. The families are the questions that a reader puts to a pair, each of which may be answered
     wrongly once in twenty times however many effects are asked for its answer: the mean score alone (the one figure
     for quality, named before anything was measured, so that it need not share its chances with the tasks), the tasks,
-    speed (the output rate at every load), latency (what a single request sees at every load, and goodput), and memory
-    and cost. The correction stays within a pair: a verdict may not depend on what else a site shows, or two pages, or a
-    page and the terminal, would contradict each other over the same records. So of many pairs without a difference one
-    in twenty still has a false verdict in a given family; which pairs are looked at is the reader's choice, and Holm's
-    p is there to be corrected further.
+    speed (the output rate at every load but open loops), latency (what a single request sees at every load, and
+    goodput), and memory and cost. The correction stays within a pair: a verdict may not depend on what else a site
+    shows, or two pages, or a page and the terminal, would contradict each other over the same records. So of many pairs
+    without a difference one in twenty still has a false verdict in a given family; which pairs are looked at is the
+    reader's choice, and Holm's p is there to be corrected further.
     """
     missing: list[str] = []
     matching = match(a, b, score=score)
@@ -136,7 +139,7 @@ def compare(
     effects += _score_effects(a, b, missing)
     matching = _as_tested(matching, effects)
     return Comparison(
-        a, b, matching, _judged(effects), tuple(missing), tuple(_caveats(a, b)), score, tuple(about),
+        a, b, matching, _judged(effects), tuple(missing), tuple(caveats_of(a, b)), score, tuple(about),
     )
 
 
@@ -201,16 +204,26 @@ def _counted_effects(a: ModelSummary, b: ModelSummary, at: PointKey | None) -> l
         rows.append(("weights_and_cache_bytes", at, _memory_estimate(a, at), _memory_estimate(b, at)))
     effects = []
     for metric, point, of_a, of_b in rows:
-        if of_a is not None and of_b is not None and of_b.value:
-            ratio = of_a.value / of_b.value
-            contrast = Contrast(ratio, ratio, ratio, None, "counted on both sides")
-            effects.append(replace(_effect(metric, of_a, of_b, contrast, point), exact=True))
+        if of_a is None or of_b is None or not of_b.value:
+            continue
+        if _varies(of_a) or _varies(of_b):  # trainings of a recipe that are not of one size
+            effect = _ratio_effect(metric, (a, b), (of_a, of_b), point)
+            effects += [effect] if effect else []
+            continue
+        ratio = of_a.value / of_b.value
+        contrast = Contrast(ratio, ratio, ratio, None, "counted on both sides")
+        effects.append(replace(_effect(metric, of_a, of_b, contrast, point), exact=True))
     return effects
 
 
+def _varies(estimate: Estimate) -> bool:
+    """Whether a count is a mean of different counts."""
+    return len(set(estimate.values)) > 1
+
+
 def _memory_estimate(model: ModelSummary, at: PointKey) -> Estimate | None:
-    found = memory_at(model, at)
-    return counted(found) if found is not None else None
+    weights, found = model.memory.get("weights_bytes"), memory_at(model, at)
+    return None if found is None or (weights is not None and _varies(weights)) else counted(found)
 
 
 def _ratio_effect(
@@ -247,6 +260,8 @@ def _timed_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list
             missing.append(f"{key.name}, {key.words}: {reason}")
             continue
         for metric in _TIMED:
+            if key.kind == "open" and metric in _OF_ARRIVALS:
+                continue
             one, other = at_a.estimates.get(metric), at_b.estimates.get(metric)
             effect = _ratio_effect(metric, (a, b), (one, other), key) if one and other else None
             if effect:
@@ -354,51 +369,3 @@ def _verdict(effect: Effect, adjusted_p: float | None) -> Verdict:
     if low <= effect.null <= high or (adjusted_p is not None and adjusted_p >= 1 - CONFIDENCE):
         return "indistinguishable"
     return "better" if (low > effect.null) == (effect.better == "higher") else "worse"
-
-
-def _caveats(a: ModelSummary, b: ModelSummary) -> list[str]:
-    """What a reader should hold against the comparison."""
-    caveats = []
-    for name, of_a, of_b in (
-        ("precision", a.subject.precision, b.subject.precision),
-        ("quantization", a.subject.quantization, b.subject.quantization),
-        ("weights", a.subject.weights, b.subject.weights),
-        ("number of accelerators", a.subject.tensor_parallel, b.subject.tensor_parallel),
-        ("expert parallelism", a.subject.expert_parallel, b.subject.expert_parallel),
-        ("compute threads", a.subject.threads, b.subject.threads),
-        ("vllm", a.environment.versions.get("vllm"), b.environment.versions.get("vllm")),
-        *_engine_differences(a, b),
-    ):
-        if of_a != of_b:
-            caveats.append(f"{name} differs: {of_a or 'none'} and {of_b or 'none'}")
-    caveats += _forms_of(a, b)
-    caveats += [f"{m.model} has dummy weights, which route unevenly" for m in (a, b) if m.subject.weights == "dummy"]
-    for point in a.points:
-        other = b.point(point.key)
-        if other is not None and point.scenario != other.scenario:
-            caveats.append(f"{point.key.name}, {point.key.words}: requests, duration or warm-up were asked differently")
-    for summary in (a, b):
-        caveats += [f"{summary.model}: {summary.not_pooled}"] if summary.not_pooled else []
-        tools = sorted({origin.tool for point in summary.points for origin in point.origins})
-        if tools:
-            caveats.append(f"{summary.model} was measured in part by {' and '.join(tools)}")
-    return caveats
-
-
-def _forms_of(a: ModelSummary, b: ModelSummary) -> list[str]:
-    """The tasks of which the trainings of both groups were asked different forms, which are alike on both sides."""
-    found = []
-    for task, score in a.scores.items():
-        other = b.scores.get(task)
-        if other is not None and len(score.asked) > 1 and score.asked == other.asked:
-            cut = len({form.items for form, _ in score.asked}) > 1
-            parts = ((f"{form.items} items of " if cut else "", form, 100 * share) for form, share in score.asked)
-            forms = listed(f"{number}{form.lm_eval_task} ({share:.0f} %)" for number, form, share in parts)
-            found.append(f"{task} is a mean over trainings that were asked {forms}, in the same shares on both sides")
-    return found
-
-
-def _engine_differences(a: ModelSummary, b: ModelSummary) -> list[tuple[str, object, object]]:
-    """The engine arguments that either was given, with both values."""
-    one, other = a.subject.engine, b.subject.engine
-    return [(f"engine argument {key}", one.get(key), other.get(key)) for key in sorted({*one, *other})]

@@ -36,7 +36,7 @@ from harness.compare import Comparison, Effect
 from harness.crossover import Crossover
 from harness.matching import MATCH_KINDS
 from harness.metrics import METRICS
-from harness.speed_words import changes_lead
+from harness.speed_words import by_verdicts, changes_lead
 from harness.stats import Estimate
 from harness.summary import ModelSummary
 from harness.wording import verdict_words
@@ -57,7 +57,7 @@ def comparison_json(comparison: Comparison, crossings: Sequence[Crossover]) -> s
         "about": comparison.about,
         "matchings": {kind: _matching(comparison, kind) for kind in MATCH_KINDS},
         "effects": [_effect(effect) for effect in comparison.effects],
-        "crossovers": [_crossover(comparison, one) for one in crossings],
+        "crossovers": [_crossover(comparison, by_verdicts(comparison, one)) for one in crossings],
         "missing": comparison.missing,
         "caveats": tuple(dict.fromkeys(comparison.caveats)),
     }, indent=2, ensure_ascii=False, allow_nan=False)
@@ -110,7 +110,7 @@ def _effect(effect: Effect) -> dict[str, Any]:
 
 
 def _estimate(one: Estimate) -> dict[str, Any]:
-    return {"value": one.value, "low": one.low, "high": one.high, "n": one.n, "basis": one.basis}
+    return {"value": one.value, "low": one.low, "high": one.high, "n": one.n or None, "basis": one.basis}
 
 
 def _crossover(comparison: Comparison, one: Crossover) -> dict[str, Any]:

@@ -10,16 +10,25 @@ from harness.compare import Comparison, Effect
 from harness.matching import LIKENESS
 from harness.metrics import METRICS
 from harness.quantities import with_unit
-from harness.stats import CONFIDENCE, Estimate
+from harness.stats import Estimate
 from harness.summary import PointKey
-from harness.wording import effect_text, in_points, interval, named, over_shared, significant, verdict_words
+from harness.wording import (
+    LIMIT,
+    effect_text,
+    in_points,
+    interval,
+    named,
+    over_shared,
+    p_text,
+    short_number,
+    verdict_words,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-_LIMIT = round(1 - CONFIDENCE, 6)
 _LEGEND = (
-    f"Certain: Holm's p within its family is below {_LIMIT:.2f} and the 95 % interval excludes equality. {LIKENESS}"
+    f"Certain: Holm's p within its family is below {LIMIT:.2f} and the 95 % interval excludes equality. {LIKENESS}"
 )
 
 
@@ -53,7 +62,7 @@ def comparison_table(comparison: Comparison) -> Table:
         size = effect_text(effect).removesuffix(" points") + ("" if effect.exact else f" ({interval(effect)})")
         table.add_row(
             escape(_row_title(effect)), _value(effect, effect.a), _value(effect, effect.b), size,
-            p_text(effect.adjusted_p), verdict_words(effect), style=colours.get(verdict_words(effect)),
+            short_p(effect.adjusted_p), verdict_words(effect), style=colours.get(verdict_words(effect)),
         )
     return table
 
@@ -68,15 +77,10 @@ _NAME, _HEAD, _TAIL = 13, 5, 7
 """Up to so many characters names stay whole; else how many of the first and of the last are kept."""
 
 
-def p_text(p: float | None) -> str:
-    """Holm's p in a few characters that are on the same side of the limit as it is; empty where nothing was tested."""
-    if p is None:
-        return ""
-    if p < 0.001:
-        return "<.001"
-    text = f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-    text = f"<{_LIMIT:.2f}" if p < _LIMIT <= float(text) else text
-    return "1" if text == "1.00" else text.replace("0.", ".", 1)
+def short_p(p: float | None) -> str:
+    """`harness.wording.p_text` in a few characters; empty where nothing was tested."""
+    text = "" if p is None else p_text(p).replace(" ", "").replace("0.", ".", 1)
+    return "1" if text == "1.00" else text
 
 
 Workload = tuple[str, float, float, str, str, int]
@@ -139,4 +143,4 @@ _SHORT_TITLES = {
 def _value(effect: Effect, estimate: Estimate) -> str:
     if _unit(effect) in _UNITS_IN_CELLS:
         return with_unit(_unit(effect), estimate.value)
-    return f"{100 * estimate.value:.1f} %" if in_points(effect) else significant(estimate.value)
+    return f"{100 * estimate.value:.1f} %" if in_points(effect) else short_number(estimate.value)

@@ -22,6 +22,8 @@ Rates = tuple[int, Sequence[float], Sequence[float]]
 """A concurrency, and the output rates of the repeats of both models there."""
 Workload = tuple[str, float, float, str, str, int]
 """See `PointKey.workload`."""
+AT_EVERY_LOAD, WHERE_TOLD_APART = "at every measured load", "wherever they can be told apart"
+CROSS_SEVERAL = "they cross several times"
 _STEPS = 32
 _DIVISIONS = 128
 
@@ -136,12 +138,12 @@ def _bracket(ahead: list[int], y: Column) -> tuple[int, int] | str:
         return "they cannot be told apart at any load"
     changes = [(i, j) for i, j in pairwise(certain) if ahead[i] != ahead[j]]
     if changes:
-        return changes[0] if len(changes) == 1 else "they cross several times"
+        return changes[0] if len(changes) == 1 else CROSS_SEVERAL
     first, last = certain[0], certain[-1]
     before, after = y[0] * ahead[first] < 0, y[-1] * ahead[first] < 0
     if before != after:
         return (0, first) if before else (last, len(ahead) - 1)
-    return "{} is ahead at every measured load" if all(ahead) else "{} is ahead wherever they can be told apart"
+    return f"{{}} is ahead {AT_EVERY_LOAD if all(ahead) else WHERE_TOLD_APART}"
 
 
 class _Curve:

@@ -195,8 +195,8 @@ def _scores(members: Sequence[ModelSummary]) -> dict[str, TaskScore]:
     scores = {}
     for task in dict.fromkeys(task for member in members for task in member.scores):
         found = [member.scores[task] for member in members if task in member.scores]
-        unit_scale = all(0 <= score.estimate.value <= 1 for score in found)
-        low, high = (0.0, 1.0) if unit_scale else (None, None)
+        shares = all(score.higher_is_better and 0 <= score.estimate.value <= 1 for score in found)
+        low, high = (0.0, 1.0) if shares else (None, None)
         estimate = _over_trainings("score", [score.estimate for score in found], lowest=low, highest=high)
         if estimate is not None:
             dates = [score.started_at for score in found if score.started_at is not None]

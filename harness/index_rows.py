@@ -164,7 +164,8 @@ def _score_ends(measurement: QualityMeasurement) -> dict[str, float]:
     """The interval as a summary of this record alone would have it; empty where it would have none."""
     listed, items = measurement.main, item_scores(measurement, measurement.main_metric)
     value, stderr = (listed.value, listed.stderr) if listed else (None, None)
-    scored = task_estimate(items, value, stderr, measurement.items_asked or 0)
+    higher = listed.higher_is_better if listed else True
+    scored = task_estimate(items, value, stderr, measurement.items_asked or 0, higher_is_better=higher)
     if scored is None or scored[0].low is None or scored[0].high is None:
         return {}
     return dict(zip(SCORE_ENDS, (scored[0].low, scored[0].high), strict=True))

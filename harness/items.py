@@ -112,18 +112,22 @@ def item_estimate(items: Mapping[str, float], weighting: Weighting = "items") ->
 
 
 def task_estimate(
-    items: Mapping[str, float], reported: float | None, stderr: float | None, n: int
+    items: Mapping[str, float], reported: float | None, stderr: float | None, n: int, *, higher_is_better: bool = True
 ) -> tuple[Estimate, Weighting | Literal["reported"]] | None:
     """A task's score with its interval, and how its items make it; None where neither the score nor an item's is known.
 
     It is the mean of the items that gives the `reported` score, each the same where none is reported; where none does,
-    the score is as it was reported, with its `stderr`, over `n` items (0 where their number is not known).
+    the score is as it was reported, with its `stderr`, over `n` items (0 where their number is not known). The interval
+    of a share, from 0 to 1 and higher being better, ends there at most.
     """
     weightings: tuple[Weighting, ...] = get_args(Weighting) if items else ()
     for weighting in weightings:
         if reported is None or abs(mean_of_items(items, weighting) - reported) <= _SAME_SCORE:
             return item_estimate(items, weighting), weighting
-    return None if reported is None else (reported_estimate(reported, stderr, n), "reported")
+    if reported is None:
+        return None
+    lowest, highest = (0.0, 1.0) if higher_is_better and _is_share([reported]) else (None, None)
+    return reported_estimate(reported, stderr, n, lowest=lowest, highest=highest), "reported"
 
 
 def item_error(items: Mapping[str, float], weighting: Weighting = "items") -> float | None:

@@ -203,8 +203,9 @@ class Pairing:
 def match(a: ModelSummary, b: ModelSummary, at: PointKey | None = None, *, score: str = "mean_score") -> Matching:
     """How a and b compare in all kinds.
 
-    Memory, FLOPs and cost are those `at` a load, by default at the largest closed loop that both were measured at and
-    that has no flag. `score` is the key of the estimate by which quality is matched.
+    Memory, FLOPs and cost are those `at` a load, by default at the first of `Sizes.loads` (the largest closed loop
+    first) that both were measured at without a flag, else at the first with one. `score` is the key of the estimate by
+    which quality is matched.
     """
     one, other = sizes_of(a, score), sizes_of(b, score)
     load = _shared(one, other, at)

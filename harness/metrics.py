@@ -12,6 +12,7 @@ from typing import Literal
 from harness.record import MemoryMeasurement, QualityMeasurement
 from harness.schema import Frozen
 from harness.serving_metrics import PERCENTILES
+from harness.summary import ModelSummary
 
 Better = Literal["higher", "lower", "none"]
 Kind = Literal["serving", "memory", "quality", "architecture", "routing"]
@@ -23,7 +24,8 @@ class Metric(Frozen):
     key: str
     title: str
     unit: str
-    """In words: "tokens per second", "seconds", "bytes", "parameters", "FLOPs", "1" for ratios and scores."""
+    """In words: "tokens per second", "seconds", "bytes", "parameters", "FLOPs", "1" for ratios and scores; empty for
+    scores of which less is better, whose unit is the task's."""
     better: Better
     formula: str
     """In words, for the method page and the column's description."""
@@ -156,7 +158,9 @@ _MEMORY = _metrics("memory", [
      "graphs, as far as these are told: the runtime, communication, fragmentation; 0 where they are more than the peak"
      )),
     ("startup_cold_s", "Start-up, cold", "seconds", "lower",
-     "importing the engine and loading, the checkpoint's files read from disk; forked processes import nothing"),
+     ("importing the engine and loading, of a model's first repeat, before which the checkpoint's files are dropped "
+      "from the system's memory; the engine also compiles what it has kept from no earlier run. Forked processes "
+      "import nothing")),
     ("startup_warm_s", "Start-up, warm", "seconds", "lower",
      "importing the engine and loading, with whatever the system still holds of the checkpoint in memory"),
     ("startup_unknown_s", "Start-up, cold or warm", "seconds", "lower",
@@ -212,6 +216,22 @@ COUNTED = frozenset({
 def of_scenario(kind: Kind) -> tuple[Metric, ...]:
     """The metrics of one kind, in order."""
     return tuple(metric for metric in METRICS.values() if metric.scenario == kind)
+
+
+def metric_of(key: str, summaries: Iterable[ModelSummary]) -> Metric:
+    """The metric behind a key; `score:<task>` is that of scores under the task's name, as the summaries' scores are.
+
+    One of which less is better is an error, such as a perplexity or bits a byte: no share, whatever its value. Raises
+    KeyError.
+    """
+    if not key.startswith("score:"):
+        return METRICS[key]
+    task = key.removeprefix("score:")
+    scores = [summary.scores[task] for summary in summaries if task in summary.scores]
+    changes: dict[str, str | None] = {"key": key, "title": task}
+    if not all(score.higher_is_better for score in scores):
+        changes |= {"better": "lower", "unit": "", "most": None}
+    return METRICS["score"].model_copy(update=changes)
 
 
 def memory_values(measurement: MemoryMeasurement) -> dict[str, float]:

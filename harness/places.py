@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.metrics import COUNTED
+from harness.metrics import COUNTED, METRICS
 from harness.record import Completed, Failed, Measurement, Record, Refused, Skipped
 from harness.scenario import QualityScenario, RoutingScenario, Scenario, ServingScenario
 from harness.stats import Estimate, mean_estimate
@@ -123,7 +123,11 @@ def _repeats(key: str, values: Sequence[float], entries: Sequence[Entry]) -> Est
         return Estimate(values[0], values[0], values[0], len(values), "counted", tuple(values), sources)
     # of another tool it is not known whether each run had a process of its own
     imported = any(entry.record.origin is not None for entry in entries)
-    return mean_estimate(values, "imported runs" if imported else "processes", lowest=0.0).from_sources(sources)
+    metric = METRICS.get(key)
+    found = mean_estimate(
+        values, "imported runs" if imported else "processes", lowest=0.0, highest=metric.most if metric else None
+    )
+    return found.from_sources(sources)
 
 
 def over_repeats(entries: Sequence[Entry], values: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:

@@ -128,6 +128,11 @@ def _side(width: float, value: float) -> str:
     return grouped(rounded, decimals)
 
 
+def without_margin(n: int) -> str:
+    """What stands beside a value without an interval: how many values it is of, where that is known."""
+    return f"n = {grouped(n, 0)}" if n else "no interval"
+
+
 def count_of(number: int, thing: str, plural: str = "") -> str:
     """A number with its thing: 1 model, 3 models, 4 096 models, no models."""
     many = plural or f"{thing}s"

@@ -29,7 +29,10 @@ ASKED_OTHERWISE = "asked otherwise"
 """How the reason of a model begins that has a score of other questions."""
 
 Entrant = tuple[ModelSummary, Estimate]
-Lead = Literal["none", "only one", "only one ranked", "leads", "first of those alike", "shared"]
+_FLAGGED = "its timing is flagged"
+Lead = Literal[
+    "none", "only one", "only one ranked", "leads", "first of those alike", "first of those not flagged", "shared",
+]
 """What the first of a contest may be said to be. Only one: no other has a value; only one ranked: others have."""
 Shared = Literal["equal", "no interval", "overlap"]
 SHARED: Mapping[Shared, str] = {
@@ -73,12 +76,22 @@ class Contest:
 
     @property
     def lead(self) -> Lead:
-        """What may be said of the first: that it leads only where it is certainly better than all that have a value."""
+        """What may be said of the first: that it leads only where it is certainly better than all that have a value.
+
+        Random weights, which have nothing to lead with, are no others.
+        """
         if len(self.entrants) < 2:
             return "none" if not self.entrants else "only one ranked" if self.others else "only one"
         if len(self.first) > 1:
             return "shared"
-        return "leads" if self.best is not None else "first of those alike"
+        if self.best is None:
+            return "first of those alike"
+        return "first of those not flagged" if self.has_flagged else "leads"
+
+    @property
+    def has_flagged(self) -> bool:
+        """Whether a model is left out for a flag of its timing."""
+        return any(reason.startswith(_FLAGGED) for reason in self.out.values())
 
     @property
     def why_shared(self) -> Shared:
@@ -109,12 +122,12 @@ def contest(
             out[one.model] = reason or _no_value(one, metric)
         else:
             valued.append((one, found))
-    entrants, left = _alike(valued, metric)
+    entrants, left = alike(valued, metric)
     others += len(left)
     return Contest(tuple(entrants), _better(metric, entrants), out | left, next(iter(left.values()), ""), others)
 
 
-def _alike(valued: Sequence[Entrant], metric: Metric) -> tuple[Sequence[Entrant], dict[str, str]]:
+def alike(valued: Sequence[Entrant], metric: Metric) -> tuple[Sequence[Entrant], dict[str, str]]:
     """Those that are ranked together, and by model why the others that have a value are not with them."""
     if len(valued) < 2:
         return valued, {}
@@ -154,6 +167,12 @@ def leading(groups: Contest, models: Contest) -> Contest:
     return groups if len(groups.entrants) > 1 else models
 
 
+def singles_of(summaries: Sequence[ModelSummary]) -> list[ModelSummary]:
+    """The models that belong to no group: where groups lead they are ranked apart."""
+    grouped = {member.model for one in summaries for member in one.members}
+    return [one for one in summaries if not one.members and one.model not in grouped]
+
+
 def is_timed(metric: Metric) -> bool:
     """Whether a metric is of a timing, which a rule of plausibility may flag."""
     return metric.scenario == "serving" and metric.key not in COUNTED
@@ -165,7 +184,7 @@ def why_out(summary: ModelSummary, metric: Metric, point: PointKey | None) -> st
     if summary.subject.weights == "dummy" and (timed or metric.scenario == "quality"):
         return "its weights are random"
     at = summary.point(point) if timed and point is not None else None
-    return f"its timing is flagged: {plain('; '.join(at.flags), _LONGEST)}" if at is not None and at.flags else ""
+    return f"{_FLAGGED}: {plain('; '.join(at.flags), _LONGEST)}" if at is not None and at.flags else ""
 
 
 def _no_value(summary: ModelSummary, metric: Metric) -> str:

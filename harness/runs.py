@@ -39,6 +39,16 @@ class Reason(NamedTuple):
     """The cells in words, whatever their model."""
 
 
+class RunFile(NamedTuple):
+    """A record of a run."""
+
+    path: str
+    """Of the file below the store's root."""
+    model: str
+    what: str
+    """The cell in words."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One run; what its records do not agree on is listed as often as it differs."""
@@ -59,6 +69,8 @@ class Run:
     """The most frequent first."""
     tools: tuple[str, ...]
     """The other tools that measured, where it is an import."""
+    rows: tuple[int, ...]
+    """Of the index, by age."""
 
 
 def runs_of(index: StoreIndex, most: int | None = None) -> tuple[list[Run], int]:
@@ -69,6 +81,18 @@ def runs_of(index: StoreIndex, most: int | None = None) -> tuple[list[Run], int]
     groups.sort(key=lambda rows: (int(index.started_us[rows[0]]), ids[int(codes[rows[0]])]), reverse=True)
     reader = _Reader(index)
     return [reader.run(rows) for rows in groups[:most]], len(groups)
+
+
+def files_of(index: StoreIndex, run: Run) -> dict[str, list[RunFile]]:
+    """The records of a run by what came of their cells, in the order of models and cells."""
+    states, models, places = (index.codes(name) for name in ("status", "model", "place"))
+    found: dict[str, list[RunFile]] = {state: [] for state in STATES}
+    for row in run.rows:
+        state, model, place = (words[codes[row]] for codes, words in (states, models, places))
+        found[state].append(RunFile(f"{index.folder.name}/{index.paths[row]}", model, _place_words(place)))
+    for files in found.values():
+        files.sort(key=lambda one: (one.model, one.what, one.path))
+    return found
 
 
 class _Reader:
@@ -99,6 +123,7 @@ class _Reader:
             cells=self._cells(rows),
             reasons=self._reasons(rows),
             tools=_several(_tool(text) for text in self._words("origin", rows)),
+            rows=tuple(rows.tolist()),
         )
 
     def _distinct(self, name: str, rows: Numbers) -> list[int]:

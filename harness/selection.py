@@ -43,9 +43,7 @@ def one_suite(argument: str | None, results: Path) -> str:
         raise InputError("no records here", where=str(results), hint="run `moebench run pocket` first")
     if name is None:
         raise InputError("several suites have records", where="--suite", hint=f"choose one: {', '.join(known)}")
-    if name not in known:
-        raise InputError(f"no records of a suite {name!r}", where=str(results), hint=nearest(name, known))
-    return name
+    return Store(results).suite_named(name)
 
 
 def summaries_of(argument: str | None, results: Path) -> tuple[str, tuple[ModelSummary, ...]]:

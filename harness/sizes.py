@@ -118,7 +118,9 @@ def _quality(summary: ModelSummary, score: str) -> tuple[float | None, str]:
     if found is None:
         return None, summary.no_mean_score if score == "mean_score" else "not scored"
     task = summary.scores.get(score.removeprefix("score:"))
-    if not 0 <= found.value <= 1 or (task is not None and not task.higher_is_better):
+    if task is not None and not task.higher_is_better:
+        return None, "a score of which less is better"
+    if not 0 <= found.value <= 1:
         return None, "not a score from 0 to 1"
     return found.value, ""
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from harness.compare import Comparison, Effect
-from harness.crossover import Crossover
+from harness.crossover import AT_EVERY_LOAD, CROSS_SEVERAL, WHERE_TOLD_APART, Crossover
 from harness.quantities import count_of, listed
 from harness.summary import PointKey, sample_unit
 from harness.wording import certain, effect_size, effect_text, interval, named, two_digits, undecided, without_interval
@@ -23,7 +24,7 @@ _ON_HARDWARE = "speed and memory: "
 _KINDS = ("closed", "offline", "replay")
 """Kinds of load by how much their output rate says of a model. In an open loop it is that of the arrivals."""
 _LOADS_OF = {
-    "closed": ("number of concurrent requests", "numbers of concurrent requests"), "open": ("arrival rate", ""),
+    "closed": ("number of concurrent requests", "numbers of concurrent requests"),
     "offline": ("batch", "batches"), "replay": ("replayed trace", ""),
 }
 """One load and several, by kind."""
@@ -127,7 +128,7 @@ def _reach(comparison: Comparison, effects: Sequence[Effect]) -> str:
 
 
 def _tested(comparison: Comparison) -> str:
-    """At which loads the output rate was tested: "7 numbers of concurrent requests and 1 arrival rate"."""
+    """At which loads the output rate was tested: "7 numbers of concurrent requests and 1 batch"."""
     kinds = [one.point.kind for one in comparison.effects
              if one.metric == _SPEED and one.adjusted_p is not None and one.point is not None]
     return listed(count_of(kinds.count(kind), *words) for kind, words in _LOADS_OF.items() if kind in kinds)
@@ -210,7 +211,7 @@ def crossovers_told(
     """One sentence a workload, with its name where there are `several`; none that says no more than the verdicts do."""
     return tuple(
         (f"{named(one.name)}: " if several else "")
-        + crossover_sentence(_by_verdicts(comparison, one), changes_lead(comparison, one))
+        + crossover_sentence(by_verdicts(comparison, one), changes_lead(comparison, one))
         for one in crossings
         if one.concurrency is not None or _leads(comparison, one)
     )
@@ -222,13 +223,16 @@ def changes_lead(comparison: Comparison, crossover: Crossover) -> bool:
     return closed and len(_leads(comparison, crossover)) > 1
 
 
-def _by_verdicts(comparison: Comparison, crossover: Crossover) -> Crossover:
+def by_verdicts(comparison: Comparison, crossover: Crossover) -> Crossover:
     """The crossover with a reason that says no more than the verdicts, which are corrected for more effects."""
-    speeds = [one for one in _speeds(comparison, crossover) if not certain(one)]
-    return replace(crossover, reason=crossover.reason.replace(_EVERYWHERE, _SOMEWHERE)) if speeds else crossover
-
-
-_EVERYWHERE, _SOMEWHERE = "at every measured load", "wherever they can be told apart"
+    speeds = _speeds(comparison, crossover)
+    sure = [one.verdict for one in speeds if certain(one)]
+    reason = crossover.reason
+    if len(sure) < len(speeds):
+        reason = reason.replace(AT_EVERY_LOAD, WHERE_TOLD_APART)
+    if sum(one != other for one, other in pairwise(sure)) < 2:
+        reason = reason.replace(CROSS_SEVERAL, "they may cross several times")
+    return replace(crossover, reason=reason)
 
 
 def _leads(comparison: Comparison, crossover: Crossover) -> set[str]:
@@ -237,7 +241,7 @@ def _leads(comparison: Comparison, crossover: Crossover) -> set[str]:
 
 
 def _speeds(comparison: Comparison, crossover: Crossover) -> list[Effect]:
-    """The output rates of the closed loops of a crossover's workload."""
+    """The output rates of the closed loops of a crossover's workload, by rising load."""
     return [
         effect for effect in comparison.effects
         if effect.metric == _SPEED and effect.point is not None and effect.point.kind == "closed"

@@ -111,10 +111,16 @@ def mean_estimate(
     if min(values) == max(values):
         return Estimate(mean, None, None, n, f"{n} {unit} {NO_SPREAD}, no interval can be told", kept)
     half = t_quantile(n - 1) * standard_error(values)
-    low, high = mean - half, mean + half
-    low = low if lowest is None else min(max(low, lowest), mean)
-    high = high if highest is None else max(min(high, highest), mean)
+    low, high = _cut(mean, half, lowest, highest)
     return Estimate(mean, low, high, n, f"t interval over {n} {unit}", kept, freedom=n - 1)
+
+
+def _cut(value: float, half: float, lowest: float | None, highest: float | None) -> tuple[float, float]:
+    """The ends of value ± half, cut at the limits of what the quantity can be."""
+    low, high = value - half, value + half
+    low = low if lowest is None else min(max(low, lowest), value)
+    high = high if highest is None else max(min(high, highest), value)
+    return low, high
 
 
 def standard_error(values: Sequence[float]) -> float:
@@ -145,9 +151,16 @@ def wilson_ends(p: float, n: float, z: float) -> tuple[float, float]:
     return min(p, max(0.0, (centre - half) / scale)), max(p, min(1.0, (centre + half) / scale))
 
 
-def reported_estimate(value: float, stderr: float | None, n: int) -> Estimate:
+REPORTED = "normal interval from the reported standard error"
+"""The basis of `reported_estimate` where that is so."""
+
+
+def reported_estimate(
+    value: float, stderr: float | None, n: int, *, lowest: float | None = None, highest: float | None = None
+) -> Estimate:
     """A score that is no mean of the items: value ± 1.96 standard errors as reported, None where there is none.
 
+    The interval is cut at `lowest` and `highest`, as for `mean_estimate`. `n` is 0 where the number is not known.
     A standard error of 0 is what tools report of items that are all alike, and no certainty: where all of n are wrong
     or all are right the interval is Wilson's, else there is none.
     """
@@ -159,7 +172,8 @@ def reported_estimate(value: float, stderr: float | None, n: int) -> Estimate:
     if stderr == 0:
         return Estimate(value, None, None, n, "as reported, with a standard error of 0, which tells no interval")
     half = normal_quantile() * stderr
-    return Estimate(value, value - half, value + half, n, "normal interval from the reported standard error")
+    low, high = _cut(value, half, lowest, highest)
+    return Estimate(value, low, high, n, REPORTED)
 
 
 def mean_of_estimates(estimates: Sequence[Estimate], basis: str) -> Estimate:

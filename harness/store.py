@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.errors import StoreError
+from harness.errors import InputError, StoreError, nearest
 from harness.record import Cell, Completed, Record, ServingMeasurement, Skipped, read_record
 
 
@@ -95,6 +95,16 @@ class Store:
         if not self.root.is_dir():
             return []
         return sorted(folder.name for folder in self.root.iterdir() if any(folder.glob("*/*.json")))
+
+    def suite_named(self, given: str) -> str:
+        """`given`, a suite that has records. Raises InputError, naming what is near, or that there is no such file."""
+        known = self.suites()
+        if given in known:
+            return given
+        if given.endswith((".yaml", ".yml")) or "/" in given:
+            hint = f"suites with records: {', '.join(known) or 'none'}"
+            raise InputError("no such suite file", where=given, hint=hint)
+        raise InputError(f"no records of a suite {given!r}", where=str(self.root), hint=nearest(given, known))
 
     def files(self, suite: str) -> list[Path]:
         """The record files of a suite, in a stable order."""

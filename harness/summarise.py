@@ -264,7 +264,9 @@ def _score(scenario: QualityScenario, entries: tuple[Entry, ...]) -> TaskScore |
     listed = newest.main
     reported = [score.value for one in found for score in one.scores if score.metric == metric]
     value = math.fsum(reported) / len(reported) if reported else None
-    scored = task_estimate(items, value, listed.stderr if listed else None, newest.items_asked or 0)
+    higher = listed.higher_is_better if listed else True
+    stderr, n = listed.stderr if listed else None, newest.items_asked or 0
+    scored = task_estimate(items, value, stderr, n, higher_is_better=higher)
     if scored is None:
         return None
     estimate, weighting = scored
@@ -272,7 +274,7 @@ def _score(scenario: QualityScenario, entries: tuple[Entry, ...]) -> TaskScore |
         task=scenario.task,
         scenario=scenario,
         metric=metric,
-        higher_is_better=listed.higher_is_better if listed else True,
+        higher_is_better=higher,
         estimate=estimate.from_sources([entry.path for entry in entries]),
         chance=newest.chance,
         items=items,
@@ -291,9 +293,10 @@ def _mean_score(scores: Mapping[str, TaskScore], tasks: tuple[str, ...]) -> tupl
     missing = [task for task in tasks if task not in scores]
     if missing:
         return None, "not measured: " + ", ".join(missing)
-    odd = [
-        task for task in tasks if not (scores[task].higher_is_better and 0 <= scores[task].estimate.value <= 1)
-    ]
+    errors = [task for task in tasks if not scores[task].higher_is_better]
+    if errors:
+        return None, "a mean of scores needs tasks where higher is better: " + ", ".join(errors)
+    odd = [task for task in tasks if not 0 <= scores[task].estimate.value <= 1]
     if odd:
         return None, "not a score from 0 to 1: " + ", ".join(odd)
     parts = [scores[task].estimate for task in tasks]

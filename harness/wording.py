@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from harness.compare import Comparison, Effect
 from harness.matching import likeness_of
-from harness.quantities import MINUS, count_of, plain, ratio_words
-from harness.stats import NO_SPREAD
+from harness.quantities import MINUS, count_of, plain, ratio_words, significant
+from harness.stats import CONFIDENCE, NO_SPREAD
 from harness.summary import PointKey
 
 _PREFIXES = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e4, " k"))
@@ -23,12 +23,14 @@ MARKS = {
 """One mark for every word on how two compare, so that colour is not all that tells them apart."""
 
 
-def significant(value: float, digits: int = 3) -> str:
-    """`value` to three significant digits, from ten thousand on with the prefixes k, M, G, T.
+def short_number(value: float, digits: int = 3) -> str:
+    """`value` to three significant digits, from ten thousand on with the prefixes k, M, G, T: a terminal is narrow.
 
-    >>> significant(1234.0), significant(0.012345), significant(47_000_000_000.0)
-    ('1230', '0.0123', '47.0 G')
+    >>> short_number(1234.0), short_number(0.012345), short_number(47_000_000_000.0), short_number(float("inf"))
+    ('1230', '0.0123', '47.0 G', '∞')
     """
+    if not math.isfinite(value):
+        return significant(value)
     rounded = float(f"{value:.{digits - 1}e}")
     for factor, prefix in _PREFIXES:
         if abs(rounded) >= factor:
@@ -84,7 +86,7 @@ def effect_size(effect: Effect, value: float) -> str:
     if effect.kind == "ratio" and effect.exact:
         return ratio_words(value).removesuffix("\u00d7")
     if effect.kind == "ratio" and not 0.1 <= value < 10:
-        return significant(value)
+        return short_number(value)
     factor, decimals = _form(effect)
     if effect.kind == "ratio":
         return f"{value:.{decimals}f}"
@@ -139,6 +141,18 @@ def verdict_words(effect: Effect) -> str:
     """A verdict as the pages and the terminal word it: counts that are alike are called what a matching calls them."""
     likeness = likeness_of(effect.contrast.value) if effect.exact else "not equal"
     return likeness if likeness != "not equal" else _VERDICTS[effect.verdict]
+
+
+LIMIT = round(1 - CONFIDENCE, 6)
+"""Below which Holm's p has to be for an effect to be better or worse."""
+
+
+def p_text(p: float) -> str:
+    """Holm's p in digits that are on the same side of the limit as it is: "< 0.001", "0.012", "< 0.05", "0.32"."""
+    if p < 0.001:
+        return "< 0.001"
+    text = f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    return f"< {LIMIT:.2f}" if p < LIMIT <= float(text) else text
 
 
 def certain(effect: Effect) -> bool:

@@ -241,6 +241,20 @@ def quality_record(
     return record(scenario, Completed(measurement=measured), model=model, **changes)
 
 
+def reported_record(
+    *, value: float, stderr: float | None = None, items: int | None = None, higher_is_better: bool = True,
+    **changes: Any,
+) -> Record:
+    """A score as another tool reports it: without its items, of which the number may be known."""
+    found = quality_record(**changes)
+    assert isinstance(found.outcome, Completed) and isinstance(found.outcome.measurement, QualityMeasurement)
+    measured = found.outcome.measurement
+    told = {"value": value, "stderr": stderr, "higher_is_better": higher_is_better}
+    scores = tuple(one.model_copy(update=told) for one in measured.scores)
+    reported = measured.model_copy(update={"scores": scores, "samples": (), "items": items})
+    return found.model_copy(update={"outcome": Completed(measurement=reported)})
+
+
 def memory_record(
     *, model: str = "moe-8x2", weights_bytes: int = 400_000, parameters: int = 200_000,
     resident_bytes: int = 900_000_000, devices: tuple[DeviceMemory, ...] = (), **changes: Any,

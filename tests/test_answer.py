@@ -77,7 +77,7 @@ class TestSmallSuite:
         assert "; it is overtaken at about " in turned.text and "it overtakes" not in turned.text
 
     def test_only_what_is_certain_is_in_the_range(self) -> None:
-        found = summaries(*sites.load_records(3))
+        found = summaries(*sites.load_records(2))
         text = answer(compare(found[A], found[B]), crossovers(found[A], found[B])).text
         assert " and cannot be told from it at " in text
         assert "; it may overtake at about " in text

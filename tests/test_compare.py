@@ -27,7 +27,7 @@ from sites import with_point
 from harness.compare import Comparison, Effect, Family, compare
 from harness.groups import group_summaries
 from harness.record import Completed, QualityMeasurement, Record
-from harness.scenario import Offline
+from harness.scenario import Offline, OpenLoop
 from harness.stats import counted, holm, mean_estimate
 from harness.summarise import summarise
 from harness.summary import ModelSummary, PointKey
@@ -60,6 +60,38 @@ def effect(comparison: Comparison, metric: str) -> Effect:
 @pytest.fixture(scope="module")
 def small() -> dict[str, ModelSummary]:
     return summaries(*small_suite_records())
+
+
+class TestOpenLoops:
+    def test_waiting_is_compared_but_not_the_rate_of_the_arrivals(self) -> None:
+        scenario = serving_scenario(load=OpenLoop(requests_per_s=2.0), requests=8)
+        found = summaries(*(
+            one for model in (A, B)
+            for one in (*speeds(model, 990, 1000, 1010), *speeds(model, 990, 1000, 1011, scenario=scenario))
+        ))
+        priced = {key: with_price(found[key]) for key in (A, B)}
+        effects = compare(priced[A], priced[B]).effects
+        kinds = {kind: {one.metric for one in effects if one.point and one.point.kind == kind and not one.exact}
+                 for kind in ("closed", "open")}
+        assert kinds["closed"] - kinds["open"] == {"output_tokens_per_s", "usd_per_million_output_tokens"}
+        assert kinds["open"] == {"ttft_p50_s", "tpot_p50_s"}
+
+    def test_they_take_no_power_from_the_closed_loops(self) -> None:
+        closed = [*speeds(A, 1390, 1400, 1410), *speeds(B, 990, 1000, 1010)]
+        loops = [serving_scenario(load=OpenLoop(requests_per_s=n), requests=8) for n in range(1, 13)]
+        opened = [
+            one for loop in loops for model in (A, B) for one in speeds(model, 990, 1000, 1010, scenario=loop)
+        ]
+        alone, among = compared(*closed), compared(*closed, *opened)
+        assert (alone.tested("speed"), among.tested("speed")) == (1, 1)
+        assert effect(alone, "output_tokens_per_s").adjusted_p == effect(among, "output_tokens_per_s").adjusted_p
+
+
+def with_price(model: ModelSummary) -> ModelSummary:
+    """A model each of whose points has a price."""
+    for key, estimates in [(one.key, one.estimates) for one in model.points]:
+        model = with_point(model, key, {**estimates, "usd_per_million_output_tokens": estimates["output_tokens_per_s"]})
+    return model
 
 
 class TestVerdicts:
@@ -116,6 +148,19 @@ class TestVerdicts:
         weights = effect(found, "weights_bytes")
         assert (weights.verdict, weights.exact, weights.contrast.value) == ("worse", True, 3.0)
         assert effect(found, "kv_bytes_per_token").verdict == "indistinguishable"
+
+    def test_trainings_of_other_sizes_are_a_mean_with_an_interval(self) -> None:
+        records = [
+            memory_record(model=f"{name}-{i}", weights_bytes=size, group=name)
+            for name, sizes in (("moe", (300, 500, 700)), ("dense", (440, 450, 460))) for i, size in enumerate(sizes)
+        ]
+        groups = {one.model: one for one in group_summaries(summarise(with_paths(records)))}
+        weights = effect(compare(groups["moe"], groups["dense"]), "weights_bytes")
+        assert (weights.verdict, weights.exact) == ("indistinguishable", False)
+        low, high = weights.contrast.low, weights.contrast.high
+        assert low is not None and high is not None and low < 1 < high
+        alike = compare(groups["dense"], groups["dense"]).effect("weights_bytes")
+        assert alike is not None and not alike.exact
 
     def test_better_and_worse_always_have_an_interval_off_equality(self, small: dict[str, ModelSummary]) -> None:
         for a in small.values():
@@ -374,19 +419,6 @@ class TestConditions:
         found = compared(*speeds(A, 1, 2, subject=one), *speeds(B, 1, 2, subject=other))
         assert found.effect("output_tokens_per_s") is None
         assert found.missing == ("speed and memory: measured on unknown hardware (not stated and not stated)",)
-
-    def test_the_same_point_asked_otherwise_is_told(self) -> None:
-        longer = serving_scenario(8, min_duration_s=30.0)
-        found = compared(serving_record(model=A), serving_record(model=B, scenario=longer))
-        assert "chat, concurrency 8: requests, duration or warm-up were asked differently" in found.caveats
-
-    def test_caveats(self) -> None:
-        dummy = subject(B, weights="dummy", precision="float32")
-        found = compared(*speeds(A, 1, 2), *speeds(B, 1, 2, subject=dummy))
-        assert found.caveats == (
-            "precision differs: bfloat16 and float32", "weights differs: checkpoint and dummy",
-            "dense-active has dummy weights, which route unevenly",
-        )
 
     def test_scores_of_dummy_weights_are_not_compared(self) -> None:
         dummy = subject(B, weights="dummy")

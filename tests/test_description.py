@@ -182,6 +182,9 @@ def test_the_context_is_4096_unless_the_model_supports_less() -> None:
     short = EVERYTHING["olmo-1b"]
     assert short.context_tokens == 2048 and "2\u202f048 tokens, the model's limit" in short.notes[0]
     assert described("mixtral-8x7b", context=32768).context_tokens == 32768
+    assert not described("mixtral-8x7b", context=32768).notes
+    (note,) = described("mixtral-8x7b", context=32000).notes
+    assert note.startswith("k means 1 000 here: 32\u202f000 tokens of context, where the model supports 32\u202f768")
     config = {key: value for key, value in TINY["llama"].items() if key != "max_position_embeddings"}
     endless = model_from_config(config, "config.json", name="tiny")
     longest = describe(endless, Options(context=10**9, batch=10**9, accelerator=device()))

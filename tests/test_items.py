@@ -17,8 +17,9 @@ from harness.items import (
     mean_of_items,
     subtask_mean,
     subtask_of,
+    task_estimate,
 )
-from harness.stats import mean_estimate, standard_error, t_quantile, wilson
+from harness.stats import mean_estimate, normal_quantile, standard_error, t_quantile, wilson
 
 
 def items_of(*parts: list[float]) -> dict[str, float]:
@@ -71,6 +72,19 @@ def test_the_error_is_from_the_same_spread_as_the_interval(weighting: Weighting)
 def test_subtasks_that_differ_by_rounding_do_not_differ() -> None:
     over = subtask_mean([[0.1 + 0.2, -0.3], [0.0, 0.0]] * 3)
     assert over is not None and over.error == 0.0
+
+
+def test_the_interval_of_a_reported_share_ends_at_its_limits() -> None:
+    def ends(value: float, *, higher_is_better: bool = True) -> tuple[float | None, float | None]:
+        found = task_estimate({}, value, 0.01, 100, higher_is_better=higher_is_better)
+        assert found is not None and found[1] == "reported"
+        return found[0].low, found[0].high
+
+    half = 0.01 * normal_quantile()
+    assert ends(0.99) == (0.99 - half, 1.0) and ends(0.01) == (0.0, 0.01 + half)
+    # 99 of 100 and bits a byte are no shares
+    assert ends(99.0) == (99.0 - half, 99.0 + half)
+    assert ends(0.99, higher_is_better=False) == (0.99 - half, 0.99 + half)
 
 
 class TestWithoutSubtasks:

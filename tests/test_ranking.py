@@ -11,7 +11,7 @@ import sites
 from harness.compare import compare
 from harness.groups import group_summaries
 from harness.metrics import METRICS, Metric
-from harness.ranking import Contest, contest, contests
+from harness.ranking import Contest, contest, contests, singles_of
 from harness.record import NOT_STATED
 from harness.stats import Estimate, mean_estimate
 from harness.summarise import summarise
@@ -201,3 +201,20 @@ def test_what_is_said_of_the_first(small: tuple[ModelSummary, ...]) -> None:
     assert ranked(apart[:1], MEAN).lead == "only one"
     assert ranked((apart[0], dummy), MEAN).lead == "only one ranked"
     assert ranked((*apart, otherwise), MEAN).lead == "first of those alike"
+
+
+def test_what_is_first_beside_a_flagged_timing_is_said_to_be_no_more(small: tuple[ModelSummary, ...]) -> None:
+    fast = sites.with_point(small[0], AT, {"output_tokens_per_s": mean_estimate([9e3, 9.1e3, 9.2e3], "processes")})
+    assert ranked((fast, *small[1:]), SPEED).lead == "leads"
+    flagged = replace(small[1], points=tuple(
+        replace(point, flags=("too fast",)) if point.key == AT else point for point in small[1].points
+    ))
+    found = ranked((fast, flagged, *small[2:]), SPEED)
+    assert found.best is fast and found.lead == "first of those not flagged"
+
+
+def test_single_models_are_those_of_no_group() -> None:
+    models = summarise(builders.with_paths([*sites.seed_records(), builders.serving_record(model="alone")]))
+    groups = group_summaries(models)
+    assert [one.model for one in singles_of((*groups, *models))] == ["alone"]
+    assert singles_of(models) == list(models)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
 
@@ -10,6 +11,7 @@ import sites
 
 from harness.answer import answer
 from harness.compare import Comparison, compare
+from harness.comparison_json import comparison_json
 from harness.crossover import Crossover, crossovers
 from harness.scenario import OpenLoop
 from harness.speed_words import crossover_sentence, speed_curve, speed_told
@@ -90,9 +92,9 @@ class TestLoads:
         reach = "reach from 0.90× to 1.60×; some exclude equality, but not after correction"
         assert f"{reach} for 2 numbers of concurrent requests)" in text
         rates = [one for one in compare(loads()[A], loads()[B]).effects if one.metric == "output_tokens_per_s"]
-        arrivals = next(one for one in rates if one.point and one.point.kind == "open")
-        text = told(replace(found, effects=(*effects, replace(arrivals, adjusted_p=0.5))))
-        assert "for 2 numbers of concurrent requests and 1 arrival rate)" in text
+        batch = next(one for one in rates if one.point and one.point.kind == "offline")
+        text = told(replace(found, effects=(*effects, replace(batch, adjusted_p=0.5))))
+        assert "for 2 numbers of concurrent requests and 1 batch)" in text
 
     def test_repeats_without_spread_are_not_called_few(self) -> None:
         text = told(compared((1, (900.0,) * 5, (1000.0,) * 5)))
@@ -105,6 +107,34 @@ class TestLoads:
 
 
 class TestCrossovers:
+    AHEAD, BEHIND = (1300.0, 1301.0, 1299.0, 1300.5), (850.0, 908.0, 913.0, 855.0)
+    EVEN = (990.0, 1010.0, 1000.0, 995.0)
+    OTHER = (1000.0, 1001.0, 1002.0, 999.0)
+
+    def crossed(self, others: int) -> tuple[Comparison, str]:
+        """Three loads of which a is behind at the middle one for certain, unless `others` are tested as well."""
+        at = {1: self.AHEAD, 4: self.BEHIND, 16: self.AHEAD}
+        chat = [(builders.serving_scenario(load), rates) for load, rates in at.items()]
+        more = [(builders.serving_scenario(2 + n, name="long"), self.EVEN) for n in range(others)]
+        models = {one.model: one for one in summarise(builders.with_paths([
+            builders.serving_record(model=model, scenario=scenario, repeat=repeat, tokens_per_s=rate)
+            for scenario, rates in (*chat, *more) for model, found in ((A, rates), (B, self.OTHER))
+            for repeat, rate in enumerate(found)
+        ]))}
+        found = compare(models[A], models[B])
+        return found, " ".join(answer(found, crossovers(found.a, found.b)).crossovers)
+
+    def test_several_crossings_are_claimed_only_where_the_verdicts_have_them(self) -> None:
+        found, text = self.crossed(0)
+        assert [one.verdict for one in speed_curve(found)] == ["better", "worse", "better"]
+        assert text.endswith("concurrent requests: they cross several times.")
+        found, text = self.crossed(12)
+        chat = [one for one in found.effects if one.family == "speed" and one.point and one.point.name == "chat"]
+        assert [one.verdict for one in chat] == ["better", "indistinguishable", "better"]
+        assert "16 concurrent requests: they may cross several times." in text
+        told = json.loads(comparison_json(found, crossovers(found.a, found.b)))["crossovers"]
+        assert "they may cross several times" in [one["reason"] for one in told]
+
     def of(self, **changes: object) -> str:
         fields = {"concurrency": 11.26, "low": 6.04, "high": 22.1, "overtakes": "a", "first": "b", "last": "a"}
         return crossover_sentence(Crossover("a", "b", CHAT, 1, 64, **fields | changes))  # type: ignore[arg-type]

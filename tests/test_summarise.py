@@ -312,6 +312,14 @@ class TestTerms:
 
         assert (share("chat", 0.3), share("chat", 0.2), share("other", 0.3)) == (1.0, 0.0, None)
 
+    def test_the_interval_of_a_share_ends_at_the_whole(self) -> None:
+        waits = enumerate((0.1, 0.4, 0.1))
+        records = [serving_record(repeat=i, tokens_per_s=100.0, ttft_s=first_s) for i, first_s in waits]
+        terms = Terms(limits={"chat": Limits(ttft_s=0.3)})
+        estimate = summary_of(*records, terms=terms).estimate("goodput_share", POINT)
+        assert estimate is not None and estimate.value == pytest.approx(2 / 3)
+        assert (estimate.low, estimate.high) == (0.0, 1.0)
+
     def test_cost_follows_from_the_price_of_all_devices(self) -> None:
         asked = subject(accelerator="H100", tensor_parallel=2)
         records = [serving_record(subject=asked, tokens_per_s=rate, repeat=i) for i, rate in enumerate((990.0, 1010.0))]

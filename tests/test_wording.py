@@ -19,7 +19,8 @@ from harness.wording import (
     effect_text,
     in_points,
     interval,
-    significant,
+    p_text,
+    short_number,
     two_digits,
     verdict_words,
 )
@@ -53,6 +54,24 @@ def test_one_word_and_one_number_for_one_quantity(ratio: float) -> None:
     assert effect_text(counted) == matched.size
     assert (verdict_words(counted) == matched.likeness) == matched.equal
     assert (matched.likeness == "equal") == (matched.size == "1.00\u00d7")
+
+
+@given(st.floats(0.0, 1.0))
+def test_p_is_on_the_side_of_the_limit_on_which_it_is(p: float) -> None:
+    text = p_text(p)
+    assert (text.startswith("<") or float(text) < 0.05) == (p < 0.05)
+
+
+def test_p_beside_a_verdict() -> None:
+    assert [p_text(p) for p in (0.0001, 0.0123, 0.0497, 0.05, 0.514)] == [
+        "< 0.001", "0.012", "< 0.05", "0.050", "0.51",
+    ]
+
+
+def test_numbers_that_are_none_are_told_as_such() -> None:
+    assert [short_number(value) for value in (float("inf"), float("nan"), 12_345.0)] == [
+        "\u221e", "not a number", "12.3 k",
+    ]
 
 
 class TestNumbers:
@@ -98,7 +117,7 @@ class TestNumbers:
         (12_345.0, "12.3 k"), (661_344.0, "661 k"), (47e9, "47.0 G"), (1.5e12, "1.50 T"), (-2.5e6, "-2.50 M"),
     ])
     def test_significant_digits(self, value: float, text: str) -> None:
-        assert significant(value) == text
+        assert short_number(value) == text
 
     def test_two_digits_can_be_rounded_to_a_side(self) -> None:
         assert [two_digits(value, round) for value in (3.449, 11.26, 121.0)] == ["3.4", "11", "120"]

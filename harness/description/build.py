@@ -159,6 +159,9 @@ def _context(known: KnownModel, options: Options, notes: list[str]) -> int:
             f"{grouped_by_thousands(options.context)} tokens are more than {known.facts.name} supports",
             where="--context", hint=f"it supports {grouped_by_thousands(limit)}",
         )
+    if limit is not None and 1024 * options.context == 1000 * limit:
+        given, most = grouped_by_thousands(options.context), grouped_by_thousands(limit)
+        notes.append(f"k means 1 000 here: {given} tokens of context, where the model supports {most}")
     return options.context
 
 

@@ -8,10 +8,10 @@ from html import escape
 from harness.errors import InputError, nearest
 from harness.exports.glyphs import text_width
 from harness.exports.parts import Exported
-from harness.exports.printed import one_line, scale_of_metric, value_texts
+from harness.exports.printed import one_line, value_texts
 from harness.metrics import METRICS, Metric
-from harness.quantities import Scale, count_of, grouped, significant
-from harness.ranking import SHARED, Contest, Lead, contests, is_timed
+from harness.quantities import Scale, count_of, grouped, scale_of, significant
+from harness.ranking import SHARED, Contest, Lead, contests, is_timed, singles_of
 from harness.stats import Estimate
 from harness.summary import ModelSummary
 
@@ -26,7 +26,7 @@ _LONGEST = 60
 _REASON = 200
 _LEADS: dict[Lead, str] = {
     "leads": "{} leads", "first of those alike": "{} is first of those asked alike", "only one": "only {} is measured",
-    "only one ranked": "only {} can be ranked",
+    "only one ranked": "only {} can be ranked", "first of those not flagged": "{} is first of those not flagged",
 }
 
 
@@ -49,7 +49,7 @@ def model_badge(exported: Exported, summary: ModelSummary, key: str | None = Non
         known = [one for one in _keys(exported) if summary.estimate(one, exported.point) is not None]
         raise InputError(f"{name} has no {key or 'figures'}", where="--metric", hint=nearest(key or "", known))
     metric = exported.metric(key)
-    scale = scale_of_metric(metric, [estimate.value])
+    scale = scale_of(metric.unit, [estimate.value])
     text, around = value_texts(estimate, scale)
     shown = " ".join(part for part in (text, scale.unit, around) if part)
     label = f"{one_line(exported.suite, _LONGEST)}: {_what(exported, metric)}"
@@ -81,10 +81,11 @@ def suite_badge(exported: Exported, key: str | None = None) -> str:
         why = SHARED[found.why_shared]
         return _svg(label, shown, f"{label}: {shown}, {why}, among them {names}", _COLOURS[None])
     summary, estimate = first[0]
-    scale = scale_of_metric(metric, [estimate.value])
+    scale = scale_of(metric.unit, [estimate.value])
     text, around = value_texts(estimate, scale)
     shown = " ".join(part for part in (names, text, scale.unit, around) if part)
-    what = _LEADS[found.lead].format(names)
+    of = "of the recipes, " if summary.members and singles_of(exported.summaries) else ""
+    what = f"{of}{_LEADS[found.lead].format(names)}"
     return _svg(label, shown, f"{label}: {what}, {_in_words(estimate, scale)}", _COLOURS[summary.is_moe])
 
 

@@ -14,7 +14,7 @@ from harness.errors import InputError, nearest
 from harness.exports.parts import Exported, generator
 from harness.exports.printed import one_line
 from harness.items import item_error
-from harness.stats import CONFIDENCE, normal_quantile, standard_error
+from harness.stats import CONFIDENCE, REPORTED, normal_quantile, standard_error
 from harness.summary import ModelSummary, TaskScore
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def _spread(score: TaskScore) -> Iterator[tuple[str, float | int | str]]:
         yield from (("confidence", CONFIDENCE), ("low", estimate.low), ("high", estimate.high))
     if error is not None:
         yield "stderr", error
-    yield "n", estimate.n
+    if estimate.n:  # 0 where another tool does not tell
+        yield "n", estimate.n
     yield "basis", one_line(estimate.basis, _LONGEST)
 
 
@@ -81,11 +82,10 @@ def _error(score: TaskScore) -> float | None:
         return item_error(score.items, score.weighting)
     if len(estimate.values) > 1:
         return standard_error(estimate.values)
-    if score.weighting != "reported" or estimate.low is None or estimate.high is None:
+    if score.weighting != "reported" or estimate.basis != REPORTED or estimate.low is None or estimate.high is None:
         return None
-    if not estimate.low < estimate.value < estimate.high:
-        return None  # Wilson's, where the reported error is 0
-    return (estimate.high - estimate.low) / 2 / normal_quantile()
+    # the wider side, since the other may be cut at a limit
+    return max(estimate.value - estimate.low, estimate.high - estimate.value) / normal_quantile()
 
 
 def eval_results(

@@ -11,7 +11,7 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import ConfigDict
 
-from harness.metrics import METRICS, Better, Metric
+from harness.metrics import Better, Metric, metric_of
 from harness.resources import own_version
 from harness.schema import Frozen
 from harness.stats import Estimate
@@ -96,13 +96,8 @@ class Exported:
         return found.pop() if len(found) == 1 else None
 
     def metric(self, key: str) -> Metric:
-        """The metric behind a key; `score:<task>` is that of scores under the task's name. Raises KeyError."""
-        if not key.startswith("score:"):
-            return METRICS[key]
-        task = key.removeprefix("score:")
-        scores = [summary.scores[task] for summary in self.summaries if task in summary.scores]
-        better = "higher" if all(score.higher_is_better for score in scores) else "lower"
-        return METRICS["score"].model_copy(update={"key": key, "title": task, "better": better})
+        """The metric behind a key, as `harness.metrics.metric_of` has it. Raises KeyError."""
+        return metric_of(key, self.summaries)
 
 
 @dataclass(frozen=True)
@@ -154,7 +149,7 @@ def estimated(metric: Metric, name: str = "", **more: str) -> Column:
     """The column of a metric, of that name where it is given another than its key."""
     key = "score" if metric.key.startswith("score:") else metric.key
     return Column(
-        name=name or metric.key, kind="number", title=metric.title, unit=metric.unit, better=metric.better,
+        name=name or metric.key, kind="number", title=metric.title, unit=metric.unit or "1", better=metric.better,
         formula=metric.formula, statistic="value", metric=key, **more,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from harness.exports.parts import Exported
 from harness.metrics import Better, Metric
-from harness.quantities import Scale, capitalised, grouped, margin, plain, scale_of, significant
+from harness.quantities import Scale, capitalised, grouped, margin, plain, scale_of, significant, without_margin
 from harness.ranking import contests
 from harness.stats import Estimate
 from harness.summary import ModelSummary, OperatingPoint
@@ -117,19 +117,13 @@ def column_of(
     metric: Metric, found: Sequence[Estimate | None], best: Sequence[bool]
 ) -> tuple[PrintedColumn, list[PrintedCell]]:
     """The head of a metric and a cell an estimate, on one scale; `best` says which of them stand apart."""
-    title, scale = title_of(metric), scale_of_metric(metric, [one.value for one in found if one is not None])
+    title, scale = title_of(metric), scale_of(metric.unit, [one.value for one in found if one is not None])
     head = PrintedColumn(title, "" if title.endswith(scale.unit) else scale.unit, metric.better)
     cells = [
         PrintedCell() if one is None else PrintedCell(*value_texts(one, scale), best=stands_apart)
         for one, stands_apart in zip(found, best, strict=True)
     ]
     return head, cells
-
-
-def scale_of_metric(metric: Metric, values: Sequence[float]) -> Scale:
-    """The scale of values of a metric; scores of which less is better are no shares."""
-    is_error = metric.scenario == "quality" and metric.better == "lower"
-    return scale_of("" if is_error else metric.unit, values)
 
 
 def title_of(metric: Metric) -> str:
@@ -146,10 +140,10 @@ def kind_words(summary: ModelSummary) -> str:
 
 
 def value_texts(estimate: Estimate, scale: Scale) -> tuple[str, str]:
-    """A value and its margin on a scale; the margin is empty where there is none, and `n = 1` where none is known."""
+    """A value and its margin on a scale; the margin is empty where there is none, `n = 1` where none is known."""
     value = estimate.value / scale.divisor
     if estimate.low is None or estimate.high is None:
-        return significant(value), f"n = {estimate.n}"
+        return significant(value), without_margin(estimate.n)
     if estimate.low == estimate.high:
         return significant(value), ""
     return significant(value), margin(value, estimate.low / scale.divisor, estimate.high / scale.divisor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,14 +13,15 @@ from harness.compare import Comparison, Effect, compare
 from harness.crossover import Crossover, crossovers
 from harness.matching import MATCH_NOUNS, Match, Pairing
 from harness.pages.parts import Link, Value
-from harness.pages.suite_view import SuiteView
+from harness.pages.suite_view import SuiteView, kind_of
 from harness.quantities import capitalised, listed, plain
 from harness.speed_words import speed_curve
 from harness.suite import MatchKind
 
 _REMARKS = 2
-_NARROWEST_RATIO = math.log(1.1)
-_NARROWEST_DIFFERENCE = 0.02
+_NARROWEST = {"ratio": math.log(1.1), "difference": 0.02}
+_WIDEST_RATIO = math.log(8.0)
+"""How far bars reach at least, and those of ratios at most: one pair far off should not shrink all others to dots."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Pair:
         """The kinds of matching that the pair is about: alike ones, those it is nearest in, those the suite names."""
         wanted = {*self.comparison.matching.kinds, *self.pairing.kinds, *self.pairing.about}
         return tuple(kind for kind in MATCH_NOUNS if kind in wanted)
+
+    @property
+    def is_sparse_against_dense(self) -> bool:
+        """Whether the pair is one of a sparse and a dense model; those that a suite names may be any two."""
+        return self.pairing.a.is_moe is True and self.pairing.b.is_moe is False
 
 
 def pair_of(pairing: Pairing, path: str, score: str = "mean_score") -> Pair:
@@ -92,10 +98,12 @@ class EffectBar:
 
 @dataclass(frozen=True)
 class Card:
-    """One pair of a sparse and a dense model."""
+    """One pair: a sparse and a dense model, or any two that the suite names."""
 
     sparse: Link
     dense: Link
+    kinds: tuple[str, str]
+    """The shapes of both."""
     matching: str
     sentence: str
     crossover: str
@@ -108,18 +116,35 @@ class Card:
     """How the names of the evidence of both begin."""
 
 
-def card_of(view: SuiteView, pair: Pair) -> Card:
-    """The card of a pair."""
+def scale_of_bars(pairs: Iterable[Pair]) -> tuple[dict[str, float], str]:
+    """How far the bars of all cards reach from the middle, by kind of effect, and the same in words.
+
+    Ratios reach as far as their logarithm, which is cut at a factor of 8; differences in their own unit.
+    """
+    reach, told = dict(_NARROWEST), {"difference": "", "ratio": ""}
+    widest: dict[str, tuple[float, Effect]] = {}
+    for effect in (one for pair in pairs for one in shown_of(pair.comparison) if one is not None):
+        if effect.kind not in widest or _reach(effect) > widest[effect.kind][0]:
+            widest[effect.kind] = (_reach(effect), effect)
+    for kind, (found, effect) in widest.items():
+        reach[kind] = min(max(found, reach[kind]), _WIDEST_RATIO if kind == "ratio" else math.inf)
+        ends = (math.exp(-reach[kind]), math.exp(reach[kind])) if kind == "ratio" else (-reach[kind], reach[kind])
+        told[kind] = " to ".join(words.effect_size(effect, end) for end in ends) + words.unit_of(effect)
+    return reach, " and ".join(part for part in told.values() if part)
+
+
+def card_of(view: SuiteView, pair: Pair, reach: Mapping[str, float]) -> Card:
+    """The card of a pair, its bars on a `scale_of_bars`."""
     effects = [one for one in shown_of(pair.comparison) if one is not None]
-    widest = max((_reach(one) for one in effects if one.kind == "ratio"), default=0.0)
     return Card(
         sparse=view.link(pair.comparison.a),
         dense=view.link(pair.comparison.b),
+        kinds=(kind_of(pair.comparison.a), kind_of(pair.comparison.b)),
         matching=matching_text(pair),
         sentence=plain(pair.answer.text, 1_200),
         crossover=plain(" ".join(pair.answer.crossovers), 900),
         href=pair.path,
-        effects=tuple(_bar(one, widest, rest_of_names(view, pair.comparison, one)) for one in effects),
+        effects=tuple(_bar(one, reach[one.kind], rest_of_names(view, pair.comparison, one)) for one in effects),
         missing=_remarks(pair.comparison),
         sides=sides_of(view, pair.comparison),
     )
@@ -137,16 +162,17 @@ def _remarks(found: Comparison) -> str:
 
 
 def matching_text(pair: Pair) -> str:
-    """In what a pair is alike, in what it is the nearest measured, and how far off its sizes are."""
+    """In what a pair is alike, in what it is the nearest measured or asked for, and how far off its sizes are."""
     matching = pair.comparison.matching
     known = {match.kind: match for match in matching.matches}
-    near = [known[kind] for kind in pair.kinds if kind in known and kind not in matching.kinds]
+    apart = [known[kind] for kind in pair.kinds if kind in known and kind not in matching.kinds]
+    nearest, asked = ([one for one in apart if (one.kind in pair.pairing.kinds) == near] for near in (True, False))
     parts = [
         f"{likeness} {_with_mismatch(alike)}" for likeness in ("equal", "nearly equal")
         if (alike := [match for match in matching.matches if match.likeness == likeness])
     ]
-    why = "nearest measured" if pair.pairing.kinds else "asked for"
-    parts += [f"not equal but {why} in {_with_mismatch(near)}"] if near else []
+    parts += [f"not equal but nearest measured in {_with_mismatch(nearest)}"] if nearest else []
+    parts += [f"not equal but asked for in {_with_mismatch(asked)}"] if asked else []
     if not parts:
         parts = [f"{matching.label}: {matching.mismatch}"]
     return capitalised("; ".join(parts))
@@ -168,11 +194,11 @@ def rest_of_names(view: SuiteView, pair: Comparison, effect: Effect) -> str:
     return name.split(".", 2)[2] if name else ""
 
 
-def _bar(effect: Effect, widest: float, rest: str) -> EffectBar:
+def _bar(effect: Effect, reach: float, rest: str) -> EffectBar:
     contrast = effect.contrast
     low, high = (contrast.value if end is None else end for end in (contrast.low, contrast.high))
-    reach = max(widest, _NARROWEST_RATIO) if effect.kind == "ratio" else max(_reach(effect), _NARROWEST_DIFFERENCE)
-    places = [f"{50 + 47 * _distance(effect, end) / reach:.3g}" for end in (low, high, contrast.value)]
+    shares = (max(-1.0, min(1.0, _distance(effect, end) / reach)) for end in (low, high, contrast.value))
+    places = [f"{50 + 47 * share:.3g}" for share in shares]
     interval = "" if contrast.low is None or effect.exact else f"{words.interval(effect)}, "
     verdict = words.verdict_words(effect) + (", counted" if effect.exact else "")
     value = Value(words.effect_text(effect), interval, evidence=rest)

@@ -78,6 +78,7 @@ def _file(entry: Entry, name: str, metrics: Mapping[str, _Metric]) -> EvidenceFi
         "page": f"catalog.html#model-{model.name}",
         "method": "method.html",
         "again": f"{command} --batch {REFERENCE_BATCH} --accelerator {REFERENCE_ACCELERATOR}",
+        "about": "Model",
         "subject": _subject_terms(model),
         "notes": [capitalised(plain(note, 600)).rstrip(".") for note in entry.numbers.notes],
         "config": {"terms": config_terms(model.config), "file": f"suites/models/{model.name}.yaml"}
@@ -115,10 +116,10 @@ def _metrics(scales: Mapping[str, Scale]) -> dict[str, _Metric]:
         **{spec.key: _Metric(spec.name, spec.help, scales[spec.key], "" if spec.unit == "1" else spec.unit)
            for spec in COLUMNS},
         "published_total": _Metric("Published total parameters", "As the authors state it", total, count),
-        "total_deviation": _Metric("Total parameters, difference", "(counted - published) / published", percent),
+        "total_deviation": _Metric("Total parameters, difference", "(counted \u2212 published) / published", percent),
         "published_active": _Metric(
             "Published active parameters", "As the authors state it, by their own convention", total, count),
-        "active_deviation": _Metric("Active parameters, difference", "(counted - published) / published", percent),
+        "active_deviation": _Metric("Active parameters, difference", "(counted \u2212 published) / published", percent),
         "context": _Metric("Context", "The longest context that the authors support", Scale("tokens", 1.0)),
         "arena_rank": _Metric("Arena rank", f"{arena}, all prompts", place),
         "arena_rank_hard": _Metric("Arena rank, hard prompts", f"{arena}, hard prompts in English", place),

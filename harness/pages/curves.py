@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ from harness.pages.parts import Figure
 from harness.pages.plotting import DASHES, SYMBOLS, along, ends, load_axis, plotly_text, ratio_axis, value_axis
 from harness.pages.suite_view import kind_of, load_text, workload_titles
 from harness.quantities import Scale
-from harness.summary import LoadKind, ModelSummary, OperatingPoint, PointKey
+from harness.speed_words import changes_lead
+from harness.summary import LoadKind, ModelSummary, OperatingPoint, PointKey, same_hardware
 
 _SPEED = "output_tokens_per_s"
 _TTFT = ("ttft_p50_s", "ttft_p99_s")
@@ -51,11 +53,17 @@ _THROUGHPUT = _Axes((_SPEED,), "Output (tokens/s), \u2191 better")
 _PACE = _Axes(("tpot_p50_s",), "TPOT p50 (ms), \u2193 better", _SPEED, "Output (tokens/s), \u2191 better")
 _WAITING = _Axes(_TTFT, "TTFT (ms), \u2193 better", _SPEED, "Output (tokens/s), \u2191 better")
 _OPEN = _Axes(_TTFT, "TTFT (ms), \u2193 better", None, "Requests/s")
+_MARGIN = 0.06
+"""How much wider than its loads an axis is on either side, as a share."""
 _PERCENTILES = "the median as a solid line, the 99th percentile dotted and thinner"
 
 
 def model_figures(kind: LoadKind, model: ModelSummary, partners: Sequence[ModelSummary]) -> tuple[Figure, ...]:
-    """The curves of a model over loads of one kind, each workload for itself, beside the matched models."""
+    """The curves of a model over loads of one kind, each workload for itself, beside the matched models.
+
+    Partners on other hardware, with which no timing is compared, are not drawn.
+    """
+    partners = [one for one in partners if same_hardware(model, one)]
     lines = [Line(model), *(Line(one, DASHES[1:][i % len(DASHES[1:])], False) for i, one in enumerate(partners))]
     figures: list[Figure] = []
     curves = curves_of([point.key for point in model.points if point.key.kind == kind])
@@ -95,14 +103,24 @@ def _figure(figure_id: str, lines: Sequence[Line], keys: Sequence[PointKey], axe
         points = line.points(keys, wanted)
         flagged = flagged or any(point.flags for point in points)
         traces += [_trace(line, points, axes, metric) for metric in axes.y if points]
-    values = [value for trace in traces for value in trace["y"]]
-    across = [value for trace in traces for value in trace["x"]]
-    x = value_axis(across, axes.x_title) if axes.x else load_axis(across, axes.x_title)
+    values, reached = _spanned(traces, "y")
+    across, ends_across = _spanned(traces, "x")
+    x = value_axis(across, axes.x_title, ends_across) if axes.x else load_axis(across, axes.x_title)
     if flagged:
         caption += " Crosses are flagged."
     return Figure(figure_id, caption, {
-        "data": traces, "layout": {"xaxis": x, "yaxis": value_axis(values, axes.y_title)},
+        "data": traces, "layout": {"xaxis": x, "yaxis": value_axis(values, axes.y_title, reached)},
     })
+
+
+def _spanned(traces: Sequence[dict[str, Any]], axis: str) -> tuple[list[float], list[float]]:
+    """The values of all traces on an axis, and the ends of their intervals."""
+    values = [value for trace in traces for value in trace[axis]]
+    bars = [(trace[axis], trace.get(f"error_{axis}")) for trace in traces]
+    ends = [value + sign * length for known, bar in bars if bar
+            for sign, side in ((1, "array"), (-1, "arrayminus"))
+            for value, length in zip(known, bar[side], strict=True)]
+    return values, ends
 
 
 def _trace(line: Line, points: Sequence[OperatingPoint], axes: _Axes, metric: str) -> dict[str, Any]:
@@ -146,8 +164,11 @@ def _scale_of(metric: str) -> Scale:
 def pair_figures(pair: Comparison, keys: Sequence[PointKey], crossover: Crossover | None, stem: str) -> list[Figure]:
     """The curves of both models over one workload's loads, and the ratio of their output speeds.
 
-    `keys` are what both were measured at, of one curve. Where there is a crossover its interval is shaded.
+    `keys` are what both were measured at, of one curve. Where there is a crossover its interval is shaded. Nothing is
+    drawn of models on different hardware.
     """
+    if not same_hardware(pair.a, pair.b):
+        return []
     alike = kind_of(pair.a) == kind_of(pair.b)
     lines = [Line(pair.a), Line(pair.b, "dash" if alike else "solid", labels="bottom center")]
     figures = load_figures(stem, lines, keys)
@@ -155,7 +176,10 @@ def pair_figures(pair: Comparison, keys: Sequence[PointKey], crossover: Crossove
         return figures
     throughput, *rest = figures
     figures = [throughput, *_ratio_figures(pair, keys, f"{stem}-ratio"), *rest]
-    return [_shaded(one, crossover) if number < len(figures) - len(rest) else one
+    if crossover is None:
+        return figures
+    sure = changes_lead(pair, crossover)
+    return [_shaded(one, crossover, sure) if number < len(figures) - len(rest) else one
             for number, one in enumerate(figures)]
 
 
@@ -185,18 +209,38 @@ def _ratio_figures(pair: Comparison, keys: Sequence[PointKey], figure_id: str) -
     return [Figure(figure_id, caption, {"data": [trace], "layout": layout})]
 
 
-def _shaded(figure: Figure, crossover: Crossover | None) -> Figure:
-    """The figure with the crossover's interval as a band and its estimate as a line, over a logarithmic load axis."""
-    if crossover is None or crossover.concurrency is None:
+def _shaded(figure: Figure, crossover: Crossover, sure: bool) -> Figure:
+    """The figure with the crossover's interval as a band and its estimate as a line, over a logarithmic load axis.
+
+    A band whose interval is open reaches to the edge of the plot; one that is not `sure` is fainter.
+    """
+    if crossover.concurrency is None:
         return figure
-    low = crossover.lowest if crossover.low is None else crossover.low
-    high = crossover.highest if crossover.high is None else crossover.high
+    layout = figure.content["layout"]
+    edges = _edges([load for trace in figure.content["data"] for load in trace["x"]])
+    low, high = (edge if end is None else end for edge, end in zip(edges, (crossover.low, crossover.high), strict=True))
+    if None in (crossover.low, crossover.high):
+        layout = layout | {"xaxis": layout["xaxis"] | {"range": [math.log10(edge) for edge in edges]}}
     upright = {"xref": "x", "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
-    band = {**upright, "type": "rect", "x0": low, "x1": high, "fillcolor": "@accent", "opacity": 0.16,
-            "line": {"width": 0}}
+    band = {**upright, "type": "rect", "x0": low, "x1": high, "fillcolor": "@accent",
+            "opacity": 0.16 if sure else 0.09, "line": {"width": 0}}
     at = crossover.concurrency
     middle = {**upright, "type": "line", "x0": at, "x1": at, "line": {"color": "@accent", "width": 1.5, "dash": "dash"}}
-    layout = figure.content["layout"]
     shapes = [band, middle, *layout.get("shapes", [])]
-    words = "The dashed line is the crossover, the band its 95 % interval."
+    words = f"The dashed line is {'the' if sure else 'a possible'} crossover, the band its 95 % interval"
+    words += f", which is open {opened}." if (opened := _open_ends(crossover)) else "."
     return Figure(figure.id, f"{figure.caption} {words}", figure.content | {"layout": layout | {"shapes": shapes}})
+
+
+def _edges(loads: Sequence[float]) -> tuple[float, float]:
+    """Where a logarithmic axis around these loads begins and ends."""
+    low, high = min(loads), max(loads)
+    margin = (high / low) ** _MARGIN
+    return low / margin, high * margin
+
+
+def _open_ends(crossover: Crossover) -> str:
+    """Beyond which measured loads a crossover's interval goes on; empty where it is closed."""
+    ends = [f"below {crossover.lowest}"] if crossover.low is None else []
+    ends += [f"above {crossover.highest}"] if crossover.high is None else []
+    return " and ".join(ends)

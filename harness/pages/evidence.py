@@ -23,21 +23,21 @@ from harness.pages.counted import PART_TITLES, config_terms, flop_terms, part_si
 from harness.pages.experts_section import counted_tables
 from harness.pages.nights_evidence import nights_evidence
 from harness.pages.parts import EvidenceFile
+from harness.pages.point_table import few_requests
 from harness.pages.provenance import environment_terms, subject_terms
+from harness.pages.scores_table import chance_text
 from harness.pages.suite_view import (
     MEMORY_AT_LOAD,
     PART,
     VARIATION,
     SuiteView,
     estimate_of,
-    is_error,
     kind_of,
     load_text,
-    metric_of,
     point_text,
     scale_of_metric,
 )
-from harness.quantities import capitalised, count_of, grouped, plain, scale_of, with_unit
+from harness.quantities import capitalised, count_of, grouped, plain, with_unit
 from harness.sizes import memory_at
 from harness.stats import NO_SPREAD, Estimate, counted
 from harness.summary import ModelSummary, OperatingPoint, PointKey, TaskScore
@@ -67,7 +67,7 @@ class _Named:
     """An estimate with what its drawer says besides."""
 
     key: str
-    """Of its metric, as `metric_of` takes it."""
+    """Of its metric, as `SuiteView.metric` takes it."""
     estimate: Estimate
     more: Mapping[str, Any] = field(default_factory=dict)
 
@@ -119,7 +119,8 @@ class _Evidence:
             yield self._own_name("mean_score"), _Named("mean_score", model.mean_score, self._tasks())
         for task, score in model.scores.items():
             key = f"score:{task}"
-            yield self._own_name(key), _Named(key, score.estimate, _score(score) | self._lm_eval(score))
+            more = _score(score, view.metric(key)) | self._lm_eval(score)
+            yield self._own_name(key), _Named(key, score.estimate, more)
         for point in model.points:
             yield from self._at(point.key)
         if view.point is not None and model.point(view.point) is None:
@@ -147,7 +148,10 @@ class _Evidence:
                 speeds = point.estimates["output_tokens_per_s"]
                 basis = f"deviation over mean of the output rates of {count_of(speeds.n, 'repeat')}"
                 estimate = Estimate(estimate.value, None, None, speeds.n, basis, (), speeds.sources)
-            yield self._own_name(metric, key), _Named(metric, estimate, _counts(self._counted_at(metric, key)))
+            more = _counts(self._counted_at(metric, key))
+            if point and (few := few_requests(metric, point)):
+                more = more | {"notes": [few]}
+            yield self._own_name(metric, key), _Named(metric, estimate, more)
 
     def _own_name(self, key: str, point: PointKey | None = None) -> str:
         return self._view.evidence(self._model, key, point).removeprefix(f"{self._name}.")
@@ -155,7 +159,7 @@ class _Evidence:
     def _estimate(self, name: str, named: _Named) -> dict[str, Any]:
         estimate = named.estimate
         repeats = 1 if estimate.basis == COUNTED else estimate.n
-        told: dict[str, Any] = {"value": _rounded(estimate.value), "n": repeats, **named.more}
+        told: dict[str, Any] = {"value": _rounded(estimate.value), **({"n": repeats} if repeats else {}), **named.more}
         told["basis"] = self._bases.setdefault(capitalised(plain(_basis(estimate), 600)), len(self._bases))
         if ends := _ends(estimate):
             told |= {"low": ends[0], "high": ends[1]}
@@ -191,7 +195,18 @@ class _Evidence:
         for name, one in found.items():
             values.setdefault(_metric_name(name, one.key), []).append(one.estimate.value)
         keys = {_metric_name(name, one.key): one.key for name, one in found.items()}
-        return {name: _metric(key, values[name], shares=not is_error(self._view, key)) for name, key in keys.items()}
+        return {name: self._metric(key, values[name]) for name, key in keys.items()}
+
+    def _metric(self, key: str, values: Iterable[float]) -> dict[str, Any]:
+        is_part = key.startswith(PART)
+        metric = _part_metric(key) if is_part else self._view.metric(key)
+        scale = scale_of_metric(metric, values)
+        direction = {} if metric.better == "none" else {"better": metric.better}
+        title = f"Score on {plain(metric.title, 100)}" if key.startswith("score:") else metric.title
+        return {
+            "title": title, "unit": scale.unit, "divisor": scale.divisor,
+            "base": "" if metric.unit == "1" else metric.unit, "formula": capitalised(metric.formula), **direction,
+        }
 
     # How it was counted ------------------------------------------------------------------------------------------
 
@@ -289,18 +304,6 @@ def _part_metric(key: str) -> Metric:
     })
 
 
-def _metric(key: str, values: Iterable[float], *, shares: bool) -> dict[str, Any]:
-    is_part = key.startswith(PART)
-    metric = _part_metric(key) if is_part else metric_of(key)
-    scale = scale_of("parameters", values) if is_part else scale_of_metric(key, values, shares=shares)
-    direction = {} if metric.better == "none" else {"better": metric.better}
-    title = f"Score on {plain(metric.title, 100)}" if key.startswith("score:") else metric.title
-    return {
-        "title": title, "unit": scale.unit, "divisor": scale.divisor, "base": "" if metric.unit == "1" else metric.unit,
-        "formula": capitalised(metric.formula), **direction,
-    }
-
-
 def _point(point: OperatingPoint) -> dict[str, Any]:
     """A point in words, with what is to know of it."""
     key = point.key
@@ -345,7 +348,7 @@ def _counts(terms: Sequence[tuple[str, str]]) -> dict[str, Any]:
     return {"terms": [list(term) for term in terms]} if terms else {}
 
 
-def _score(score: TaskScore) -> dict[str, Any]:
+def _score(score: TaskScore, metric: Metric) -> dict[str, Any]:
     """What a task's items got, and how it was asked."""
     scenario = score.scenario
     shots = "the task's own" if scenario.num_fewshot is None else str(scenario.num_fewshot)
@@ -354,12 +357,12 @@ def _score(score: TaskScore) -> dict[str, Any]:
     if scenario.limit is not None:
         terms.append(("limited to", count_of(scenario.limit, "item")))
     if score.chance is not None:
-        terms.append(("score of guessing", f"{100 * score.chance:.3g} %"))
+        terms.append(("score of guessing", chance_text(score, metric)))
     told = _counts(terms)
     if score.items:
         told["items"] = {
             "count": len(score.items),
-            "spread": _spread(list(score.items.values())),
+            "spread": _spread(list(score.items.values()), right=1.0 if metric.better == "higher" else 0.0),
             "first": [[plain(item, 100), _rounded(value)] for item, value in _first(score.items)],
         }
     return told
@@ -370,12 +373,12 @@ def _first(items: Mapping[str, float]) -> Iterator[tuple[str, float]]:
         yield item, value
 
 
-def _spread(values: Sequence[float]) -> list[list[Any]]:
+def _spread(values: Sequence[float], *, right: float = 1.0) -> list[list[Any]]:
     """How many items have each score where these are few, else least, quartiles and most."""
     found = Counter(values)
     if len(found) <= _FEW:
-        named = {1.0: "right", 0.0: "wrong"} if found.keys() <= {0.0, 1.0} else {}
-        return [[named.get(value, f"score {value:.4g}"), f"{grouped(found[value], 0)} items"]
+        named = {right: "right", 1.0 - right: "wrong"} if found.keys() <= {0.0, 1.0} else {}
+        return [[named.get(value, f"score {value:.4g}"), count_of(found[value], "item")]
                 for value in sorted(found, reverse=True)]
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     titles = ("least", "lower quartile", "median", "upper quartile", "most")

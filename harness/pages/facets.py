@@ -59,7 +59,7 @@ def filters_of(view: SuiteView) -> Filters:
     found = [_facet(view, *one) for one in (
         ("size", "Total parameters", _total), ("active", "Active parameters", _active),
         ("licence", "Licence", licence_text), ("precision", "Precision", _precision),
-        ("hardware", "Hardware", _hardware), ("engine", "Engine", _backend),
+        ("hardware", "Hardware", _hardware), ("engine", "Engine", _engine),
     )]
     kinds = _facet(view, "kind", "Kind", lambda _view, model: kind_of(model))
     presets = _presets(view)
@@ -143,8 +143,20 @@ def _hardware(_view: SuiteView, model: ModelSummary) -> str:
     return hardware_text(model)
 
 
-def _backend(_view: SuiteView, model: ModelSummary) -> str:
-    return model.subject.backend
+def _engine(_view: SuiteView, model: ModelSummary) -> str:
+    return _ENGINES[model.subject.backend]
+
+
+_ENGINES = {"vllm": "vLLM", "transformers": "transformers", "other": NOT_STATED}
+
+
+def engine_text(model: ModelSummary) -> str:
+    """By what a model was run, with its version; an import may not say it."""
+    backend = model.subject.backend
+    if backend == "other":
+        return NOT_STATED
+    version = model.environment.versions.get(backend, "of unknown version")
+    return plain(f"{_ENGINES[backend]} {version}", _LIMIT)
 
 
 # Presets ---------------------------------------------------------------------------------------------------------

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.metrics import METRICS, Metric
 from harness.pages.parts import Figure
-from harness.pages.plotting import SYMBOLS, along, ends, plotly_text
+from harness.pages.plotting import BETTER, SYMBOLS, along, ends, plotly_text
 from harness.pages.suite_view import (
     SuiteView,
     at_load,
     comparable,
-    is_error,
+    estimate_of,
     kind_of,
-    metric_of,
     scale_for,
     scale_of_metric,
     subjects_of,
 )
 from harness.quantities import Scale, plain
+from harness.ranking import alike, why_out
 from harness.stats import Estimate
 from harness.summary import ModelSummary
 
@@ -39,6 +39,8 @@ _GROUPS = (
 _COSTS = ("decode_flops_per_token", "active_parameters", "resident_peak_bytes")
 _GOODS = ("output_tokens_per_s", "requests_per_s")
 """What a plot is of at first: a score, or else a speed, and what it costs."""
+_UNFIT = ("startup_cold_s", "startup_unknown_s")
+"""No axes of a frontier: of one repeat each, with whatever the system and the engine had kept."""
 _LATENCY = re.compile(r"_(mean|p\d+)_s$")
 
 
@@ -48,12 +50,14 @@ _LATENCY = re.compile(r"_(mean|p\d+)_s$")
 def pareto_data(view: SuiteView, *, every: bool = False) -> dict[str, Any] | None:
     """Every model's value of every metric at the leading load, for `pareto.js`; None where no plot can be made of it.
 
-    A few metrics unless `every` one is asked for, each where two models at least have it. Recipes with several
-    trainings stand for their models. Metrics of which neither more nor less is better count as costs.
+    A few metrics unless `every` one is asked for, each where two models at least have it that can be held against each
+    other: what is not alike (`harness.ranking`) has the number of its reason in the column's `out`. Recipes with
+    several trainings stand for their models. Metrics of which neither more nor less is better count as costs.
     """
     subjects = subjects_of(view.models, view.groups)
-    found = {key: [comparable(one, key, view.point) for one in subjects] for key in _keys(view, every=every)}
-    columns = {key: column for key, column in found.items() if sum(one is not None for one in column) >= 2}
+    known = {key: _alike(view, subjects, key) for key in _keys(view, every=every)}
+    known = {key: one for key, one in known.items() if sum(value is not None for value in one.values) >= 2}
+    columns = {key: one.values for key, one in known.items()}
     scores = [key for key in (view.score, "mean_score", *columns) if key in columns and "score" in key]
     costs = [key for key in _COSTS if key in columns]
     if every:
@@ -61,15 +65,45 @@ def pareto_data(view: SuiteView, *, every: bool = False) -> dict[str, Any] | Non
         costs += [key for key in columns if key != scores[0]]
     if not scores or not costs:
         return None
-    columns = dict(sorted(columns.items(), key=lambda entry: _GROUPS.index(_group(metric_of(entry[0])))))
+    columns = dict(sorted(columns.items(), key=lambda entry: _GROUPS.index(_group(view.metric(entry[0])))))
     scales = {key: _scale(view, key, column) for key, column in columns.items()}
+    reasons: dict[str, int] = {}
+    out = {key: {index: reasons.setdefault(reason, len(reasons)) for index, reason in known[key].out.items()}
+           for key in columns}
     return {
         "metrics": [_axis(view, key, column, scales[key]) for key, column in columns.items()],
         "points": [_point(view, model) for model in subjects],
-        "columns": {key: column_of(column, scales[key]) for key, column in columns.items()},
+        "columns": {
+            key: column_of(column, scales[key]) | ({"out": out[key]} if out[key] else {})
+            for key, column in columns.items()
+        },
+        "reasons": list(reasons),
         "x": costs[0],
         "y": scores[0],
     }
+
+
+class _Column(NamedTuple):
+    """A metric of all subjects, in their order."""
+
+    values: list[Estimate | None]
+    out: dict[int, str]
+    """Why some that have a value are not shown beside the others, by place."""
+
+
+def _alike(view: SuiteView, subjects: Sequence[ModelSummary], key: str) -> _Column:
+    """The values that can be held against each other, as where models are ranked: of one hardware, asked alike."""
+    metric = view.metric(key)
+    found = [estimate_of(one, key, view.point) for one in subjects]
+    reasons = {one.model: why_out(one, metric, view.point) for one in subjects}
+    entrants = [(one, value) for one, value in zip(subjects, found, strict=True) if value and not reasons[one.model]]
+    shown, left = alike(entrants, metric)
+    kept = {one.model for one, _ in shown}
+    reasons |= left
+    return _Column(
+        [value if one.model in kept else None for one, value in zip(subjects, found, strict=True)],
+        {index: reasons[one.model] for index, one in enumerate(subjects) if found[index] and reasons[one.model]},
+    )
 
 
 def _keys(view: SuiteView, *, every: bool) -> list[str]:
@@ -77,12 +111,12 @@ def _keys(view: SuiteView, *, every: bool) -> list[str]:
     tasks = [f"score:{task}" for task in view.tasks]
     if not every:
         return [*COMPACT[:1], *tasks[:_COMPACT_TASKS], *COMPACT[1:]]
-    rest = [metric.key for metric in METRICS.values() if metric.scenario != "quality"]
+    rest = [key for key, metric in METRICS.items() if metric.scenario != "quality" and key not in _UNFIT]
     return ["mean_score", *tasks, *rest]
 
 
 def _scale(view: SuiteView, key: str, found: Iterable[Estimate | None]) -> Scale:
-    return scale_of_metric(key, [one.value for one in found if one is not None], shares=not is_error(view, key))
+    return scale_of_metric(view.metric(key), [one.value for one in found if one is not None])
 
 
 def column_of(found: Sequence[Estimate | None], scale: Scale) -> dict[str, list[float | None]]:
@@ -102,7 +136,7 @@ def _short(value: float, scale: Scale) -> float:
 
 
 def _axis(view: SuiteView, key: str, found: Sequence[Estimate | None], scale: Scale) -> dict[str, Any]:
-    metric = metric_of(key)
+    metric = view.metric(key)
     sizes = [one.value for one in found if one is not None]
     loaded = metric.scenario in ("serving", "routing") and key not in _SIZES
     return {
@@ -111,7 +145,7 @@ def _axis(view: SuiteView, key: str, found: Sequence[Estimate | None], scale: Sc
         "at": at_load(view.point) if loaded and view.point else "",
         "group": _group(metric),
         "unit": scale.unit,
-        "direction": "higher" if metric.better == "higher" and not is_error(view, key) else "lower",
+        "direction": "higher" if metric.better == "higher" else "lower",
         "neutral": metric.better == "none",
         "log": metric.unit != "1" and min(sizes) > 0 and max(sizes) / min(sizes) > _LOG_FROM,
         "evidence": _rest_of_name(view, key),
@@ -157,7 +191,9 @@ def seeds_figure(view: SuiteView) -> Figure | None:
     groups = [group for group in view.groups if comparable(group, view.score, None)]
     if not groups:
         return None
-    groups = sorted(groups, key=lambda group: (one.value if (one := comparable(group, view.score, None)) else 0.0))
+    better = view.metric(view.score).better
+    sign = 1.0 if better == "higher" else -1.0  # the last stands at the top
+    groups = sorted(groups, key=lambda group: sign * (one.value if (one := comparable(group, view.score, None)) else 0))
     names = [plotly_text(group.model) for group in groups]
     traces = []
     for kind in ("sparse", "dense", "unknown"):
@@ -166,7 +202,7 @@ def seeds_figure(view: SuiteView) -> Figure | None:
             traces += _seed_traces(view, chosen, kind, scale)
     unit = f" ({scale.unit})" if scale.unit else ""
     layout = {
-        "xaxis": {"title": {"text": f"{plotly_text(view.score_title).capitalize()}{unit}, \u2191 better"}},
+        "xaxis": {"title": {"text": f"{plotly_text(view.score_title).capitalize()}{unit}{BETTER[better]}"}},
         "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": names, "showgrid": True},
     }
     caption = f"The {view.score_title} of every training, and each recipe's mean with its 95 % interval over trainings."

@@ -30,10 +30,8 @@ def _footer(view: SuiteView) -> tuple[str, ...]:
         for name in ("moebench", "vllm", "torch", "lm_eval")
     }
     measured = ", ".join(f"{name} {listed(found)}" for name, found in engines.items() if found)
-    used = [(model.model, path) for model in view.models for path in model.records]
-    records = len({path for _, path in used})
-    facts = [(model, view.records.facts.get(path)) for model, path in used]
-    cells = {(model, fact.what) for model, fact in facts if fact is not None}  # whatever their repeats
+    used = {path for model in view.models for path in model.records}
+    records, cells = len(used), {path.parent for path in used}  # a cell's repeats lie in one folder
     newest = f"{view.newest:%Y-%m-%d %H:%M} UTC"
     version = own_version() or "from a checkout"
     lines = [

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from harness.history import APART_FROM, BEFORE, CellHistory, Latest, ModelHistory, Series, latest_of
-from harness.metrics import METRICS
+from harness.metrics import METRICS, Metric
 from harness.pages.parts import Column, Mark, Table, TableRow, Value
 from harness.pages.plotting import plotly_text
 from harness.pages.suite_view import SuiteView, at_load, kind_of, load_text, point_text
@@ -74,7 +74,9 @@ class _Line:
     """One series with its names and its scale."""
 
     id: str
-    metric: str
+    key: str
+    """Of the figure in the history; that of every task is `score`."""
+    metric: Metric
     title: str
     cell: int
     """Which of the history's cells it belongs to."""
@@ -83,7 +85,7 @@ class _Line:
     @property
     def scale(self) -> Scale:
         """As `scale_of` all its values gives, which looks at the middle one, and at all of them where the unit is 1."""
-        unit, known = METRICS[self.metric].unit, self.series.values[np.isfinite(self.series.values)]
+        unit, known = self.metric.unit, self.series.values[np.isfinite(self.series.values)]
         if unit != "1":
             sizes = np.sort(np.abs(known[known != 0]))
             known = sizes[len(sizes) // 2 :][:1]
@@ -96,6 +98,8 @@ def history_section(view: SuiteView, model: ModelSummary) -> HistorySection | No
     if history is None:
         return None
     lines = [line for index, cell in enumerate(history.cells) for line in _lines(view, cell, index)]
+    if not lines:  # only routing was measured, which has no figures of a night
+        return None
     lines = _within_reason(view, history, lines)
     found = [_Found(line, latest) for line in lines if (latest := latest_of(line.series))]
     chosen = next((line for line in lines if _is_leading(view, history, line)), lines[0])
@@ -126,17 +130,19 @@ def _latest_note(found: Sequence[_Found]) -> str:
 def _lines(view: SuiteView, cell: CellHistory, index: int) -> Iterator[_Line]:
     point = cell.point
     for key in (key for key in METRICS if key in cell.series):
-        title, name = METRICS[key].title, key
+        metric, name = METRICS[key], key
+        title = metric.title
         if point is not None:
             name = f"{key}.{view.point_names.get(point, 'load')}"
         elif cell.place[0] == "quality":
             task = str(cell.place[1])
-            title, name = f"Score on {plain(task, 80)}", f"score.{view.task_names.get(task, 'task')}"
-        yield _Line(name, key, title, index, cell.series[key])
+            metric, name = view.metric(f"score:{task}"), f"score.{view.task_names.get(task, 'task')}"
+            title = f"Score on {plain(task, 80)}"
+        yield _Line(name, key, metric, title, index, cell.series[key])
 
 
 def _is_leading(view: SuiteView, history: ModelHistory, line: _Line) -> bool:
-    return line.metric == "output_tokens_per_s" and history.cells[line.cell].point == view.point
+    return line.key == "output_tokens_per_s" and history.cells[line.cell].point == view.point
 
 
 def _within_reason(view: SuiteView, history: ModelHistory, lines: list[_Line]) -> list[_Line]:
@@ -146,7 +152,7 @@ def _within_reason(view: SuiteView, history: ModelHistory, lines: list[_Line]) -
         return lines
     points = [cell.point for cell in history.cells]
     return [
-        line for line in lines if points[line.cell] in (None, view.point) or line.metric in _MAIN
+        line for line in lines if points[line.cell] in (None, view.point) or line.key in _MAIN
     ][: max(1, 2 * NUMBERS // nights)]
 
 
@@ -219,7 +225,7 @@ def _failed(cell: CellHistory, first: int) -> list[list[Any]]:
 
 def _packed(history: ModelHistory, line: _Line, first: int) -> dict[str, Any]:
     """One series: `values`, and `margins` below and `above` them where known, in units of 10^`power`; null for none."""
-    scale, metric = line.scale, METRICS[line.metric]
+    scale, metric = line.scale, line.metric
     point = history.cells[line.cell].point
     values = line.series.values[first:] / scale.divisor
     margins, above = (None if one is None else one[first:] / scale.divisor for one in line.series[1:])
@@ -291,24 +297,24 @@ def _moved(found: _Found) -> tuple[bool, float]:
     As a factor of the median either way, so that a rate that halves and a latency that doubles moved alike.
     """
     value, median = found.latest.value, found.latest.median or 0.0
-    main = found.line.metric in _MAIN or METRICS[found.line.metric].scenario != "serving"
+    main = found.line.key in _MAIN or found.line.metric.scenario != "serving"
     return main, abs(math.log(value / median)) if value > 0 and median > 0 else math.inf
 
 
 def _headlines(view: SuiteView, history: ModelHistory, lines: Sequence[_Line]) -> Iterator[_Line]:
     at_point = [line for line in lines if history.cells[line.cell].point == view.point is not None]
-    by_metric = {line.metric: line for line in at_point}
+    by_metric = {line.key: line for line in at_point}
     yield from (by_metric[key] for key in _FIRST if key in by_metric)
     scores = [line for line in lines if history.cells[line.cell].place[0] == "quality"]
     yield from scores[:_TASKS]
-    memory = {line.metric: line for line in lines if history.cells[line.cell].place[0] == "memory"}
+    memory = {line.key: line for line in lines if history.cells[line.cell].place[0] == "memory"}
     peak = next((key for key in _MEMORY[:2] if key in memory), None)
     yield from (memory[key] for key in (peak, *_MEMORY[2:]) if key in memory)
 
 
 def _latest_row(history: ModelHistory, found: _Found, name: str) -> TableRow:
     line, latest = found
-    scale = scale_of(METRICS[line.metric].unit, [latest.value])
+    scale = scale_of(line.metric.unit, [latest.value])
     failed = sorted(night for night in history.cells[line.cell].failed if night > latest.night)
     when = f"{history.times[latest.night]:%Y-%m-%d}"
     when += f" ({count_of(len(failed), 'night')} since failed)" if failed else ""
@@ -343,6 +349,6 @@ def _change(line: _Line, value: float, before: float | None) -> str:
     """Relative in percent; of scores and shares the difference in hundredths."""
     if before is None:
         return "\u2013"
-    if METRICS[line.metric].unit == "1":
+    if line.scale.unit == "%":
         return f"{signed_percent(value - before)} points"
     return f"{signed_percent(value / before - 1)} %" if before else "\u2013"

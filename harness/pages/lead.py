@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.compare import Effect, on_same_items, score_effect
+from harness.pages.facets import engine_text
 from harness.pages.parts import Link, in_words
 from harness.pages.suite_view import (
     SuiteView,
@@ -16,7 +17,8 @@ from harness.pages.suite_view import (
     scale_for,
 )
 from harness.quantities import Scale, capitalised, count_of, listed, plain, significant
-from harness.ranking import ASKED_OTHERWISE, SHARED, Contest, Entrant, best_of, leading
+from harness.ranking import ASKED_OTHERWISE, SHARED, Contest, Entrant, best_of, leading, singles_of
+from harness.record import NOT_STATED
 from harness.scenario import ServingScenario
 from harness.summary import PointKey, sample_unit
 from harness.wording import certain, effect_size, effect_text, in_points, interval, unit_of
@@ -45,11 +47,17 @@ def conditions_of(view: SuiteView) -> str:
         span = str(repeats[0]) if repeats[0] == repeats[-1] else f"{repeats[0]} to {repeats[-1]}"
         parts.append(f"{_load_words(view, view.point)}; mean of {span} fresh process{'es' if span != '1' else ''}.")
     precisions = sorted({plain(model.subject.precision, 40) for model in view.models})
-    engines = sorted({f"vLLM {model.environment.versions.get('vllm', 'of unknown version')}" for model in view.models})
-    parts.append(f"Weights in {listed(precisions)}, engine {plain(listed(engines), 120)}. Intervals are 95 %.")
+    parts.append(f"Weights in {listed(precisions)}, engine {_engines(view)}. Intervals are 95 %.")
     if len({model.subject.accelerator for model in view.models}) > 1:
         parts.append("The models were measured on different hardware: compare their scores, not their speeds.")
     return " ".join(parts)
+
+
+def _engines(view: SuiteView) -> str:
+    """By what the models were run, as their rows have it."""
+    engines = sorted({engine_text(model) for model in view.models})
+    known = [engine for engine in engines if engine != NOT_STATED]
+    return plain(listed([*known, f"one that is {NOT_STATED}"] if known != engines and known else engines), 120)
 
 
 def _load_words(view: SuiteView, point: PointKey) -> str:
@@ -109,17 +117,39 @@ def _score_sentence(view: SuiteView) -> str:
     sign = -1 if standing.better == "higher" else 1
     ordered = sorted(standing.entrants, key=lambda one: (sign * one[1].value, one[0].model))
     first, scale = plain(ordered[0][0].model, 80), scale_for(view, view.score)
-    apart = _asked_otherwise(standing, noun)
+    apart, beside = _asked_otherwise(standing, noun), _beside(view, standing, view.score)
     value = in_words(ordered[0][1], scale)
     if len(ordered) == 1:
         has = "has a" if standing.lead == "only one" else "can be ranked by its"
-        return f"Only {first} {has} {title}: {value}.{apart}"
+        return f"Only {first} {has} {title}: {value}.{apart}{beside}"
     if standing.lead != "shared":
         side = "ahead of" if standing.better == "higher" else "below"
         leads = "leads" if standing.lead == "leads" else f"is first of the {noun}s that were asked alike"
-        return (f"{first} {leads} with a {title} of {value}, "
-                f"{_gap(view, ordered, scale)} {side} {plain(ordered[1][0].model, 80)}.{apart}")
-    return f"{_overlap(view, standing, ordered, noun)}{_against_second(view, ordered)}{apart}"
+        return (f"{_of_recipes(view, standing)}{first} {leads} with a {title} of {value}, "
+                f"{_gap(view, ordered, scale)} {side} {plain(ordered[1][0].model, 80)}.{apart}{beside}")
+    return f"{_overlap(view, standing, ordered, noun)}{_against_second(view, ordered)}{apart}{beside}"
+
+
+def _of_recipes(view: SuiteView, standing: Contest) -> str:
+    """The beginning of a sentence about what leads where single models are ranked apart from it; else empty."""
+    return "Of the recipes, " if standing.entrants[0][0].members and singles_of((*view.groups, *view.models)) else ""
+
+
+def _beside(view: SuiteView, standing: Contest, key: str) -> str:
+    """What is best of the single models where the sentence before is about recipes."""
+    singles = singles_of((*view.groups, *view.models))
+    if not singles or not standing.entrants[0][0].members:
+        return ""
+    found = contest_of(singles, key, view.point)
+    if not found.entrants or found.unlike:
+        return ""
+    sign = -1 if found.better == "higher" else 1
+    model, best = min(found.entrants, key=lambda one: (sign * one[1].value, one[0].model))
+    who = f"Ranked apart is the single model {plain(model.model, 80)}"
+    if len(found.entrants) > 1:
+        end = "highest" if found.better == "higher" else "lowest"
+        who = f"Of {count_of(len(found.entrants), 'single model')}, ranked apart, {plain(model.model, 80)} is {end}"
+    return f" {who} with {in_words(best, scale_for(view, key))}."
 
 
 def _gap(view: SuiteView, ordered: Sequence[Entrant], scale: Scale) -> str:
@@ -199,16 +229,19 @@ def _speed_sentence(view: SuiteView) -> str:
     if len(found) == 1:
         alone = f"{where} {names[0]} gives {in_words(estimates[0], Scale('tokens/s', 1.0))}."
         return alone if len(view.models) == 1 else ""
+    beside = _beside(view, standing, "output_tokens_per_s")
     if best_of(estimates, "higher") == 0:
         ratio = significant(estimates[0].value / estimates[1].value)
-        return (f"{where} {names[0]} gives the most output, {significant(estimates[0].value)} tokens/s, "
-                f"{ratio} \u00d7 that of {names[1]}.")
+        whom = "recipes" if found[0][0].members and beside else "models" if standing.has_flagged else ""
+        of = f", of the {whom}{' without a flag' if standing.has_flagged else ''}," if whom else ""
+        return (f"{where}{of} {names[0]} gives the most output, {significant(estimates[0].value)} tokens/s, "
+                f"{ratio} \u00d7 that of {names[1]}.{beside}")
     near = [name for name, one in zip(names[1:], estimates[1:], strict=True)
             if best_of([estimates[0], one], "higher") is None]
     if all(one.has_interval for one in estimates):
         whose = "that" if len(near) == 1 else "those"
-        return f"{where} {names[0]} is the fastest on average; its interval overlaps {whose} of {_some(near)}."
-    return f"{where} {names[0]} is the fastest on average; for lack of repeats not all have an interval."
+        return f"{where} {names[0]} is the fastest on average; its interval overlaps {whose} of {_some(near)}.{beside}"
+    return f"{where} {names[0]} is the fastest on average; for lack of repeats not all have an interval.{beside}"
 
 
 def _some(names: Sequence[str], limit: int = 3) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.pages.facets import licence_text, precision_text
+from harness.pages.facets import engine_text, licence_text, precision_text
 from harness.pages.leaderboard_columns import Spec
 from harness.pages.parts import Mark, Value, absence, flag_marks, partial_marks, shown
 from harness.pages.suite_view import (
@@ -15,10 +15,8 @@ from harness.pages.suite_view import (
     estimate_of,
     gaps_of,
     hardware_text,
-    is_error,
     kind_of,
     kind_text,
-    metric_of,
     scale_for,
     scale_of_metric,
     why_unknown,
@@ -66,10 +64,10 @@ class _Sizes:
 def scales_of(view: SuiteView, specs: Sequence[Spec]) -> list[Scale]:
     """One scale a column, for all models of the suite."""
     return [
-        scale_of_metric(spec.key, [
+        scale_of_metric(view.metric(spec.key), [
             one.value * spec.factor for model in view.models
             if (one := estimate_of(model, spec.key, spec.point)) is not None
-        ], shares=not is_error(view, spec.key))
+        ])
         for spec in specs
     ]
 
@@ -94,11 +92,13 @@ def in_order(
     view: SuiteView, models: Sequence[ModelSummary], ranks: dict[str, tuple[int, int]]
 ) -> list[int]:
     """The places of the models from the best rank down; those without a rank last."""
+    sign = -1.0 if view.metric(view.score).better == "higher" else 1.0
+
     def place(index: int) -> tuple[float, float, float, str]:
         model = models[index]
         low, high = ranks.get(model.model, (10**9, 10**9))
         estimate = comparable(model, view.score, view.point)
-        return (low, high, -estimate.value if estimate else 0.0, model.model)
+        return (low, high, sign * estimate.value if estimate else 0.0, model.model)
 
     return sorted(range(len(models)), key=place)
 
@@ -108,7 +108,7 @@ def _row(view: SuiteView, model: ModelSummary, sizes: _Sizes) -> Row:
     parameters, subject = model.parameters, model.subject
     total = parameters.total if parameters else 0
     active = parameters.active if parameters else 0
-    words = (licence_text(view, model), precision_text(model), hardware_text(model), _engine_text(model))
+    words = (licence_text(view, model), precision_text(model), hardware_text(model), engine_text(model))
     searched = [model.model, kind_of(model), kind_text(model), subject.accelerator, model.group or "", *words]
     return Row(
         rank=Value(),
@@ -128,12 +128,6 @@ def _row(view: SuiteView, model: ModelSummary, sizes: _Sizes) -> Row:
         filters="",
         evidence=view.evidence_of.get((model.model, False), ""),
     )
-
-
-def _engine_text(model: ModelSummary) -> str:
-    backend = model.subject.backend
-    version = model.environment.versions.get(backend, "")
-    return plain(f"{'vLLM' if backend == 'vllm' else backend} {version}".strip(), 80)
 
 
 def rank_value(rank: tuple[int, int] | None, model: ModelSummary, view: SuiteView) -> Value:
@@ -172,7 +166,7 @@ def value_of(view: SuiteView, model: ModelSummary, spec: Spec, scale: Scale, *, 
     estimate = estimate_of(model, spec.key, spec.point)
     gaps = gaps_of(model, spec.key, spec.point) if model.gaps else []
     if estimate is None:
-        return Value(marks=(_absence(model, spec, gaps),))
+        return Value(marks=(_absence(view, model, spec, gaps),))
     value = shown(estimate, scale, best=best, marks=_marks(view, model, spec, gaps, estimate))
     # seven digits tell any two values of a column apart that a reader may want apart, and make a page a tenth smaller
     return replace(value, order=f"{estimate.value:.7g}", evidence=view.evidence(model, spec.key, spec.point))
@@ -183,13 +177,13 @@ def _marks(
 ) -> list[Mark]:
     marks = list(partial_marks(gaps)) if spec.key not in ("mean_score", "decode_flops_per_token") else []
     at = model.point(spec.point) if spec.point else None
-    if at and metric_of(spec.key).scenario == "serving" and spec.key != "decode_flops_per_token":
+    if at and view.metric(spec.key).scenario == "serving" and spec.key != "decode_flops_per_token":
         marks += flag_marks(at.flags)
     return [*marks, *view.records.imported(estimate.sources)]
 
 
-def _absence(model: ModelSummary, spec: Spec, gaps: list[Gap]) -> Mark:
-    metric = metric_of(spec.key)
+def _absence(view: SuiteView, model: ModelSummary, spec: Spec, gaps: list[Gap]) -> Mark:
+    metric = view.metric(spec.key)
     if metric.scenario == "architecture" or (spec.key == "decode_flops_per_token" and model.uncounted):
         return uncounted_mark(model)
     if spec.key == "mean_score" and not gaps:

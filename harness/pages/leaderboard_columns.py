@@ -13,7 +13,6 @@ from harness.pages.suite_view import (
     at_load,
     estimate_of,
     gaps_of,
-    metric_of,
     point_text,
 )
 from harness.quantities import Scale, capitalised, plain
@@ -188,7 +187,10 @@ def columns_of(view: SuiteView, specs: Sequence[Spec], scales: Sequence[Scale], 
     ]
     return (
         *fixed,
-        *(head_of(spec, scale.unit, first=start) for spec, scale, start in zip(specs, scales, starts, strict=True)),
+        *(
+            head_of(view, spec, scale.unit, first=start)
+            for spec, scale, start in zip(specs, scales, starts, strict=True)
+        ),
         *words,
     )
 
@@ -199,9 +201,9 @@ def _starts(specs: Sequence[Spec]) -> list[bool]:
     return [spec.heading != heading for spec, heading in zip(specs, before, strict=False)]
 
 
-def head_of(spec: Spec, unit: str, *, first: bool = False) -> Column:
+def head_of(view: SuiteView, spec: Spec, unit: str, *, first: bool = False) -> Column:
     """The head of a metric's column."""
-    metric = metric_of(spec.key)
+    metric = view.metric(spec.key)
     direction = "" if metric.better == "none" else metric.better
     classes = f"numeric {direction}{' first-of-group' if first else ''}{' later' if spec.later else ''}"
     classes += " roomy" if spec.key == "active_parameters" else ""

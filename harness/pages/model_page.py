@@ -66,7 +66,9 @@ _UNTOLD = {
     "engine_weights_bytes": "The engine tells this on CUDA only.",
     "activation_bytes": "The engine tells this on CUDA only, where it sizes its cache itself.",
     "graph_bytes": "The engine tells this on CUDA only, where it captures graphs.",
-    "startup_cold_s": "Only the first repeat of a local checkpoint is loaded from disk, where the system allows that.",
+    "startup_cold_s": (
+        "Only before the first repeat of a local checkpoint are its files dropped from memory, where that is allowed."
+    ),
     "startup_warm_s": "Only later repeats of a local checkpoint are known to find its files in memory.",
 }
 """Why a quantity of measured memory can be missing."""

@@ -9,7 +9,6 @@ from harness import wording as words
 from harness.compare import Comparison, Effect
 from harness.crossover import Crossover
 from harness.matching import LIKENESS, MATCH_NOUNS, MEASURED, Match
-from harness.metrics import METRICS
 from harness.pages.cards import Pair, matching_text
 from harness.pages.curves import curves_of, pair_figures
 from harness.pages.disagreements import ITEMS, TASKS, Disagreement
@@ -120,8 +119,8 @@ def pair_page(view: SuiteView, pair: Pair, items: Sequence[Disagreement] = ()) -
         ),
         disagreements=tuple(items),
         disagreements_note=(
-            f"What each answered, {ITEMS} items a side at most, of the {TASKS} tasks with most disagreement. The "
-            "question is in the task, under the item\u2019s number."
+            f"What each answered, {ITEMS} items a side at most, of the tasks with most disagreement, {TASKS} at most. "
+            "The question is in the task, under the item\u2019s number."
         ),
         missing=tuple(plain(reason, 400) + "." for reason in found.missing),
         caveats=tuple(plain(reason, 400) + "." for reason in dict.fromkeys(found.caveats)),
@@ -226,7 +225,7 @@ def _effects(view: SuiteView, pair: Comparison) -> BlockTable:
         if effect.point and not effect.exact:
             title = f"{titles[effect.point.workload]}, {title}" if len(titles) > 1 else title
             title += _arrived(pair, effect.point)
-        elif METRICS.get(effect.metric) and METRICS[effect.metric].scenario == "memory" and not effect.exact:
+        elif view.metric(effect.metric).scenario == "memory" and not effect.exact:
             title = "Memory"
         blocks.setdefault(capitalised(title), []).append(_effect_row(view, pair, effect))
     counted = blocks.pop("Counted", None)
@@ -242,20 +241,17 @@ def _arrived(pair: Comparison, at: PointKey) -> str:
 
 
 def _effect_row(view: SuiteView, pair: Comparison, effect: Effect) -> TableRow:
-    unit = METRICS[effect.metric.split(":", 1)[0]].unit
     counted = "counted" if effect.exact else words.interval(effect)
     verdict = words.verdict_words(effect)
     return TableRow(plain(effect.title, 80) + words.over_shared(effect) + _ARROWS[effect.better], (
-        *_both(view, pair, effect, unit), _ratio(view, pair, effect), Value(counted),
+        *_both(view, pair, effect), _ratio(view, pair, effect), Value(counted),
         Value(verdict, best=verdict in ("better", "worse")), Value(_chance(effect)),
     ))
 
 
 def _chance(effect: Effect) -> str:
     """The p-value after the correction."""
-    if effect.adjusted_p is None:
-        return "\u2013"
-    return "< 0.001" if effect.adjusted_p < 0.001 else f"{effect.adjusted_p:.3f}"
+    return "\u2013" if effect.adjusted_p is None else words.p_text(effect.adjusted_p)
 
 
 def _keys(view: SuiteView, pair: Comparison, effect: Effect) -> tuple[str, str]:
@@ -264,8 +260,8 @@ def _keys(view: SuiteView, pair: Comparison, effect: Effect) -> tuple[str, str]:
     return first, second
 
 
-def _both(view: SuiteView, pair: Comparison, effect: Effect, unit: str) -> tuple[Value, Value]:
-    keys = _keys(view, pair, effect)
+def _both(view: SuiteView, pair: Comparison, effect: Effect) -> tuple[Value, Value]:
+    keys, unit = _keys(view, pair, effect), view.metric(effect.metric).unit
     first, second = (
         on_own_scale(one, unit, _NONE, evidence=key) for one, key in zip((effect.a, effect.b), keys, strict=True)
     )
@@ -304,9 +300,8 @@ def _tasks(view: SuiteView, pair: Comparison) -> Table | None:
 def _task_row(view: SuiteView, pair: Comparison, effect: Effect) -> TableRow:
     task, names = effect.metric.removeprefix("score:"), " ".join(filter(None, _keys(view, pair, effect)))
     counts = _agreement(pair.a.scores[task], pair.b.scores[task])
-    unit = "1" if effect.better == "higher" else ""  # an error is no share
-    return TableRow(plain(task, 120), (
-        *_both(view, pair, effect, unit), _ratio(view, pair, effect), Value(words.interval(effect)),
+    return TableRow(plain(task, 120) + (_ARROWS["lower"] if effect.better == "lower" else ""), (
+        *_both(view, pair, effect), _ratio(view, pair, effect), Value(words.interval(effect)),
         *(Value(count, evidence="" if count == "\u2013" else names, basis=_ITEM_BASIS) for count in counts),
         Value(plain(effect.contrast.basis, 120)),
     ))
@@ -322,4 +317,6 @@ def _agreement(a: TaskScore, b: TaskScore) -> tuple[str, ...]:
     number = str(len(pairs)) if pairs else "\u2013"
     if not pairs or any(score not in (0.0, 1.0) for both in pairs for score in both):
         return (number, *("\u2013",) * 4)
-    return (number, *(str(pairs.count(kind)) for kind in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0))))
+    right, wrong = (1.0, 0.0) if a.higher_is_better else (0.0, 1.0)
+    kinds = ((right, right), (right, wrong), (wrong, right), (wrong, wrong))
+    return (number, *(str(pairs.count(kind)) for kind in kinds))

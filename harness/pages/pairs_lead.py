@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,7 +21,28 @@ _OVER_LOADS = (
 
 
 def pairs_lead(pairs: Sequence[Pair], scores: Sequence[Effect | None]) -> str:
-    """The sentences; `scores` are the pairs' effects on the score that stands for quality."""
+    """The sentences; `scores` are the pairs' effects on the score that stands for quality.
+
+    Pairs that a suite names and that are not of a sparse and a dense model are told of, but not counted.
+    """
+    counted = [(pair, score) for pair, score in zip(pairs, scores, strict=True) if pair.is_sparse_against_dense]
+    told = _verdicts([pair for pair, _ in counted], [score for _, score in counted])
+    if pairs and not counted:
+        told = "No sparse model is held against a dense one."
+    return " ".join(filter(None, (told, _not_counted(pairs))))
+
+
+def _not_counted(pairs: Sequence[Pair]) -> str:
+    """How many pairs are of which other models."""
+    kinds = [(pair.pairing.a.is_moe, pair.pairing.b.is_moe) for pair in pairs if not pair.is_sparse_against_dense]
+    both: dict[tuple[bool | None, bool | None], str]
+    both = {(False, False): "two dense models", (True, True): "two sparse models"}
+    found = Counter(both.get(kind, "models not both known to be sparse or dense") for kind in kinds)
+    parts = [f"{count_of(number, 'named pair')} of {words}" for words, number in found.items()]
+    return f"Not counted here: {listed(parts)}." if parts else ""
+
+
+def _verdicts(pairs: Sequence[Pair], scores: Sequence[Effect | None]) -> str:
     words = [NOT_COMPARED if one is None else verdict_words(one) for one in scores]
     curves = [speed_curve(pair.comparison) for pair in pairs]
     over_loads = [over_loads_words(curve) for curve in curves]

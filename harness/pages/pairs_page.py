@@ -9,6 +9,7 @@ from itertools import groupby
 from harness import wording as words
 from harness.baselines import Suggestion
 from harness.compare import Comparison, Effect
+from harness.crossover import Crossover
 from harness.matching import LIKENESS, MATCH_NOUNS, Named, score_words
 from harness.pages.cards import (
     Card,
@@ -17,6 +18,7 @@ from harness.pages.cards import (
     card_of,
     matching_text,
     rest_of_names,
+    scale_of_bars,
     shown_of,
     sides_of,
 )
@@ -29,9 +31,13 @@ from harness.speed_words import changes_lead
 from harness.summary import ModelSummary
 
 _LEGEND = (
-    "Verdicts are on the sparse model, corrected for the number of effects of their kind (Holm): an interval that only "
-    f"just leaves equality shows no difference yet. Bars are 95 % intervals; the middle line means equal. {LIKENESS}"
+    "Verdicts are on the {}, corrected for the number of effects of their kind (Holm): an interval that only "
+    f"just leaves equality shows no difference yet. Bars are 95 % intervals, on one scale for all pairs ({{}}); the "
+    f"middle line means equal. {LIKENESS}"
 )
+_SPARSE_FIRST = ("sparse model", "dense one")
+_ANY_FIRST = ("first model", "second one")
+"""How both models of all pairs are called, where a pair that a suite names is not of a sparse and a dense one."""
 _HELD = "\u00a0"
 """A blank at which no line ends."""
 _LOADS = ("low", "middle", "high")
@@ -94,6 +100,8 @@ class PairsPage(Page):
     heading: str
     lead: str
     note: str
+    roles: tuple[str, str]
+    """What the first and the second model of every pair are."""
     glyphs: tuple[VerdictCell, ...]
     """The legend of the marks."""
     facets: tuple[Facet, ...]
@@ -117,6 +125,8 @@ def pairs_page(
     `absent` are the pairs that the suite names and that are not there, each with why.
     """
     shown = [shown_of(pair.comparison) for pair in pairs]
+    roles = _SPARSE_FIRST if all(pair.is_sparse_against_dense for pair in pairs) else _ANY_FIRST
+    reach, scale = scale_of_bars(pairs)
     known = [key for key in Shown._fields if any(getattr(one, key) is not None for one in shown)]
     facets, tokens = _facets(pairs, shown)
     alike = _common_loads(shown)
@@ -137,15 +147,16 @@ def pairs_page(
         menu="Sparse vs dense",
         heading="Sparse vs dense",
         lead=pairs_lead(pairs, [one.quality for one in shown]),
-        note=_LEGEND,
+        note=_LEGEND.format(roles[0], scale),
+        roles=roles,
         glyphs=tuple(
             VerdictCell("", "", verdict, glyph, _css(verdict)) for verdict, glyph in words.MARKS.items()
         ),
         facets=facets,
-        column_groups=_column_groups(known),
+        column_groups=_column_groups("Sparse against dense" if roles == _SPARSE_FIRST else "First and second", known),
         columns=_columns(known, alike),
         rows=tuple(rows),
-        cards=tuple(card_of(view, pair) for pair in pairs),
+        cards=tuple(card_of(view, pair, reach) for pair in pairs),
         suggestions=_suggestions(suggested),
         unmatched=_unmatched(alone),
         absent=_absent(absent),
@@ -192,8 +203,8 @@ def _load(effect: Effect) -> str:
     return at.get(effect.point.kind, effect.point.words)
 
 
-def _column_groups(known: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    groups = [("Sparse against dense", 2), *((title, len(list(some))) for title, some in groupby(known, _GROUPS.get))]
+def _column_groups(pair: str, known: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    groups = [(pair, 2), *((title, len(list(some))) for title, some in groupby(known, _GROUPS.get))]
     return (*((title or "", span) for title, span in groups), ("Lead changes at", 1))
 
 
@@ -246,13 +257,9 @@ def _cell(view: SuiteView, pair: Comparison, effect: Effect | None, common_load:
 
 
 def _others(view: SuiteView, comparison: Comparison, shown: Shown) -> VerdictCell:
-    """The output rates that are certainly better or worse at loads which have no column, better ones first.
-
-    Those of open loops are left out: how many tokens they give is up to those who ask.
-    """
+    """The output rates that are certainly better or worse at loads which have no column, better ones first."""
     told = [shown.low, shown.middle, shown.high]
-    of_speed = [one for one in comparison.effects if one.metric == "output_tokens_per_s" and one not in told
-                and one.point is not None and one.point.kind != "open"]
+    of_speed = [one for one in comparison.effects if one.metric == "output_tokens_per_s" and one not in told]
     main = next((one.point.name for one in told if one is not None and one.point is not None), "")
     cells = []
     for verdict in ("better", "worse"):
@@ -292,13 +299,20 @@ def _css(verdict: str) -> str:
 
 
 def _crossover(pair: Pair) -> tuple[str, str]:
-    """Where the lead changes on the first workload on which it does; a dash where it does not."""
-    found = next((one for one in pair.crossings if one.concurrency is not None), None)
+    """Where the lead changes; a dash where it does not."""
+    found, sure = _told_crossing(pair)
     if found is None or found.concurrency is None:
         return "\u2013", ""
-    may = "" if changes_lead(pair.comparison, found) else "? "
+    may = "" if sure else "? "
     who = words.MARKS["better" if found.overtakes == found.a else "worse"]
     return f"{may}{who} {words.two_digits(found.concurrency, round)}", f"{found.concurrency:.6g}"
+
+
+def _told_crossing(pair: Pair) -> tuple[Crossover | None, bool]:
+    """The first workload's crossover that is certain, else the first one's at all, and whether it is certain."""
+    known = [one for one in pair.crossings if one.concurrency is not None]
+    sure = next((one for one in known if changes_lead(pair.comparison, one)), None)
+    return sure or next(iter(known), None), sure is not None
 
 
 # Facets ----------------------------------------------------------------------------------------------------------
@@ -341,12 +355,12 @@ def _verdict(effect: Effect | None) -> str:
 
 
 def _changes(pair: Pair) -> str:
-    """Whether the sparse model overtakes on any workload, or is overtaken."""
-    known = [one for one in pair.crossings if one.concurrency is not None]
-    sure = [one for one in known if changes_lead(pair.comparison, one)]
-    if not sure:
-        return "may change the lead" if known else "no change of the lead"
-    return "sparse overtakes" if sure[0].overtakes == sure[0].a else "dense overtakes"
+    """Whether the first model overtakes on any workload, or is overtaken."""
+    found, sure = _told_crossing(pair)
+    if found is None or not sure:
+        return "no change of the lead" if found is None else "may change the lead"
+    first, second = ("sparse", "dense") if pair.is_sparse_against_dense else ("first", "second")
+    return f"{first if found.overtakes == found.a else second} overtakes"
 
 
 # What to measure -------------------------------------------------------------------------------------------------

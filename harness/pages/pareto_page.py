@@ -54,5 +54,8 @@ def _conditions(view: SuiteView) -> str:
     """Under which load the speeds were measured, and what stands for what."""
     parts = [f"Speeds and latencies {at_load(view.point)}, {point_text(view.point)}." if view.point else ""]
     parts.append("Trainings of one recipe stand together as one model." if view.groups else "")
-    parts.append("Flagged timings and scores or speeds of random weights are left out.")
+    parts.append(
+        "Flagged timings and scores or speeds of random weights are left out, and what cannot be held against the "
+        "others: timings and memory of other hardware, scores of other questions."
+    )
     return " ".join(part for part in parts if part)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness.quantities import Scale, capitalised, margin, plain, scale_of, significant
+from harness.quantities import Scale, capitalised, margin, plain, scale_of, significant, without_margin
 from harness.scenario import ServingScenario
 from harness.stats import Estimate
 from harness.summary import Gap, ModelSummary
@@ -95,7 +95,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows of a table that belong together, under a title in the first column; the rows' own are in the second."""
+    """Rows of a table that belong together, under a row with their title."""
 
     title: str
     rows: tuple[TableRow, ...]
@@ -103,7 +103,7 @@ class Block:
 
 @dataclass(frozen=True)
 class BlockTable:
-    """A table of blocks; the first two columns name them and their rows."""
+    """A table of blocks; the heads of the first two columns say what the titles of blocks and of rows are."""
 
     columns: tuple[Column, ...]
     blocks: tuple[Block, ...]
@@ -202,7 +202,7 @@ def shown(
     value = estimate.value / scale.divisor
     text, around = significant(value), ""
     if estimate.low is None or estimate.high is None:
-        around = f"n = {estimate.n}"
+        around = without_margin(estimate.n)
     elif estimate.low < estimate.high:
         around = margin(value, estimate.low / scale.divisor, estimate.high / scale.divisor)
     return Value(text, around, repr(estimate.value), best, tuple(marks), evidence=evidence)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.metrics import METRICS
 from harness.pages.curves import model_figures
 from harness.pages.parts import (
     Block,
@@ -25,14 +27,13 @@ from harness.pages.suite_view import (
     VARIATION,
     SuiteView,
     load_text,
-    metric_of,
     point_text,
     scale_of_metric,
     variation_of,
     why_unknown,
     workload_titles,
 )
-from harness.quantities import Scale, capitalised, grouped, listed, plain
+from harness.quantities import Scale, capitalised, count_of, grouped, listed, plain
 from harness.scenario import ServingScenario
 from harness.serving_metrics import PERCENTILES
 from harness.stats import Estimate, counted
@@ -40,6 +41,8 @@ from harness.summary import Gap, LoadKind, ModelSummary, OperatingPoint, PointKe
 
 _COSTS = ("joules_per_output_token", "usd_per_million_output_tokens")
 _GOOD = ("goodput_requests_per_s", "goodput_share")
+_OF_REQUESTS = re.compile(r"^(?!itl_).*_p(\d+)_s$")
+"""Latencies of requests; those between tokens are of many more."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ _KINDS = (
 _TITLES = {
     "output_tokens_per_s": "Output", "steady_output_tokens_per_s": "Steady", "total_tokens_per_s": "Prompt and output",
     "requests_per_s": "Served", "arrivals_per_s": "Arrived", "goodput_requests_per_s": "Goodput",
-    "goodput_share": "Within limits",
+    "goodput_share": "Within limits", VARIATION.key: VARIATION.title,
     "joules_per_output_token": "Energy", "usd_per_million_output_tokens": "Cost",
 }
 _LATENCIES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2e": "End to end", "queue": "Queueing"}
@@ -101,7 +104,7 @@ def column_title(key: str) -> str:
     for start, short in _LATENCIES.items():
         if key.startswith(f"{start}_"):
             return f"{short} {key.split('_')[1]}"
-    return _TITLES.get(key, metric_of(key).title)
+    return _TITLES[key] if key in _TITLES else METRICS[key].title
 
 
 def load_sections(
@@ -130,13 +133,13 @@ class _Section:
         wanted = (*kind.metrics, VARIATION.key)
         self._known = {key: found for key in wanted if (found := self._values(key)) or key == kind.metrics[0]}
         self._unknown = [key for key in wanted if key not in self._known and self._points]
-        self._scales = {key: scale_of_metric(key, found) for key, found in self._known.items()}
+        self._scales = {key: scale_of_metric(view.metric(key), found) for key, found in self._known.items()}
 
     def section(self, partners: Sequence[ModelSummary]) -> LoadSection:
         """All of it, with the curves of the model beside its partners."""
         first = self._kind.loads[0]
         figures = model_figures(first, self._model, partners)
-        note = f"{self._kind.words} {self._workloads()}"
+        note = " ".join(part for part in (self._kind.words, self._workloads(), self._few_requests()) if part)
         return LoadSection(
             f"serving-{first}", self._kind.title, note, self._table(), self._left_out(), self._percentiles(), figures
         )
@@ -148,8 +151,19 @@ class _Section:
         lengths = {key.workload: f"{plain(key.name, 60)}, {point_text(key)}" for key in self._keys}
         return f"Workload{'s' if len(lengths) > 1 else ''}: {'; '.join(lengths.values())}."
 
+    def _few_requests(self) -> str:
+        """At which loads a p99 says little; empty where it does at none."""
+        few = [point.key for point in self._points if few_requests("ttft_p99_s", point)]
+        if not few:
+            return ""
+        where = "every load here" if len(few) == len(self._points) else f"{listed(map(load_text, few))}"
+        return f"A p99 of fewer than 100 requests, as at {where}, is little more than the slowest of them."
+
     def _title(self, key: PointKey) -> str:
         load = load_text(key) if key.concurrency is None else f"{key.concurrency}"
+        return self._of_workload(key, load)
+
+    def _of_workload(self, key: PointKey, load: str) -> str:
         return f"{self._titles[key.workload]}, {load}" if len(self._titles) > 1 else capitalised(load)
 
     @property
@@ -159,10 +173,10 @@ class _Section:
     def _table(self) -> Table:
         columns = [Column(self._head, classes="text frozen")]
         for key, scale in self._scales.items():
-            metric = metric_of(key)
+            metric = self._view.metric(key)
             direction = "" if metric.better == "none" else metric.better
             columns.append(Column(column_title(key), scale.unit, direction, capitalised(metric.formula)))
-        columns += [Column("Requests", "per repeat"), Column("Records", classes="text")]
+        columns += [Column("Requests", "per repeat, at least"), Column("Records", classes="text")]
         return Table(tuple(columns), tuple(self._row(key) for key in self._keys))
 
     def _row(self, key: PointKey) -> TableRow:
@@ -214,11 +228,11 @@ class _Section:
         if not known:
             return None
         columns = (
-            Column(self._head, classes="text frozen"), Column("Latency", classes="text"),
+            Column("Load", classes="text frozen"), Column("Latency", classes="text"),
             *(Column(statistic, "ms", "lower") for statistic in _STATISTICS),
         )
         return BlockTable(columns, tuple(
-            Block(self._title(point.key), tuple(
+            Block(self._of_workload(point.key, load_text(point.key)), tuple(
                 TableRow(title, tuple(self._latency(point, f"{start}_{name}_s") for name in _STATISTICS))
                 for start, title in _LATENCIES.items() if start in known
             ))
@@ -230,6 +244,17 @@ class _Section:
         if estimate is None:
             return Value("\u2013")
         return shown(estimate, Scale("ms", 1e-3), evidence=self._view.evidence(self._model, key, point.key))
+
+
+def few_requests(key: str, point: OperatingPoint) -> str:
+    """What to know of a percentile of so few requests that it is about their slowest; empty for all else."""
+    found = _OF_REQUESTS.match(key)
+    if found is None or key not in point.estimates or point.requests * (1 - int(found[1]) / 100) >= 1:
+        return ""
+    return (
+        f"A p{found[1]} of {count_of(point.requests, 'request')} lies between the slowest two of them: how bad the "
+        "rare ones are is not known from so few"
+    )
 
 
 def note_marks(point: OperatingPoint) -> tuple[Mark, ...]:

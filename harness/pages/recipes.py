@@ -37,7 +37,7 @@ def group_columns(view: SuiteView, specs: Sequence[Spec]) -> tuple[Column, ...]:
         Column("Recipe", classes="text frozen"), Column("Kind", classes="text"), Column("Trainings", classes="text"),
         Column("Rank", classes="numeric", help=f"By {view.score_title}; recipes that overlap share ranks"),
     )
-    heads = (head_of(spec, scale.unit) for spec, scale in zip(specs, scales_of(view, specs), strict=True))
+    heads = (head_of(view, spec, scale.unit) for spec, scale in zip(specs, scales_of(view, specs), strict=True))
     return (*fixed, *(replace(head, classes="numeric") for head in heads))
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import InputError, StoreError, nearest
+from harness.errors import InputError, StoreError
 from harness.pages.assets import write_assets
 from harness.resources import Folders
 from harness.store import Store
@@ -113,10 +113,7 @@ def chosen_suites(store: Store, suites: Sequence[str] | None) -> list[str]:
         raise InputError(
             "there are no records to report", where=str(store.root), hint="first run: moebench run suites/pocket.yaml"
         )
-    for name in suites or ():
-        if name not in known:
-            raise InputError(f"no records of the suite {name!r}; {nearest(name, known)}", where=str(store.root))
-    return list(dict.fromkeys(suites)) if suites else known
+    return list(dict.fromkeys(map(store.suite_named, suites))) if suites else known
 
 
 def _checked_target(out: Path, store: Store) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.pages.parts import Column, Link, Page
+from harness.pages.parts import Column, EvidenceFile, Link, Page
+from harness.pages.runs_evidence import RUNS, runs_evidence
 from harness.pages.suite_view import SuiteView
 from harness.quantities import capitalised, count_of, grouped, listed, plain
 from harness.runs import SOFTWARE, Reason, Run, runs_of
@@ -25,6 +26,8 @@ class RunCell:
     order: str = ""
     title: str = ""
     """The whole of what is cut."""
+    evidence: str = ""
+    """The name of what stands behind it."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class RunRow:
     reasons: tuple[ReasonRow, ...]
     more: str
     """How many reasons are left out, in words."""
+    evidence: str
+    """Of the failed cells; empty where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +95,8 @@ def runs_page(view: SuiteView) -> RunsPage | None:
     if view.histories is None:
         return None
     runs, known = runs_of(view.histories.index, MOST)
-    reader = _Reader(view)
+    evidence = runs_evidence(view, runs)
+    reader = _Reader(view, evidence)
     columns = (
         Column("Started", "UTC, and its id", classes="text frozen", key="started"),
         Column("Duration", classes="numeric", key="duration", help="From its first cell's start to its last one's end"),
@@ -111,10 +117,22 @@ def runs_page(view: SuiteView) -> RunsPage | None:
         heading="Runs",
         suite_title=view.title,
         lead=_lead(runs, known),
-        cut=f"Listed are the newest {grouped(MOST, 0)} of {grouped(known, 0)} runs." if known > len(runs) else "",
+        cut=_cut_words(len(runs), known),
         columns=columns,
         rows=tuple(reader.row(run) for run in runs),
+        evidence_files=tuple(evidence.values()),
     )
+
+
+def _cut_words(listed_runs: int, known: int) -> str:
+    """What is not listed of older runs."""
+    told = [f"Listed are the newest {grouped(MOST, 0)} of {grouped(known, 0)} runs."] if known > listed_runs else []
+    if listed_runs > RUNS:
+        told.append(
+            f"The numbers of the newest {RUNS} open their records; those of older runs are behind the points of each "
+            "model\u2019s history."
+        )
+    return " ".join(told)
 
 
 def _lead(runs: list[Run], known: int) -> str:
@@ -136,8 +154,8 @@ def _lead(runs: list[Run], known: int) -> str:
 class _Reader:
     """What the rows of one suite need of it."""
 
-    def __init__(self, view: SuiteView) -> None:
-        self._view = view
+    def __init__(self, view: SuiteView, evidence: Mapping[str, EvidenceFile]) -> None:
+        self._view, self._evidence = view, evidence
         self._all = tuple(sorted(view.page_of))
 
     def row(self, run: Run) -> RunRow:
@@ -149,9 +167,9 @@ class _Reader:
             id=plain(run.id, 80),
             before=(RunCell(duration_text(run.duration_s), repr(run.duration_s)),),
             models=self._models(run.models),
-            measured=_counted(run.cells["completed"]),
+            measured=self._counted(run, "completed"),
             after=(
-                *(_counted(run.cells[state]) for state in ("refused", "skipped")),
+                *(self._counted(run, state) for state in ("refused", "skipped")),
                 _cut(machine, 60),
                 *(_cut(plain(listed(run.versions[name]) or "none", 120), 40) for name in SOFTWARE),
                 RunCell(commits or "not known", title=plain(", ".join(run.commits), 200)),
@@ -161,7 +179,12 @@ class _Reader:
             failed_order=str(run.cells["failed"]),
             reasons=tuple(map(self._reason, run.reasons[:_REASONS])),
             more=f"and {count_of(len(run.reasons) - _REASONS, 'more reason')}" if len(run.reasons) > _REASONS else "",
+            evidence=self._counted(run, "failed").evidence,
         )
+
+    def _counted(self, run: Run, state: str) -> RunCell:
+        count, file = run.cells[state], self._evidence.get(run.id)
+        return RunCell(grouped(count, 0), str(count), evidence=f"{file.name}.{state}" if file and count else "")
 
     def _models(self, names: Sequence[str]) -> Models:
         """The first few models; a name that the suite no longer has leads nowhere."""
@@ -177,10 +200,6 @@ class _Reader:
         rest = len(one.what) - len(cells)
         told = listed([*cells, f"{grouped(rest, 0)} more"] if rest else cells)
         return ReasonRow(one.state, count_of(one.cells, "cell"), plain(one.words, 300), self._models(one.models), told)
-
-
-def _counted(count: int) -> RunCell:
-    return RunCell(grouped(count, 0), str(count))
 
 
 def _cut(text: str, limit: int) -> RunCell:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from harness.metrics import Metric
 from harness.pages.parts import Column, Mark, Table, TableRow, Value, absence, on_own_scale, partial_marks
-from harness.pages.suite_view import SuiteView, gaps_of
-from harness.quantities import capitalised, plain, scale_of, significant
+from harness.pages.suite_view import SuiteView, gaps_of, scale_of_metric
+from harness.quantities import capitalised, grouped, plain, significant
 from harness.summary import ModelSummary, TaskScore
 
 
@@ -38,11 +39,13 @@ def _score_row(view: SuiteView, model: ModelSummary, task: str) -> TableRow:
     shots = "task's own" if scenario.num_fewshot is None else str(scenario.num_fewshot)
     limit = (Mark("note", "limited", f"Only the first {scenario.limit} items were asked."),) if scenario.limit else ()
     marks, none = (*partial_marks(gaps), *limit), Mark("missing", "not measured", "")
-    cell = on_own_scale(score.estimate, _unit(score), none, marks, view.evidence(model, f"score:{task}"))
+    metric = view.metric(f"score:{task}")
+    title += " \u2193" if metric.better == "lower" else ""
+    cell = on_own_scale(score.estimate, metric.unit, none, marks, view.evidence(model, metric.key))
     return TableRow(title, (
         cell,
-        Value(f"{_items(score)}", evidence=cell.evidence),
-        Value(_chance(score), evidence=cell.evidence if score.chance is not None else ""),
+        Value(grouped(number, 0) if (number := _items(score)) else "\u2013", evidence=cell.evidence if number else ""),
+        Value(chance_text(score, metric), evidence=cell.evidence if score.chance is not None else ""),
         Value(plain(score.metric, 80)),
         Value(plain(scenario.lm_eval_task, 120)),
         Value(shots),
@@ -50,17 +53,14 @@ def _score_row(view: SuiteView, model: ModelSummary, task: str) -> TableRow:
     ))
 
 
-def _unit(score: TaskScore) -> str:
-    """The unit of a score; where lower is better it is no share."""
-    return "1" if score.higher_is_better else ""
-
-
 def _items(score: TaskScore) -> int:
+    """How many items were scored; 0 where another tool does not tell."""
     return len(score.items) or score.estimate.n
 
 
-def _chance(score: TaskScore) -> str:
+def chance_text(score: TaskScore, metric: Metric) -> str:
+    """The score of guessing on the scale of the score."""
     if score.chance is None:
         return "not stated"
-    scale = scale_of(_unit(score), [score.estimate.value, score.chance])
+    scale = scale_of_metric(metric, [score.estimate.value, score.chance])
     return f"{significant(score.chance / scale.divisor)} {scale.unit}".strip()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from harness.pages.site import Site
     from harness.suite import Suite
 
+_ENDINGS = (".html", ".htm")
 LARGE_BYTES = 50_000_000
 """Beyond this a report is slow to open and to send; the folder is the better form."""
 EXPORT_LIMIT_BYTES = 5_000_000
@@ -184,6 +185,9 @@ def _checked_file(out: Path) -> Path:
     target = out.resolve()
     if target.is_dir():
         raise InputError("this is a folder, not a file for a report", where=str(out), hint="give --out report.html")
+    if out.suffix.lower() not in _ENDINGS:
+        hint = f"give --out {out.name}.html"
+        raise InputError("browsers show a file as a page only if its name ends in .html", where=str(out), hint=hint)
     if target.exists() and _MARKER not in _beginning(target):
         raise InputError(
             "this file was not written by moebench report --standalone, so it is not replaced", where=str(out),

@@ -14,10 +14,10 @@ from harness.architecture import Architecture
 from harness.description import experts_words
 from harness.history import Histories
 from harness.matching import score_words
-from harness.metrics import METRICS, Metric
+from harness.metrics import METRICS, Metric, metric_of
 from harness.pages.parts import Link, RecordIndex, Slugs
 from harness.quantities import Scale, count_of, grouped, listed, plain, scale_of, with_unit
-from harness.ranking import Contest, contest, why_out
+from harness.ranking import Contest, contest, singles_of, why_out
 from harness.scenario import MemoryScenario, QualityScenario, RoutingScenario, ServingScenario
 from harness.stats import Estimate, counted
 from harness.suite import Suite
@@ -104,9 +104,19 @@ class SuiteView:
             return f"{name}.score.{self.task_names[key.removeprefix('score:')]}"
         if key.startswith(PART):
             return f"{name}.parameters.{key.removeprefix(PART).replace('_', '-')}"
-        loaded = metric_of(key).scenario in ("serving", "routing") or key == MEMORY_AT_LOAD
+        loaded = self.metric(key).scenario in ("serving", "routing") or key == MEMORY_AT_LOAD
         at = self.point_names.get(point) if point and loaded else None
         return f"{name}.{key}.{at}" if at else f"{name}.{key}"
+
+    def metric(self, key: str) -> Metric:
+        """The metric behind a key; that of a task as its scores are: which way is better, and whether it is a share."""
+        return self._scores[key] if key in self._scores else _metric_of(key, ())
+
+    @cached_property
+    def _scores(self) -> dict[str, Metric]:
+        """The metrics of all tasks by key."""
+        keys = (f"score:{task}" for task in self.task_names)
+        return {key: metric_of(key, (*self.models, *self.groups)) for key in keys}
 
     @cached_property
     def evidence_of(self) -> dict[tuple[str, bool], str]:
@@ -184,8 +194,7 @@ def leading_score(tasks: Sequence[str], wanted: str | None = None) -> str:
 
 def subjects_of(models: Sequence[ModelSummary], groups: Sequence[ModelSummary]) -> tuple[ModelSummary, ...]:
     """What is compared: recipes where there are several trainings, and the models that belong to none of those."""
-    grouped = {member.model for group in groups for member in group.members}
-    return (*groups, *(model for model in models if model.model not in grouped))
+    return (*groups, *singles_of((*groups, *models)))
 
 
 PART = "parameters:"
@@ -320,12 +329,12 @@ def why_unknown(key: str, points: Sequence[OperatingPoint]) -> str:
 
 def comparable(summary: ModelSummary, key: str, point: PointKey | None) -> Estimate | None:
     """The estimate where it may be ranked or compared: no score or speed of random weights, no flagged timing."""
-    return None if why_out(summary, metric_of(key), point) else estimate_of(summary, key, point)
+    return None if why_out(summary, _metric_of(key, (summary,)), point) else estimate_of(summary, key, point)
 
 
 def contest_of(summaries: Sequence[ModelSummary], key: str, point: PointKey | None) -> Contest:
     """Who competes by a metric at a point, all of them models or all groups; see `harness.ranking`."""
-    return contest(summaries, metric_of(key), point, lambda one: estimate_of(one, key, point))
+    return contest(summaries, _metric_of(key, summaries), point, lambda one: estimate_of(one, key, point))
 
 
 def gaps_of(summary: ModelSummary, key: str, point: PointKey | None) -> list[Gap]:
@@ -345,31 +354,22 @@ def _concerns(gap: Gap, key: str, point: PointKey | None) -> bool:
     return metric is not None and metric.scenario == "serving" and PointKey.of(scenario) == point
 
 
-def metric_of(key: str) -> Metric:
-    """The metric behind a key; every task has that of scores under its own name."""
-    if key.startswith("score:"):
-        return METRICS["score"].model_copy(update={"key": key, "title": key.removeprefix("score:")})
-    return VARIATION if key == VARIATION.key else METRICS[key]
+def _metric_of(key: str, summaries: Iterable[ModelSummary]) -> Metric:
+    return VARIATION if key == VARIATION.key else metric_of(key, summaries)
 
 
 def scale_for(view: SuiteView, key: str, factor: float = 1.0) -> Scale:
     """One scale for all models of a suite."""
     found = (estimate_of(model, key, view.point) for model in view.models)
     values = [one.value * factor for one in found if one is not None]
-    return scale_of_metric(key, values, shares=not is_error(view, key))
+    return scale_of_metric(view.metric(key), values)
 
 
 _PER = {"joules_per_output_token": "/token", "usd_per_million_output_tokens": "/M tokens"}
 """What the units of prices leave out."""
 
 
-def is_error(view: SuiteView, key: str) -> bool:
-    """Whether this is a task whose score is an error, such as a perplexity."""
-    task = key.removeprefix("score:")
-    return key != task and any(not model.scores[task].higher_is_better for model in view.models if task in model.scores)
-
-
-def scale_of_metric(key: str, values: Iterable[float], *, shares: bool = True) -> Scale:
-    """One scale for values of a metric, an error being no one of `shares`; the unit of a price says for what it is."""
-    scale = scale_of(metric_of(key).unit if shares else "", values)
-    return Scale(scale.unit + _PER[key], scale.divisor) if key in _PER else scale
+def scale_of_metric(metric: Metric, values: Iterable[float]) -> Scale:
+    """One scale for values of a metric; the unit of a price says for what it is."""
+    scale = scale_of(metric.unit, values)
+    return Scale(scale.unit + _PER.get(metric.key, ""), scale.divisor)

@@ -26,6 +26,14 @@ def _filled(page: Page) -> None:
     page.wait_for_selector("dialog.drawer[open] article")
 
 
+def _opened_cell(page: Page) -> None:
+    """A cell of the leaderboard with what stands behind it."""
+    heads = page.locator("#leaderboard-table thead tr").last.locator("th")
+    labels = heads.evaluate_all("all => all.map((one) => one.dataset.label)")
+    page.locator("#leaderboard-table tbody tr").first.locator("td, th").nth(labels.index("TTFT p50")).click()
+    _filled(page)
+
+
 def _closed(page: Page) -> None:
     page.wait_for_selector("dialog.drawer", state="hidden")
 
@@ -300,6 +308,63 @@ def test_a_number_within_it_is_no_step_more(visit: Visit) -> None:
     page.go_back()
     _closed(page)
     assert page.url == address
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize(("edit", "kept"), [
+    ("location.hash.replace(/[?].*/, '') + (location.hash.startsWith('#/') ? '#main' : 'main')", ""),
+    ("location.hash + '&q=moe'", "q=moe"),
+    ("location.hash + '+more'", ""),
+    ("location.hash.replace(/n=[^&]*/, 'n=nothing')", ""),
+    ("location.hash.replace(/n=[^&]*/, 'q=moe')", "q=moe"),
+])
+def test_an_address_edited_by_hand_has_no_number_once_it_is_closed(
+    visit: Visit, report: Path, alone: bool, edit: str, kept: str
+) -> None:
+    page = visit(f"{report.as_uri()}#/index.html" if alone else "index.html")
+    _opened_cell(page)
+    page.evaluate(f"location.hash = {edit}")
+    page.wait_for_timeout(300)
+    page.keyboard.press("Escape")
+    _closed(page)
+    _left_without_a_number(page, kept)
+
+
+def _left_without_a_number(page: Page, kept: str) -> None:
+    """Whether the drawer stays closed and the address has what else was chosen, and no number."""
+    page.wait_for_function("() => !location.href.includes('n=')")
+    page.wait_for_timeout(300)
+    assert "n=" not in page.url and kept in page.url
+    assert page.locator("dialog.drawer[open]").count() == 0
+
+
+_SORTED = "window.moebenchTables.jQuery('#leaderboard-table').DataTable().order([1, 'desc']).draw()"
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("when", ["open", "closing"])
+def test_a_step_of_the_table_in_between_leaves_no_number(visit: Visit, report: Path, alone: bool, when: str) -> None:
+    page = visit(f"{report.as_uri()}#/index.html" if alone else "index.html")
+    _opened_cell(page)
+    if when == "open":
+        page.evaluate(_SORTED)
+    else:
+        page.evaluate(f"document.querySelector('dialog.drawer').addEventListener('close', () => {{ {_SORTED} }})")
+    page.keyboard.press("Escape")
+    _closed(page)
+    _left_without_a_number(page, "sort=" if when == "open" else "")
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_address_with_more_than_a_number_closes_too(visit: Visit, report: Path, alone: bool) -> None:
+    start = f"{report.as_uri()}#/{MODEL}" if alone else MODEL
+    page = visit(start)
+    _opened(page, "#scores button.number")
+    again = visit(f"{start if alone else MODEL + '#'}?n={page.url.partition('n=')[2]}+more")
+    _filled(again)
+    again.keyboard.press("Escape")
+    _closed(again)
+    _left_without_a_number(again, "")
 
 
 def test_one_that_an_address_brought_closes_in_place(visit: Visit) -> None:

@@ -16,7 +16,7 @@ HEADS = """() => [...document.querySelectorAll("main table")].filter((one) => on
   .flatMap((one) => [...one.querySelectorAll("thead tr:last-child > *")])
   .filter((one) => !one.classList.contains("frozen")).map((one) => one.textContent.trim())"""
 SMALL = """() => [...document.querySelectorAll("main table")]
-  .filter((one) => one.checkVisibility() && !one.querySelector("tbody [rowspan]"))
+  .filter((one) => one.checkVisibility())
   .map((one) => [Number(one.style.zoom || 1), one.closest(".box")?.getAttribute("aria-label")])
   .filter(([zoom]) => zoom < 0.88)"""
 PARTS = "() => [...document.querySelectorAll('table.part')].map((one) => one.querySelectorAll('tbody tr').length)"

@@ -68,7 +68,7 @@ def _expected(plot: dict[str, Any], x: str, y: str) -> tuple[set[str], set[str]]
 
 AXES = (
     "mean_score", "decode_flops_per_token", "output_tokens_per_s", "ttft_p50_s", "total_parameters",
-    "startup_unknown_s",
+    "resident_peak_bytes",
 )
 
 
@@ -113,8 +113,8 @@ def test_the_choice_of_axes_is_in_the_address(visit: Visit) -> None:
 
 def test_an_address_changes_the_plot_that_is_open(visit: Visit) -> None:
     page = _explorer(visit)
-    page.evaluate("location.hash = '#?x=startup_unknown_s'")
-    page.wait_for_function("document.querySelector('.xtitle').textContent.includes('Start-up')")
+    page.evaluate("location.hash = '#?x=resident_peak_bytes'")
+    page.wait_for_function("document.querySelector('.xtitle').textContent.includes('Resident peak')")
 
 
 def test_axes_that_are_not_there_are_the_proposed_ones(visit: Visit) -> None:
@@ -172,7 +172,7 @@ def test_numbers_and_points_lead_to_their_evidence(visit: Visit) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_and_can_be_read(visit: Visit, scheme: str) -> None:
-    axes, phone = "#?x=output_tokens_per_s&y=startup_unknown_s", {"width": 360, "height": 740}
+    axes, phone = "#?x=output_tokens_per_s&y=resident_peak_bytes", {"width": 360, "height": 740}
     page = _explorer(visit, axes, color_scheme=scheme, viewport=phone)
     page.locator("#pareto-values summary").click()
     page.wait_for_selector("#pareto-values details table")

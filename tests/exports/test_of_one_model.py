@@ -157,6 +157,12 @@ class TestBadge:
         assert "only good is measured, " in title(good)
         assert "good leads, " in title(good, poor)
         assert "good is first of those asked alike, " in title(good, poor, other)
+        trained = [
+            builders.quality_record(
+                model=f"{name}-{seed}", group=name, item_scores=(1.0,) * right + (0.0,) * (50 - right))
+            for name, least in (("a", 40), ("b", 10)) for seed, right in enumerate(range(least, least + 3))
+        ]
+        assert "of the recipes, a leads, " in title(*trained, good) and "of the recipes" not in title(*trained)
         for pair in ((good, other), (other, good)):
             with pytest.raises(InputError, match="no leader: asked otherwise than others"):
                 title(*pair)

@@ -66,6 +66,12 @@ def test_the_shown_numbers_have_their_metric_and_basis(files: dict[str, dict[str
         assert all(0 <= one["basis"] < len(content["bases"]) for one in content["estimates"].values())
 
 
+def test_formulas_have_a_true_minus(page: CatalogPage, files: dict[str, dict[str, Any]]) -> None:
+    formulas = [metric["formula"] for content in files.values() for metric in content["metrics"].values()]
+    formulas += [column.help for column in (*page.columns, *page.deviations.columns)]
+    assert any(" \u2212 " in one for one in formulas) and not any(" - " in one for one in formulas)
+
+
 def test_the_deviations_open_as_well(page: CatalogPage, files: dict[str, dict[str, Any]]) -> None:
     named = [cell for row in page.deviations.rows for cell in row.cells if cell.evidence]
     assert len(named) > 20

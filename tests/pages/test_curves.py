@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import builders
@@ -78,11 +80,29 @@ def test_the_crossover_is_a_band_and_a_line_on_the_two_charts_over_load(models: 
     assert [value > 1 for value in figures[1].content["data"][0]["y"]] == [False, False, True, True, True, True]
 
 
-def test_an_open_end_of_the_crossover_reaches_to_what_was_measured(models: Mapping[str, ModelSummary]) -> None:
+def test_an_open_end_of_the_crossover_reaches_beyond_what_was_measured(models: Mapping[str, ModelSummary]) -> None:
     pair = compare(models["moe-8x2"], models["dense-active"])
     figure = pair_figures(pair, closed_keys(pair.a, pair.b), crossing(low=None, high=None), "figure-0")[0]
-    band = figure.content["layout"]["shapes"][0]
-    assert (band["x0"], band["x1"]) == (1, 32)
+    band, axis = figure.content["layout"]["shapes"][0], figure.content["layout"]["xaxis"]
+    assert [math.log10(band[end]) for end in ("x0", "x1")] == pytest.approx(axis["range"])
+    assert band["x0"] < 1 and band["x1"] > 32, "an open band has no edge within the plot"
+    assert figure.caption.endswith("the band its 95 % interval, which is open below 1 and above 32.")
+
+
+def test_a_crossover_that_is_not_certain_is_called_possible(models: Mapping[str, ModelSummary]) -> None:
+    pair = compare(models["moe-8x2"], models["dense-active"])
+    doubtful = replace(pair, effects=tuple(replace(one, verdict="indistinguishable") for one in pair.effects))
+    words = {}
+    for name, found, crossover in (
+        ("sure", pair, crossing()), ("verdicts", doubtful, crossing()), ("open", pair, crossing(high=None)),
+    ):
+        for figure in pair_figures(found, closed_keys(pair.a, pair.b), crossover, "figure-0")[:2]:
+            words[name] = figure.caption.partition("The dashed line is ")[2]
+    assert words == {
+        "sure": "the crossover, the band its 95 % interval.",
+        "verdicts": "a possible crossover, the band its 95 % interval.",
+        "open": "a possible crossover, the band its 95 % interval, which is open above 32.",
+    }
 
 
 def test_without_a_crossover_there_is_no_band(models: Mapping[str, ModelSummary]) -> None:
@@ -96,3 +116,14 @@ def test_two_models_of_one_kind_differ_by_their_dashes(models: Mapping[str, Mode
     pair = compare(models["moe-8x2"], models["moe-fine"])
     figure = pair_figures(pair, closed_keys(pair.a, pair.b), None, "figure-0")[0]
     assert [trace["line"]["dash"] for trace in figure.content["data"]] == ["solid", "dash"]
+
+
+def test_models_on_other_hardware_are_not_drawn_together(models: Mapping[str, ModelSummary]) -> None:
+    moe, dense = models["moe-8x2"], models["dense-active"]
+    subject = dense.subject.model_copy(update={"accelerator": "Other GPU"})
+    other = replace(dense, subject=subject)
+    keys = closed_keys(moe, dense)
+    assert pair_figures(compare(moe, dense), keys, None, "stem")
+    assert pair_figures(compare(moe, other), keys, None, "stem") == []
+    (throughput, *_) = model_figures("closed", moe, [other])
+    assert [trace["name"] for trace in throughput.content["data"]] == ["moe-8x2"]

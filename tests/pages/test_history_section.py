@@ -17,7 +17,8 @@ from harness.pages.history_section import HistorySection
 from harness.pages.model_page import ModelPage
 from harness.pages.render import script_json
 from harness.pages.site import build_site
-from harness.record import Record
+from harness.record import Completed, Record, RoutingMeasurement
+from harness.scenario import RoutingScenario, ServedTokens
 
 
 def page_of(root: Path, records: list[Record], model: str = "moe-8x2") -> ModelPage:
@@ -42,6 +43,20 @@ def unpacked(data: dict[str, Any], name: str) -> list[float | None]:
 def test_one_night_has_no_section(tmp_path: Path) -> None:
     page = page_of(tmp_path, nights.nightly_records(1))
     assert page.history is None
+
+
+def test_nights_of_routing_alone_have_no_section(tmp_path: Path) -> None:
+    measured = RoutingMeasurement(
+        method="capture hook", layers=(), prefill_tokens=32, decode_tokens=16, passes=17, recomputed_tokens=0,
+        duration_s=0.5, tokens_file=f"sha256:{'0' * 64}", tokens_file_bytes=10,
+    )
+    work = ServedTokens(name="chat", lengths=builders.fixed_lengths(), concurrency=8, requests=4)
+    done = Completed(measurement=measured)
+    records = [
+        builders.record(RoutingScenario(work=work), done, run_id=f"night-{night}", minutes=1440.0 * night)
+        for night in range(2)
+    ]
+    assert page_of(tmp_path, records).history is None
 
 
 def test_the_leading_figure_is_chosen_and_every_figure_can_be(tmp_path: Path) -> None:

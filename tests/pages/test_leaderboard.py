@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ import sites
 from harness.errors import InputError
 from harness.pages.index_page import IndexPage
 from harness.pages.leaderboard import Row
-from harness.pages.leaderboard_columns import FIXED_COLUMNS
+from harness.pages.leaderboard_columns import FIXED_COLUMNS, TEXT_COLUMNS
 from harness.pages.model_page import ModelPage
 from harness.pages.pairs_page import PairsPage
 from harness.pages.parts import Page, Slugs, Value
@@ -294,6 +295,31 @@ def test_the_conditions_name_arrivals_requests_duration_and_warm_up(loads: Site)
     )
 
 
+def test_the_conditions_name_the_engine_of_each_backend(tmp_path: Path) -> None:
+    def said(number: int, **backends: str) -> tuple[str, list[str]]:
+        versions = {name: text for name, text in builders.ENVIRONMENT.versions.items() if name != "vllm"}
+        environment = builders.ENVIRONMENT.model_copy(update={"versions": versions | {"transformers": "5.1.0"}})
+        records = [
+            builders.quality_record(
+                model=model, environment=builders.ENVIRONMENT if backend == "vllm" else environment,
+                subject=builders.subject(model, backend=backend),
+            )
+            for model, backend in backends.items()
+        ]
+        index = _page(_site(tmp_path / str(number), records), IndexPage)
+        place = [name for name, _ in TEXT_COLUMNS].index("engine")
+        told = re.search("engine (.*?)\\. Intervals", index.conditions)
+        assert told is not None
+        return told[1], sorted({row.words[place] for row in index.rows})
+
+    assert said(1, a="transformers") == ("transformers 5.1.0", ["transformers 5.1.0"])
+    assert said(2, a="other") == ("not stated", ["not stated"])
+    assert said(3, a="vllm", b="other", c="transformers") == (
+        "transformers 5.1.0, vLLM 0.32.0 and one that is not stated",
+        ["not stated", "transformers 5.1.0", "vLLM 0.32.0"],
+    )
+
+
 @pytest.mark.parametrize(("load", "heading", "arrivals"), [
     (OpenLoop(requests_per_s=2.0), "Speed at 2 requests/s, 32", "Speed: Poisson arrivals at 2 requests/s"),
     (OpenLoop(requests_per_s=2.0, burstiness=0.5), "Speed at 2 requests/s, burstiness 0.5", "Speed: gamma arrivals"),
@@ -351,6 +377,18 @@ def test_trainings_of_a_recipe_are_shown_together(seeds: Site) -> None:
     assert {card.sparse.text for card in _page(seeds, PairsPage).cards} == {"moe-8x2", "moe-fine"}
     assert index.pareto is not None
     assert {point["name"] for point in index.pareto["points"]} == set(builders.CONFIGS)
+
+
+def test_a_single_model_beside_recipes_is_told(tmp_path: Path) -> None:
+    alone = [
+        builders.quality_record(model="alone", suite="seeds", item_scores=(1.0,) * 96 + (0.0,) * 4, task=task)
+        for task in builders.ACCURACY["moe-8x2"]
+    ]
+    at = builders.serving_scenario(16)
+    speed = builders.serving_record(model="alone", suite="seeds", scenario=at, tokens_per_s=9e4)
+    lead = _page(_site(tmp_path, [*sites.seed_records(), *alone, speed]), IndexPage).lead
+    assert "Ranked apart is the single model alone with 96.0 %" in lead
+    assert "Ranked apart is the single model alone with 90\u202f000 tokens/s" in lead
 
 
 # Model pages and several suites ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from harness.pages.index_page import IndexPage, index_page
 from harness.pages.leaderboard_columns import FIXED_COLUMNS, TEXT_COLUMNS, column_specs
 from harness.pages.parts import Slugs
 from harness.pages.reading import read_suite, view_of
-from harness.pages.suite_view import SuiteView, at_load, estimate_of, metric_of, point_text
+from harness.pages.suite_view import SuiteView, at_load, estimate_of, point_text
 from harness.record import Record
 
 
@@ -50,7 +50,7 @@ def test_every_metric_that_any_model_has_is_a_column(name: str, request: pytest.
 def test_a_heading_says_at_which_load_its_columns_are(loads: SuiteView) -> None:
     assert loads.point is not None
     for spec in column_specs(loads):
-        if metric_of(spec.key).scenario in ("serving", "routing"):
+        if loads.metric(spec.key).scenario in ("serving", "routing"):
             per_token = spec.key.endswith("flops_per_token")  # depends on the lengths of requests alone
             assert (point_text if per_token else at_load)(loads.point) in spec.heading, spec.key
 

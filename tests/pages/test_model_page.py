@@ -135,7 +135,8 @@ class TestTable:
             ("Activations", "The engine tells this on CUDA only, where it sizes its cache itself."),
             ("CUDA graphs", "The engine tells this on CUDA only, where it captures graphs."),
             ("Start-up, cold",
-             "Only the first repeat of a local checkpoint is loaded from disk, where the system allows that."),
+             ("Only before the first repeat of a local checkpoint are its files dropped from memory, where that is "
+              "allowed.")),
             ("Start-up, warm", "Only later repeats of a local checkpoint are known to find its files in memory."),
         ):
             assert shown(page, title) == ("", why)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import builders
 import pytest
 import sites
 
-from harness.pages.pair_page import PairPage
+from harness.matching import Pairing
+from harness.pages import cards
+from harness.pages.pair_page import PairPage, pair_page
 from harness.pages.pairs_page import PairsPage
 from harness.pages.site import Site, build_site
 from harness.record import Record
@@ -55,6 +58,18 @@ def test_the_crossover_is_told_on_the_page_and_on_the_card(loads: Site) -> None:
     assert (card.sentence, card.crossover) == (page.lead, "")
     shapes = page.curves[0].figures[0].content["layout"]["shapes"]
     assert [shape["type"] for shape in shapes] == ["rect", "line"]
+
+
+def test_p_looks_certain_beside_a_verdict(small: Site) -> None:
+    view = small.suites[0].view
+    models = {one.model: one for one in view.models}
+    pair = cards.pair_of(Pairing(models["moe-8x2"], models["dense-total"], ()), "pairs/x.html", view.score)
+    (first, *others) = pair.comparison.effects
+    told = replace(first, adjusted_p=0.0497, verdict="better", exact=False)
+    page = pair_page(view, replace(pair, comparison=replace(pair.comparison, effects=(told, *others))))
+    assert page.effects is not None
+    rows = [row for block in page.effects.blocks for row in block.rows if row.title.startswith(first.title)]
+    assert ["better", "< 0.05"] in [[cell.text for cell in row.cells[-2:]] for row in rows]
 
 
 def test_closed_and_open_loops_have_curves_of_their_own(loads: Site) -> None:

@@ -55,6 +55,24 @@ def test_a_new_lead_on_another_workload_is_not_told_of_this_curve() -> None:
     assert "overtakes" not in pairs_lead([replace(pair(), crossings=other)], [None])
 
 
+def test_named_pairs_of_one_kind_are_told_of_and_not_counted() -> None:
+    found = {one.model: one for one in summarise(builders.with_paths(sites.load_records(3)))}
+    named = [
+        pair_of(Pairing(found[a], found[b], (), named=True), "pairs/y.html")
+        for a, b in (("dense-active", "dense-total"), ("moe-8x2", "moe-fine"), ("dense-total", "dense-active"))
+    ]
+    uncounted = replace(found["moe-8x2"], architecture=None)
+    unknown = pair_of(Pairing(uncounted, found["dense-active"], (), named=True), "pairs/z.html")
+    alone = pairs_lead([pair()], [None])
+    assert pairs_lead([named[0], pair()], [None, None]) == (
+        f"{alone} Not counted here: 1 named pair of two dense models."
+    )
+    assert pairs_lead([*named, unknown], [None] * 4) == (
+        "No sparse model is held against a dense one. Not counted here: 2 named pairs of two dense models, 1 named "
+        "pair of two sparse models and 1 named pair of models not both known to be sparse or dense."
+    )
+
+
 def test_without_a_certain_load_there_is_no_range() -> None:
     even = Contrast(1.0, 0.9, 1.1, 0.9, "x")
     effects = tuple(replace(one, contrast=even, verdict="indistinguishable") for one in pair().comparison.effects)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import builders
@@ -11,8 +13,10 @@ import pytest
 import sites
 
 from harness.compare import compare
+from harness.matching import Pairing
+from harness.pages.cards import Pair, pair_of
 from harness.pages.pair_page import PairPage
-from harness.pages.pairs_page import PairsPage
+from harness.pages.pairs_page import PairsPage, _changes, _crossover
 from harness.pages.render import jinja_environment
 from harness.pages.site import Site, build_site
 from harness.record import Record
@@ -73,8 +77,7 @@ class TestTable:
         keys = [column.key for column in page.columns][2:]
         for row in page.rows:
             effects = [one for one in compare(models[row.sparse], models[row.dense]).effects
-                       if one.metric == "output_tokens_per_s" and one.verdict in ("better", "worse")
-                       and one.point and one.point.kind != "open"]
+                       if one.metric == "output_tokens_per_s" and one.verdict in ("better", "worse")]
             cells = dict(zip(keys, row.cells, strict=False))
             other = cells["others"]
             shown = sum(cells[key].verdict in ("better", "worse") for key in ("low", "middle", "high"))
@@ -139,6 +142,19 @@ class TestCards:
         assert [effect.title for effect in cards[0].effects] == [
             "Mean score", "Tokens/s at 1", "Tokens/s at 4", "Tokens/s at 16", "Memory at 16",
         ]
+
+    def test_bars_of_all_cards_are_on_one_scale(self, small: Site) -> None:
+        page = page_of(small)
+        steps: dict[str, list[float]] = {"\u00d7": [], "points": []}
+        for effect in (effect for card in page.cards for effect in card.effects):
+            text, place = effect.value.text.replace("\u2212", "-"), float(effect.at) - 50
+            if text.endswith("\u00d7") and abs(float(text[:-1]) - 1) > 0.1:
+                steps["\u00d7"].append(place / math.log(float(text[:-1])))
+            elif text.endswith(" points") and abs(float(text.split()[0])) > 2:
+                steps["points"].append(place / float(text.split()[0]))
+        assert all(len(found) > 1 and max(found) < 1.1 * min(found) for found in steps.values())
+        scale = r"on one scale for all pairs \(\u2212[\d.]+ to \+[\d.]+ points and 0\.\d+ to [\d.]+\u00d7\)"
+        assert re.search(scale, page.note)
 
     def test_bars_stay_in_their_box(self, small: Site, loads: Site) -> None:
         for effect in (effect for site in (small, loads) for card in page_of(site).cards for effect in card.effects):
@@ -218,6 +234,71 @@ serving: [{{prompt_tokens: 64, output_tokens: 32, concurrency: [1, 4]}}]
     page = page_of(site_of(tmp_path, "small", builders.small_suite_records(), definitions={"small": suite}))
     assert (page.rows[0].sparse, page.rows[0].dense) == ("moe-fine", "dense-total")
     assert "\u2248\u00a0total\u00a0parameters\u00a01.07×" in page.rows[0].matching
+
+
+def named_pair(root: Path, first: str, second: str, matching: str = "") -> PairsPage:
+    """The page of a suite that names one pair."""
+    models = "\n".join(f"  - {{name: {name}, path: pocket/{name}}}" for name in builders.CONFIGS)
+    suite = parse_suite(f"""
+name: small
+title: A small suite
+models:
+{models}
+comparisons: [{{sparse: {first}, dense: [{second}], matching: [{matching}]}}]
+serving: [{{prompt_tokens: 64, output_tokens: 32, concurrency: [1, 4]}}]
+""", where="small.yaml")
+    return page_of(site_of(root, "small", builders.small_suite_records(), definitions={"small": suite}))
+
+
+@pytest.mark.parametrize(("first", "second", "of"), [
+    ("dense-active", "dense-total", "two dense models"), ("moe-8x2", "moe-fine", "two sparse models"),
+])
+def test_a_named_pair_of_one_kind_is_shown_as_what_it_is(tmp_path: Path, first: str, second: str, of: str) -> None:
+    page = named_pair(tmp_path, first, second)
+    row, card = page.rows[0], page.cards[0]
+    assert (row.sparse, row.dense) == (card.sparse.text, card.dense.text) == (first, second)
+    kind = "dense" if "dense" in of else "sparse"
+    assert row.kinds == card.kinds == (kind, kind)
+    assert page.lead.endswith(f" Not counted here: 1 named pair of {of}.") and " of 4 pairs, " in page.lead
+    assert page.note.startswith("Verdicts are on the first model, ") and page.column_groups[0][0] == "First and second"
+    text = jinja_environment(sites.TEMPLATES).get_template(page.template).render(page=page)
+    assert "▲ the first model is ahead beyond it, ▼ the second one" in text and "sparse model is ahead" not in text
+    assert text.partition("<article")[2].partition("</h3>")[0].count(f'"shape {kind}"') == 2
+
+
+def test_of_sparse_against_dense_alone_the_words_say_so(small: Site) -> None:
+    page = page_of(small)
+    assert page.note.startswith("Verdicts are on the sparse model, ")
+    assert page.column_groups[0][0] == "Sparse against dense" and "Not counted" not in page.lead
+
+
+def test_what_the_suite_asks_for_is_not_called_nearest(tmp_path: Path) -> None:
+    card = named_pair(tmp_path, "moe-8x2", "dense-active", "iso-total").cards[0]
+    assert (card.sparse.text, card.dense.text) == ("moe-8x2", "dense-active")
+    assert re.search(r"; not equal but asked for in total parameters \(3\.\d\d×\)$", card.matching), card.matching
+    asked = named_pair(tmp_path / "other", "moe-8x2", "dense-total", "iso-active").cards[0].matching
+    assert "asked for in active parameters" in asked and "nearest measured in active" not in asked
+
+
+@pytest.fixture(scope="module")
+def pair() -> Pair:
+    found = {one.model: one for one in summarise(builders.with_paths(sites.load_records(6)))}
+    return pair_of(Pairing(found["moe-8x2"], found["dense-active"], ()), "pairs/x.html")
+
+
+class TestToldCrossing:
+    def test_a_certain_one_goes_before_one_that_may_be(self, pair: Pair) -> None:
+        (sure,) = pair.crossings
+        doubtful = replace(sure, workload=("other", *sure.workload[1:]), overtakes=sure.b, low=None)
+        for crossings in ((doubtful, sure), (sure, doubtful)):
+            both = replace(pair, crossings=crossings)
+            assert _crossover(both) == _crossover(pair) and _changes(both) == "sparse overtakes"
+        alone = replace(pair, crossings=(doubtful,))
+        assert _crossover(alone)[0].startswith("? \u25bc ") and _changes(alone) == "may change the lead"
+
+    def test_two_of_one_kind_are_the_first_and_the_second(self, pair: Pair) -> None:
+        dense = replace(pair.pairing.a, architecture=pair.pairing.b.architecture)
+        assert _changes(replace(pair, pairing=replace(pair.pairing, a=dense))) == "first overtakes"
 
 
 def test_what_a_card_does_not_compare_is_a_sentence(loads: Site) -> None:

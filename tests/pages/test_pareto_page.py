@@ -50,7 +50,7 @@ def test_every_metric_that_two_models_have_is_there(small: SuiteView) -> None:
     keys = ["mean_score", *(f"score:{task}" for task in small.tasks), *METRICS]
     expected = {
         key for key in keys
-        if key != "score" and sum(comparable(one, key, small.point) is not None for one in small.models) >= 2
+        if key not in ("score", "startup_unknown_s") and sum(comparable(one, key, small.point) is not None for one in small.models) >= 2
     }
     assert {one["key"] for one in plot["metrics"]} == expected == set(plot["columns"]) and len(expected) > 30
     assert all(len(column["v"]) == len(plot["points"]) for column in plot["columns"].values())
@@ -135,3 +135,23 @@ def test_it_is_in_the_menu_behind_the_pairs(small: SuiteView, tmp_path: Path) ->
     assert [link.text for link in page.navigation][:3] == ["Leaderboard", "Sparse vs dense", "Pareto"]
     assert [link.text for link in page.navigation if link.current] == ["Pareto"]
     assert page.path == "pareto.html" and [kind for kind, _ in _page(small).kinds] == ["sparse", "dense"]
+
+
+def test_what_cannot_be_held_against_the_others_is_not_drawn_beside_them(tmp_path: Path) -> None:
+    elsewhere = builders.subject("moe-8x2", accelerator="Other GPU")
+    records = []
+    for record in builders.small_suite_records():
+        subject = record.cell.subject
+        if subject.model == "moe-8x2":
+            subject = elsewhere
+        records.append(record.model_copy(update={"cell": record.cell.model_copy(update={"subject": subject})}))
+    view = _view(tmp_path, records)
+    plot = _page(view).plot
+    place = [point["name"] for point in plot["points"]].index("moe-8x2")
+    for key in ("output_tokens_per_s", "resident_peak_bytes"):
+        column = plot["columns"][key]
+        assert [index for index, value in enumerate(column["v"]) if value is None] == [place] == [*column["out"]]
+        reason = plot["reasons"][column["out"][place]]
+        assert reason.startswith("measured on other hardware than those that are ranked (Other GPU against")
+    assert plot["columns"]["mean_score"]["v"][place] is not None and "out" not in plot["columns"]["mean_score"]
+    assert plot["columns"]["total_parameters"]["v"][place] is not None

@@ -30,6 +30,17 @@ def test_a_load_axis_has_few_ticks_and_the_highest_load_among_them(doublings: in
     assert axis["tickvals"][-1] == 2.0 ** (doublings - 1)
 
 
+@given(st.lists(st.floats(1e-3, 1e6), min_size=2, max_size=9), st.floats(0.0, 1e9))
+def test_an_interval_down_to_nothing_does_not_fill_a_logarithmic_axis(values: list[float], end: float) -> None:
+    axis = value_axis(values, "ms", [end])
+    if axis.get("type") == "log":
+        low, high = (10**power for power in axis["range"])
+        assert low < min(values) and max(values) < high
+        assert high / low <= (2.6**2 * max(values) / min(values)) ** 1.2
+    inside = value_axis([1.0, 10.0], "ms", [0.9, 12.0])["range"]
+    assert 10 ** inside[0] < 0.9 and 10 ** inside[1] > 12.0
+
+
 def test_values_of_one_size_start_at_zero_and_others_are_logarithmic() -> None:
     assert value_axis([1.0, 7.9], "ms") == {"title": {"text": "ms"}, "rangemode": "tozero"}
     assert value_axis([], "ms")["rangemode"] == "tozero"

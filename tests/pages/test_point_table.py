@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -12,7 +13,7 @@ import sites
 from harness.metrics import METRICS
 from harness.pages.model_page import ModelPage
 from harness.pages.parts import Table, Value
-from harness.pages.point_table import LoadSection, column_title
+from harness.pages.point_table import LoadSection, column_title, few_requests
 from harness.pages.site import Site, build_site
 from harness.record import Completed, DeviceSamples, ServingMeasurement
 from harness.suite import parse_suite
@@ -171,6 +172,7 @@ def test_every_percentile_of_every_latency_can_be_reached(loads: Site) -> None:
         assert section.percentiles is not None
         heads = [column.title for column in section.percentiles.columns]
         assert heads[2:] == ["mean", "p50", "p90", "p95", "p99"]
+        assert not any(block.title.isdigit() for block in section.percentiles.blocks)
         for block in section.percentiles.blocks:
             assert [row.title for row in block.rows] == ["TTFT", "TPOT", "ITL", "End to end", "Queueing"]
             assert all(value.text for row in block.rows for value in row.cells)
@@ -183,3 +185,15 @@ def test_percentiles_that_a_tool_does_not_tell_are_dashes(loads: Site) -> None:
     assert [[value.text for value in row.cells] for row in block.rows] == [
         ["21.0", "20.0", "–", "–", "50.0"], ["–", "6.00", "–", "–", "–"],
     ]
+
+
+def test_a_percentile_of_few_requests_says_how_few(tmp_path: Path) -> None:
+    store = sites.store_of(tmp_path, [builders.serving_record(concurrency=load) for load in (4, 8)])
+    site = build_site(store, ["small"], named=True)
+    section = sections(site, "moe-8x2")["Closed loops"]
+    assert "A p99 of fewer than 100 requests, as at every load here, is little more" in section.note
+    (point, _) = site.suites[0].view.models[0].points
+    assert few_requests("ttft_p99_s", point).startswith(f"A p99 of {point.requests} requests lies between the slowest")
+    assert few_requests("ttft_p50_s", point) == few_requests("itl_p99_s", point) == ""
+    assert few_requests("ttft_p99_s", replace(point, requests=100)) == ""
+    assert few_requests("ttft_p99_s", replace(point, requests=99))

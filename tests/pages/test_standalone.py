@@ -201,6 +201,13 @@ def test_a_folder_in_the_way_is_refused(store: Store, tmp_path: Path) -> None:
         render_standalone(store, tmp_path, folders=FOLDERS)
 
 
+@pytest.mark.parametrize("name", ["report", "report.txt", "report.v2"])
+def test_a_file_that_no_browser_would_show_as_a_page_is_refused(store: Store, tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=f"give --out {name}.html"):
+        render_standalone(store, tmp_path / name, folders=FOLDERS)
+    assert not (tmp_path / name).exists()
+
+
 def test_a_failure_leaves_the_old_report(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = render_standalone(store, tmp_path / "one.html", ["small"], folders=FOLDERS)
     before = out.read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builders
 
+from harness.metrics import METRICS
 from harness.pages.suite_view import at_load, leading_point, scale_of_metric, workload_titles
 from harness.scenario import ClosedLoop, Offline, OpenLoop, Replay
 from harness.summarise import summarise
@@ -42,5 +43,5 @@ def test_loads_fit_a_sentence() -> None:
 
 
 def test_prices_say_for_what_they_are() -> None:
-    assert scale_of_metric("joules_per_output_token", [0.2]).unit.endswith("J/token")
-    assert scale_of_metric("usd_per_million_output_tokens", [0.2]).unit.endswith("/M tokens")
+    assert scale_of_metric(METRICS["joules_per_output_token"], [0.2]).unit.endswith("J/token")
+    assert scale_of_metric(METRICS["usd_per_million_output_tokens"], [0.2]).unit.endswith("/M tokens")

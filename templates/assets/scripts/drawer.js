@@ -195,7 +195,7 @@ function configPart({ estimate }, content) {
 function recordsPart({ estimate }, content) {
   if (estimate.sources === undefined) return "";
   const rows = content.sources[estimate.sources].map((index) => content.records[index]);
-  return rows.map((row) => made("li", {}, placeLink(row.href, row.text),
+  return rows.map((row) => made("li", {}, row.href ? placeLink(row.href, row.text) : row.text,
     made("span", { class: "muted" }, ` ${[row.what, row.started && `${row.started} UTC`, row.state, row.origin && `imported: ${row.origin}`].filter(Boolean).join(", ")}`)));
 }
 
@@ -249,12 +249,12 @@ const measuredBy = ({ environment, engine }) => (environment ? [made("h5", {}, "
 function sideOf(name, content, { alone, named }) {
   const found = partsOfName(name, content);
   const title = titleOfName(name, content);
-  const heading = made("h3", {}, made("span", { class: `shape ${content.kind}`, "aria-hidden": "true" }),
+  const heading = made("h3", {}, content.kind ? made("span", { class: `shape ${content.kind}`, "aria-hidden": "true" }) : "",
     content.page ? placeLink(content.page, content.title) : content.title);
   if (!found.estimate) return made("article", {}, heading, made("p", {}, `This report has no ${title}: it may have had one when the address was made.`));
   const { estimate } = found;
   const parts = (estimate.parts || []).map(([task, part_]) => [task, evidenceButton(part_, withUnit(partsOfName(part_, content).estimate.value, partsOfName(part_, content).metric))]);
-  const notes = [...((found.point && found.point.notes) || []), ...content.notes];
+  const notes = [...(estimate.notes || []), ...((found.point && found.point.notes) || []), ...content.notes];
   const where = [termList(content.subject), ...measuredBy(content)];
   const records = recordsPart(found, content);
   return made("article", {}, heading, named ? made("p", { class: "which" }, title) : "", ...headPart(found, content),
@@ -265,7 +265,7 @@ function sideOf(name, content, { alone, named }) {
     part("Configuration of the model", configPart(found, content)),
     part("Items", itemsPart(estimate)),
     part(content.again ? "Count it again" : "Measure it again", ...commandPart(found, content)),
-    part(content.again ? "Model" : "Model and environment", alone ? where : made("details", {}, made("summary", {}, "Revision, engine, machine"), where)),
+    part(content.about || "Model and environment", alone ? where : made("details", {}, made("summary", {}, "Revision, engine, machine"), where)),
     part("Notes", notes.length ? made("ul", { class: "plain" }, notes.map((note) => made("li", {}, `${note}.`))) : ""),
     part(records.length === 1 ? "Record" : "Records", records.length ? made("ul", { class: "records" }, records) : ""));
 }
@@ -296,7 +296,7 @@ function drawerDialog() {
   dialog.addEventListener("keydown", (event) => event.stopPropagation());
   dialog.addEventListener("close", () => {
     if (dialog.open) return;
-    if (drawer.names && state.get("n") === drawer.names) leaveStep();
+    if (drawer.names && state.get("n") === drawer.names) leaveStep(drawer.names);
     if (drawer.opener?.isConnected) drawer.opener.focus({ preventScroll: true });
     Object.assign(drawer, { names: "", opener: null });
   });
@@ -307,19 +307,24 @@ function drawerDialog() {
 
 // An open drawer is a step of the history, so that "Back" closes it; closing it otherwise goes back as well. One that an
 // address brought has no step of its own.
-function leaveStep() {
+function leaveStep(names) {
   if (!history.state?.drawer) { state.set("n", ""); return; }
   drawer.leaving = new Promise((done) => {
     window.addEventListener("hashchange", done, { once: true });
     setTimeout(done, 1000);
+  }).then(() => {
+    drawer.leaving = null;
+    // another step that was made meanwhile has the number still
+    if (!drawer.dialog.open && state.get("n") === names) state.set("n", "");
   });
   history.back();
 }
 
-// Closes the drawer where the address has changed already.
+// Closes the drawer where the address has changed already; what names no number goes from it.
 function shutDrawer() {
   drawer.names = "";
   if (drawer.dialog?.open) drawer.dialog.close();
+  if (!evidenceNames(state.get("n")).length) state.set("n", "");
 }
 
 const evidenceNames = (text) => (text || "").split(" ").filter((name) => EVIDENCE_NAME.test(name)).slice(0, 2);
@@ -333,7 +338,8 @@ async function openDrawer(names, opener = null, basis = "") {
   const text = wanted.join(" ");
   if (!dialog.open || opener) drawer.opener = dialog.contains(opener) ? drawer.opener : opener;
   drawer.names = text;
-  state.change({ n: text }, { step: !dialog.open, mark: { drawer: true } });
+  // an address that has a number already, however written, is where closing it ends
+  state.change({ n: text }, { step: !dialog.open && !state.get("n"), mark: { drawer: true } });
   const [title, body] = [$("h2", dialog), $(".body", dialog)];
   title.textContent = "Evidence";
   body.replaceChildren(made("p", { class: "muted" }, "Loading\u2026"));

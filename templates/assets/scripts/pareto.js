@@ -27,6 +27,8 @@ function pointsOn(data, x, y, kind) {
   data.points.forEach((point, index) => {
     if (kind && point.kind !== kind) return;
     const at = { ...point, index, x: valueIn(data.columns[x.key], index), y: valueIn(data.columns[y.key], index) };
+    const out = [y, x].map((metric) => data.columns[metric.key].out?.[index]).find((number) => number !== undefined);
+    if (out !== undefined) at.out = data.reasons[out];
     (at.x && at.y ? points : missing).push(at);
   });
   return { points, missing };
@@ -246,7 +248,10 @@ function paretoWords({ points, missing, line, beaten }) {
   if (line.length) sentences.push(`On the frontier: ${namesOf(line, NAMED.frontier)}.`);
   if (line.length && near.length) sentences.push(`Not on it, though their intervals leave that open: ${namesOf(near)}.`);
   if (beaten.size) sentences.push(`Certainly beaten on both axes, and drawn pale: ${namesOf([...beaten])}.`);
-  if (missing.length) sentences.push(`Without a value here: ${namesOf(missing)}.`);
+  const unlike = [...Map.groupBy(missing.filter((point) => point.out), (point) => point.out)];
+  for (const [reason, some] of unlike) sentences.push(`Not drawn beside the others: ${namesOf(some)}. Reason: ${reason}.`);
+  const without = missing.filter((point) => !point.out);
+  if (without.length) sentences.push(`Without a value here: ${namesOf(without)}.`);
   return sentences.join(" ");
 }
 

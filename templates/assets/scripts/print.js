@@ -39,10 +39,11 @@ function shrink(table, place) {
   printing.fitted.push(table);
 }
 
-// Copies of a table with as many of its columns as have room in `width` px; none of one whose rows share cells.
+// Copies of a table with as many of its columns as have room in `width` px; none of one whose rows share cells. The
+// title of a block of rows stands in all of them.
 function inParts(table, width) {
   const heads = $$("thead tr:last-child > *", table);
-  if ($("tbody [rowspan], tbody [colspan]", table) || heads.length < 2) return [];
+  if ($("tbody [rowspan], tbody [colspan]:not([scope='rowgroup'])", table) || heads.length < 2) return [];
   const widths = heads.map((head) => head.offsetWidth);
   const fixed = heads.map((head, place) => place).filter((place) => place === 0 || heads[place].classList.contains("frozen"));
   const room = width - fixed.reduce((sum, place) => sum + widths[place], 0);

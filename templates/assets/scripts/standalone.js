@@ -70,10 +70,10 @@ function followAddress(event) {
   const here = now.path === standalone.shown;
   standalone.scrolled.set(addressIn(before), standalone.y);
   // the skip link and others to a place on this page keep what was chosen
-  if (here && now.place && !now.state && !back) now.state = before.state;
+  if (here && now.place && !now.state && !back) now.state = withoutNumber(before.state);
   history.replaceState({ ...history.state, ...MARK }, "", addressIn(now));
   if (here && now.place === before.place && canRestore()) { restorePage(); return; }
-  if (!here || now.state !== before.state) swapIn(now.path);
+  if (!here || withoutNumber(now.state) !== withoutNumber(before.state)) swapIn(now.path);
   arriveAt(now.place, back ? standalone.scrolled.get(addressIn(now)) || 0 : 0);
 }
 

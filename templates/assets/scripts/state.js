@@ -27,22 +27,28 @@ const state = {
 
 // Steps of a reader's history that were here before are marked; one that has no mark was made by a link just followed.
 const MARK = { moebench: true };
-// Whether a step changed no more than the number whose evidence is open.
+// What is chosen, "?name=value...", but for the number whose evidence is open; empty where that is all.
+function withoutNumber(chosen) {
+  const values = new URLSearchParams(chosen);
+  values.delete("n");
+  return values.size ? `?${values}` : "";
+}
+// Whether a step changed no more than that number.
 function onlyNumber({ oldURL, newURL }) {
   const [before, now] = [oldURL, newURL].map((url) => {
     const [place, chosen = ""] = new URL(url).hash.split(/\?(.*)/s);
-    const values = new URLSearchParams(chosen);
-    values.delete("n");
-    return `${place.replace(/^#$/, "")}?${values}`;
+    return `${place.replace(/^#$/, "")}${withoutNumber(chosen)}`;
   });
   return before === now;
 }
 const markStep = () => { if (!history.state?.moebench) history.replaceState(MARK, ""); };
 
-// A link to a place on the page, such as the skip link, takes the whole hash: what was chosen is put back.
+// A link to a place on the page, such as the skip link, takes the whole hash: what was chosen is put back, but
+// for the number whose evidence such a step has closed.
 function keepState(event) {
   const [before, now] = [event.oldURL, event.newURL].map((url) => new URL(url).hash);
   const at = before.indexOf("?");
-  if (at >= 0 && now && !now.includes("?") && !history.state?.moebench) history.replaceState(MARK, "", now + before.slice(at));
+  const followed = now && !now.includes("?") && !history.state?.moebench;
+  if (at >= 0 && followed) history.replaceState(MARK, "", now + withoutNumber(before.slice(at)));
   markStep();
 }
