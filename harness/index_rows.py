@@ -28,8 +28,8 @@ from harness.record import (
     Record,
     ReportedMeasurement,
     ServingMeasurement,
-    read_record,
 )
+from harness.record_file import read_record
 from harness.scenario import ServingScenario
 from harness.schema import canonical_json
 from harness.serving_metrics import serving_values

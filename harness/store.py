@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import InputError, StoreError, nearest
-from harness.record import Cell, Completed, Record, ServingMeasurement, Skipped, read_record
+from harness.record import Cell, Completed, Record, ServingMeasurement, Skipped
+from harness.record_file import read_record
 
 
 @dataclass

@@ -27,7 +27,8 @@ from harness.environment import Ceilings
 from harness.errors import StoreError
 from harness.index_rows import rows_of, schema, table_of
 from harness.quantities import grouped
-from harness.record import Record, read_record
+from harness.record import Record
+from harness.record_file import read_record
 from harness.roof import Device, Seen
 from harness.store import Store
 

@@ -20,17 +20,14 @@ from harness.accounting import (
     distinct_experts_bounds,
     expected_distinct_experts,
     expert_layers,
-    flops_per_token,
-    kv_read_bytes,
-    prefill_flops,
     state_bytes,
-    straight_stretches,
 )
 from harness.architecture import Architecture
 from harness.cache_form import cache_element_bytes
+from harness.context_costs import prompt_flops, token_costs
 from harness.description.stored import states_quantisation, stored_precision
-from harness.engine_steps import EngineSteps, engine_steps, longest_context, prompt_of
-from harness.record import RequestTiming, ServingMeasurement, Subject
+from harness.engine_steps import EngineSteps, engine_steps, longest_context
+from harness.record import ServingMeasurement, Subject
 from harness.roof import Roof
 from harness.routing.tokens import PHASES, Phase
 
@@ -138,10 +135,10 @@ def utilisation_of(
     out. `distinct` are the measured experts.
     """
     longest = longest_context(measurement.requests)
-    steps = engine_steps(measurement, _costs(model, longest))
+    steps = engine_steps(measurement, token_costs(model.architecture, model.precision.bytes_per_cache_element, longest))
     if steps is None:
         return None
-    prompts = _prompt_flops(model.architecture, measurement.requests)
+    prompts = prompt_flops(model.architecture, measurement.requests)
     phases = []
     for phase in PHASES:
         chosen = steps.prefill if phase == "prefill" else ~steps.prefill
@@ -375,46 +372,3 @@ def _beaten(what: str, ratios: Sequence[float]) -> str:
         return ""
     where = f" in {len(above)} of {len(ratios)} repeats" if len(ratios) > 1 else ""
     return f"{what} {max(above):.3g} times as fast as the device could{where}"
-
-
-# Costs by context ------------------------------------------------------------------------------------------------
-
-
-def _costs(model: ServedModel, longest: int) -> Column:
-    """FLOPs and bytes read of the cache, of a decoded token that sees 0..`longest` tokens (none sees 0)."""
-    architecture, element = model.architecture, model.precision.bytes_per_cache_element
-    contexts = np.arange(longest + 1)
-    flops = _along(architecture, contexts, lambda context: flops_per_token(architecture, context=context).total)
-    read = _along(architecture, contexts, lambda context: kv_read_bytes(architecture, context, element))
-    return np.stack([flops, read], axis=1)
-
-
-def _prompt_flops(architecture: Architecture, requests: Sequence[RequestTiming]) -> float:
-    """FLOPs of the prefill of all prompts that led to a token; what a prefix cache answered is left out."""
-    made = [request for request in requests if request.tokens]
-    ends = np.asarray([prompt_of(request) for request in made])
-    starts = np.asarray([min(request.cached_tokens, prompt_of(request)) for request in made])
-    needed = _along(architecture, np.concatenate([ends, starts]), lambda n: prefill_flops(architecture, n).total)
-    return float(needed[: len(made)].sum() - needed[len(made) :].sum())
-
-
-def _along(architecture: Architecture, at: NDArray[np.int64], cost: Callable[[int], float]) -> Column:
-    """`cost` at many contexts, from a few of each stretch within which it is quadratic at most; 0 at context 0.
-
-    Newton's divided differences of the first, the middle and the last context of each stretch.
-    """
-    found = np.zeros(len(at))
-    for first, last in straight_stretches(architecture, max(1, int(at.max()))):
-        inside = (at >= first) & (at <= last)
-        if not inside.any():
-            continue
-        nodes = sorted({first, (first + last) // 2, last})
-        slopes = [float(cost(node)) for node in nodes]
-        for order in range(1, len(nodes)):
-            for place in range(len(nodes) - 1, order - 1, -1):
-                slopes[place] = (slopes[place] - slopes[place - 1]) / (nodes[place] - nodes[place - order])
-        value = np.zeros(int(inside.sum()))
-        for node, slope in zip(reversed(nodes), reversed(slopes), strict=True):
-            value = value * (at[inside] - node) + slope
-        found[inside] = value
-    return found

@@ -19,7 +19,8 @@ from harness.catalog import Catalog
 from harness.engine_steps import engine_steps, longest_context
 from harness.environment import ReadRate
 from harness.hf_config import architecture_from_config
-from harness.record import Completed, ServingMeasurement, WarmUp, read_record
+from harness.record import Completed, ServingMeasurement, WarmUp
+from harness.record_file import read_record
 from harness.roof import Roof
 from harness.utilisation import (
     TOO_LOW,

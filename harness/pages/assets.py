@@ -10,8 +10,8 @@ from pathlib import Path
 from harness.errors import InputError
 
 _SCRIPTS = (
-    "base", "state", "theme", "tips", "loads", "boxes", "tables", "pairs", "charts", "pareto", "experts", "history",
-    "standalone", "drawer", "nights", "print", "start",
+    "base", "state", "theme", "tips", "loads", "boxes", "tables", "pairs", "charts", "pareto", "pareto_words",
+    "experts", "history", "standalone", "drawer", "nights", "print", "start",
 )
 """Our scripts in order; they share one scope."""
 _STYLES = (

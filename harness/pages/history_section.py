@@ -181,13 +181,24 @@ def _note(history: ModelHistory) -> str:
     """What is drawn, in words."""
     first, last = history.times[0], history.times[-1]
     words = f"{count_of(len(history.times), 'night')} from {first:%Y-%m-%d} to {last:%Y-%m-%d} measured these cells"
-    repeated = any(np.isfinite(one.margins).any() for cell in history.cells for one in cell.series.values())
-    words += ". A point is the mean over a night's repeats, its bar the 95 % interval" if repeated else ""
+    words += _bars_note(history)
     words += f". The newest {NIGHTS} are drawn" if len(history.times) > NIGHTS else ""
     return (
         f"{words}. Vertical lines are changes of engine, driver or machine; crosses are nights that tried and measured "
         "nothing."
     )
+
+
+def _bars_note(history: ModelHistory) -> str:
+    """Over what the bars are: of scores the items, of other figures a night's repeats."""
+    barred = {
+        cell.place[0] == "quality" for cell in history.cells for one in cell.series.values()
+        if np.isfinite(one.margins).any()
+    }
+    if barred == {True}:
+        return ". The bar of a score is the 95 % interval over its items"
+    words = ". A point is the mean over a night's repeats, its bar the 95 % interval over them" if barred else ""
+    return words + (", of a score the one over its items" if True in barred else "")
 
 
 # What is drawn ---------------------------------------------------------------------------------------------------

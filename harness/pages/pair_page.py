@@ -40,7 +40,7 @@ from harness.quantities import capitalised, plain, significant, with_unit
 from harness.suite import MatchKind
 from harness.summary import ModelSummary, PointKey, TaskScore
 
-_ARROWS = {"higher": " \u2191", "lower": " \u2193", "none": ""}
+_ARROWS = {"higher": "\u00a0\u2191", "lower": "\u00a0\u2193", "none": ""}
 _NONE = Mark("missing", "none", "Not known.")
 
 

@@ -156,7 +156,9 @@ class _Section:
         few = [point.key for point in self._points if few_requests("ttft_p99_s", point)]
         if not few:
             return ""
-        where = "every load here" if len(few) == len(self._points) else f"{listed(map(load_text, few))}"
+        where = "every load here" if len(few) == len(self._points) else listed(map(load_text, few))
+        if len(few) < len(self._points) and self._kind.loads == ("closed",):
+            where = f"{listed(dict.fromkeys(str(key.concurrency) for key in few))} concurrent requests"
         return f"A p99 of fewer than 100 requests, as at {where}, is little more than the slowest of them."
 
     def _title(self, key: PointKey) -> str:

@@ -75,8 +75,20 @@ def test_another_figure_is_kept_in_the_address(visit: Visit, nightly: str) -> No
 
 
 def test_an_unknown_figure_in_the_address_is_passed_over(visit: Visit, nightly: str) -> None:
-    page = visit(f"{nightly}/{MODEL}#?history=nonsense")
+    page = visit(f"{nightly}/{MODEL}#?history=nonsense&load=c1&n=.")
     assert len(drawn(page)) == 9
+    assert "?" not in page.url and "history=nonsense" in page.get_by_role("status").first.inner_text()
+
+
+def test_back_undoes_the_choice_of_a_figure(visit: Visit, nightly: str) -> None:
+    page = visit(f"{nightly}/{MODEL}")
+    first, values = page.locator("#history-figure").input_value(), drawn(page)
+    choose(page, "resident_peak_bytes")
+    page.go_back()
+    page.wait_for_function("document.querySelector('[data-history]').data[0].y[1] !== 901")
+    assert (page.locator("#history-figure").input_value(), drawn(page)) == (first, values)
+    page.go_forward()
+    page.wait_for_function("document.querySelector('[data-history]').data[0].y[1] === 901")
 
 
 def test_all_values_are_there_as_a_table(visit: Visit, nightly: str) -> None:
@@ -139,6 +151,20 @@ def test_a_few_nights_have_dates_under_them_and_no_hours(visit: Visit, nightly: 
     page = visit(f"{nightly}/{MODEL}")
     ticks = chart(page).locator(".xaxislayer-above text").all_text_contents()
     assert 2 <= len(ticks) <= 10 and not any(":" in tick for tick in ticks)
+
+
+def test_on_a_phone_the_newest_night_has_its_date(visit: Visit, site: Path) -> None:
+    store = sites.store_of(site.parent / "few-results", nights.nightly_records(4, repeats=2))
+    address = sites.render(store, site / "few").parent.as_uri()
+    page = visit(f"{address}/{MODEL}", viewport={"width": 390, "height": 844})
+    labels = chart(page).locator(".xtick text")
+    shown = [one.text_content() for one in labels.all() if one.is_visible() and one.text_content()]
+    assert shown[-1] == "2026-01-08" and len(shown) > 1
+    right, edge = (one.bounding_box() for one in (labels.last, chart(page)))
+    assert right and edge and right["x"] + right["width"] <= edge["x"] + edge["width"]
+    # level, as they meet none beside them
+    boxes = [one.bounding_box() for one in labels.all() if one.text_content()]
+    assert all(box and box["height"] < 25 for box in boxes)
 
 
 def test_hostile_words_are_shown_as_text(visit: Visit, nightly: str) -> None:

@@ -307,6 +307,24 @@ def test_a_changed_address_changes_the_page(board: Visit) -> None:
 def test_what_an_address_names_and_nobody_knows_is_passed_over(board: Visit, chosen: str) -> None:
     page = board(chosen)
     assert _snapshot(page) == _snapshot(board())
+    assert _hash(page) == ""
+    assert page.get_by_role("button", name="Reset").is_disabled()
+
+
+def test_what_is_not_known_leaves_the_address_and_is_said_until_the_next_choice(board: Visit) -> None:
+    page = board("#?load=c128&preset=foo.ranked&columns=foo&kind=dense&cols=weights_bytes.nope&x=weights_bytes")
+    assert _hash(page) == "?cols=weights_bytes&kind=dense&preset=ranked&x=weights_bytes"
+    assert page.evaluate("history.length") == 2  # the empty page and this one
+    said = page.locator(".loosen")
+    assert said.is_visible() and said.get_attribute("role") == "status"
+    assert "load=c128" in said.inner_text() and "columns=foo" in said.inner_text() and "kind" not in said.inner_text()
+    page.get_by_role("button", name="Sparse", exact=True).click()
+    assert not said.is_visible()
+    page.evaluate("location.hash = '#?kind=dense&y=odd'")
+    said.get_by_text("y=odd").wait_for()
+    assert _hash(page) == "?kind=dense" and len(_names(page)) == 12
+    page.get_by_role("searchbox").fill("nobody")
+    assert said.get_by_role("button").count() > 0 and "odd" not in said.inner_text()
 
 
 def test_the_link_is_copied(board: Visit) -> None:
@@ -408,6 +426,28 @@ def test_a_menu_closes_with_escape_and_gives_the_focus_back(board: Visit) -> Non
     page.keyboard.press("Escape")
     assert not page.locator('[data-facet="hardware"]').evaluate("menu => menu.open")
     assert page.evaluate("document.activeElement.closest('[data-facet]').dataset.facet") == "hardware"
+
+
+@pytest.mark.parametrize("path", ["index.html", "catalog.html", "runs.html"])
+def test_escape_in_the_menu_of_columns_gives_the_focus_back_to_its_button(visit: Visit, path: str) -> None:
+    page = visit(path)
+    button, menu = page.get_by_role("button", name="Columns"), page.locator(".dt-button-collection")
+    for key in ("Enter", "Space"):
+        button.focus()
+        page.keyboard.press(key)
+        menu.locator("button.buttons-columnVisibility").nth(1).focus()
+        page.wait_for_timeout(50)  # the menu listens once it is open
+        page.keyboard.press("Escape")
+        page.wait_for_selector(".dt-button-collection", state="detached")
+        assert page.evaluate("document.activeElement.classList.contains('buttons-colvis')")
+    button.click()
+    menu.locator("button.buttons-columnVisibility").first.click()
+    page.wait_for_timeout(50)
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".dt-button-collection", state="detached")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.classList.contains('buttons-colvis')")
 
 
 # How it stands on the page ---------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,6 +123,43 @@ def test_axes_that_are_not_there_are_the_proposed_ones(visit: Visit) -> None:
     page = _explorer(visit, "#?x=nothing&y=%3Cscript%3E&kind=odd")
     assert page.locator("#pareto-x").input_value() == "decode_flops_per_token"
     assert page.locator("#pareto-y").input_value() == "mean_score"
+    assert "?" not in page.url
+    assert "x=nothing" in page.get_by_role("status").inner_text()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_back_undoes_one_choice_after_the_other(visit: Visit, report: Path, whole: bool) -> None:
+    page = visit(f"{report.as_uri()}#/pareto.html") if whole else _explorer(visit)
+    page.wait_for_selector(DRAWN)
+
+    def seen() -> list[Any]:
+        shown: list[Any] = page.evaluate("""() => {
+          const { xaxis, yaxis } = document.querySelector("[data-pareto]").layout;
+          return [xaxis.title.text, xaxis.type, yaxis.title.text, yaxis.type,
+            document.querySelector("[data-pareto-kind][aria-pressed=true]").textContent,
+            document.getElementById("pareto-missing").textContent]; }""")
+        return shown
+
+    steps = [(page.url, seen())]
+    acts: list[Callable[[], object]] = [
+        lambda: page.locator("#pareto-y").select_option("weights_bytes"),
+        lambda: page.locator("#pareto-y").select_option("ttft_p50_s"),
+        lambda: page.get_by_label("logarithmic, vertical axis").click(),
+        lambda: page.get_by_role("button", name="Swap axes").click(),
+        lambda: page.get_by_role("button", name="Dense").click(),
+    ]
+    for act in acts:
+        act()
+        assert seen() != steps[-1][1]
+        steps.append((page.url, seen()))
+    for address, before in steps[-2::-1]:
+        page.go_back()
+        page.wait_for_timeout(100)
+        assert (page.url, seen()) == (address, before)
+    for address, after in steps[1:]:
+        page.go_forward()
+        page.wait_for_timeout(100)
+        assert (page.url, seen()) == (address, after)
 
 
 def test_the_axes_are_swapped(visit: Visit) -> None:

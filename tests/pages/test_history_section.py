@@ -97,10 +97,17 @@ def test_what_never_changes_is_one_number(tmp_path: Path) -> None:
     assert unpacked(history.data, "weights_bytes") == pytest.approx([400.0] * 4)  # kB
 
 
+def test_bars_of_scores_are_those_of_their_items(tmp_path: Path) -> None:
+    note = history_of(tmp_path, nights.nightly_records(3)).note
+    assert ". The bar of a score is the 95 % interval over its items." in note and "repeats" not in note
+
+
 def test_repeats_have_margins(tmp_path: Path) -> None:
     history = history_of(tmp_path, nights.nightly_records(3, repeats=2))
     assert len(history.data["series"][history.chosen]["margins"]) == 3
-    assert "95 % interval" in history.note
+    assert ", its bar the 95 % interval over them, of a score the one over its items. " in history.note
+    served = [one for one in nights.nightly_records(3, repeats=2) if one.cell.scenario.kind != "quality"]
+    assert "its bar the 95 % interval over them. " in history_of(tmp_path / "served", served).note
     assert "margins" not in history_of(tmp_path / "single", nights.nightly_records(3)).data["series"][history.chosen]
 
 

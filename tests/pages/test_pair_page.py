@@ -89,7 +89,7 @@ def test_effects_are_grouped_by_load_with_what_is_counted_last(small: Site) -> N
     ]
     assert {len(row.cells) + 2 for block in effects.blocks for row in block.rows} == {len(effects.columns)}
     speed = effects.blocks[1].rows[0]
-    assert speed.title == "Output tokens/s \u2191"
+    assert speed.title == "Output tokens/s\u00a0\u2191"
     assert speed.cells[2].text.endswith("\u00d7") and " to " in speed.cells[3].text
 
 

@@ -49,8 +49,8 @@ def test_every_metric_that_two_models_have_is_there(small: SuiteView) -> None:
     plot = _page(small).plot
     keys = ["mean_score", *(f"score:{task}" for task in small.tasks), *METRICS]
     expected = {
-        key for key in keys
-        if key not in ("score", "startup_unknown_s") and sum(comparable(one, key, small.point) is not None for one in small.models) >= 2
+        key for key in keys if key not in ("score", "startup_unknown_s")
+        and sum(comparable(one, key, small.point) is not None for one in small.models) >= 2
     }
     assert {one["key"] for one in plot["metrics"]} == expected == set(plot["columns"]) and len(expected) > 30
     assert all(len(column["v"]) == len(plot["points"]) for column in plot["columns"].values())

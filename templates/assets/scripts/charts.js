@@ -25,9 +25,10 @@ const frame = () => ({
   legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { color: colour("ink") }, itemclick: false, itemdoubleclick: false, traceorder: "normal" },
   margin: { l: 64, r: 24, t: 36, b: 56 }, showlegend: true,
 });
+// A label that would reach beyond the chart is shown, and the margin grows by it; plotly's own choice is to hide it.
 const axis = (given) => ({
   gridcolor: colour("line"), linecolor: colour("muted"), zeroline: false, ticks: "outside", tickcolor: colour("muted"),
-  automargin: true, exponentformat: "none", separatethousands: true, ...coloured(given),
+  automargin: true, ticklabeloverflow: "allow", exponentformat: "none", separatethousands: true, ...coloured(given),
 });
 const settings = { displaylogo: false, responsive: true, displayModeBar: false };
 

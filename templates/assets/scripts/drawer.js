@@ -324,7 +324,7 @@ function leaveStep(names) {
 function shutDrawer() {
   drawer.names = "";
   if (drawer.dialog?.open) drawer.dialog.close();
-  if (!evidenceNames(state.get("n")).length) state.set("n", "");
+  if (state.get("n") && !evidenceNames(state.get("n")).length) state.set("n", "");
 }
 
 const evidenceNames = (text) => (text || "").split(" ").filter((name) => EVIDENCE_NAME.test(name)).slice(0, 2);

@@ -166,20 +166,21 @@ function fillLatest(data, details) {
   }));
 }
 
-// Where the nights are few each has a tick, with its date where that meets none before; of many plotly chooses.
+// Where the nights are few each has a tick, with its date where that meets none after: the newest always has one. Of
+// many plotly chooses.
 function nightAxis(data, width) {
   if (data.times.length > 31) return {};
   const [first, last] = [data.times[0], data.times.at(-1)];
   const day = (one) => nightText(one).slice(0, 10);
   const count = new Map();
   for (const one of data.times) count.set(day(one), (count.get(day(one)) || 0) + 1);
-  let free = -Infinity;
-  const ticktext = data.times.map((one) => {
+  let free = Infinity;
+  const ticktext = data.times.toReversed().map((one) => {
     const place = width * (one - first) / Math.max(last - first, 1);
-    if (place < free) return "";
-    free = place + 84;
+    if (place > free) return "";
+    free = place - 84;
     return count.get(day(one)) > 1 ? nightText(one).replace(" ", "<br>") : day(one);
-  });
+  }).reverse();
   return { tickvals: data.times.map(nightText), ticktext };
 }
 
@@ -189,16 +190,35 @@ function openNight(data, id, night) {
   if (name) openDrawer(name);
 }
 
+// What is left of what an address says of the figure.
+function historyReads() {
+  const box = $("[data-history]");
+  return box ? { history: (id) => (Object.hasOwn(embedded(box.dataset.history).series, id) ? id : "") } : {};
+}
+
+// The figure that the address names, or the one that the page proposes.
+function chooseFigure(data, select) {
+  const asked = state.get("history");
+  const usual = $$("option", select).find((option) => option.defaultSelected)?.value;
+  select.value = asked && Object.hasOwn(data.series, asked) ? asked : usual;
+  return usual;
+}
+
+function restoreHistory() {
+  const box = $("[data-history][data-ready]");
+  if (!box) return;
+  chooseFigure(embedded(box.dataset.history), document.getElementById("history-figure"));
+  drawHistory(box);
+}
+
 function drawHistory(box) {
   const data = embedded(box.dataset.history);
   const select = document.getElementById("history-figure");
   const details = document.getElementById("history-values");
   if (!box.dataset.ready) {
     box.dataset.ready = "1";
-    const usual = select.value;
-    const asked = state.get("history");
-    if (asked && data.series[asked]) select.value = asked;
-    select.addEventListener("change", () => { state.set("history", select.value === usual ? "" : select.value); drawHistory(box); });
+    const usual = chooseFigure(data, select);
+    select.addEventListener("change", () => { state.change({ history: select.value === usual ? "" : select.value }, { step: true }); drawHistory(box); });
     details.addEventListener("toggle", () => { if (details.open) drawHistory(box); });
     const latest = document.getElementById("history-latest");
     latest?.addEventListener("toggle", () => { if (latest.open && !$("table", latest)) fillLatest(data, latest); });
@@ -211,7 +231,7 @@ function drawHistory(box) {
   const layout = {
     ...frame(), showlegend: data.failed[packed.cell].length > 0, ...changeLines(data, box.clientWidth - 90),
     legend: { ...frame().legend, y: -0.28, yanchor: "top" },
-    xaxis: axis({ type: "date", showgrid: false, hoverformat: "%Y-%m-%d %H:%M", ...nightAxis(data, box.clientWidth - 90) }),
+    xaxis: axis({ type: "date", showgrid: false, hoverformat: "%Y-%m-%d %H:%M", ...nightAxis(data, box.clientWidth - 130) }),
     yaxis: axis({ title: { text: `${packed.title}${unit}${BETTER[packed.better] || ""}`, font: { size: 13 } }, ...(fromZero ? { rangemode: "tozero" } : {}), nticks: 6 }),
     yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
   };

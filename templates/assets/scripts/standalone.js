@@ -30,6 +30,7 @@ function leavePage() {
   for (const box of $$(".js-plotly-plot")) window.Plotly.purge(box);
   if (window.moebenchTables) window.moebenchTables.jQuery.fn.dataTable.tables({ api: true }).destroy();
   restoreTable = () => {};
+  tableReads = {};
   shutDrawer();
   for (const dialog of $$("dialog[open]")) dialog.close();
   for (const left of $$("body > .dt-button-collection, body > .dt-button-background")) left.remove();

@@ -61,16 +61,37 @@ function preparePage() {
   if (window.moebenchTables) for (const list of $$("[data-cards]")) followTable(list);
   applyTheme();
   watchBoxes();
+  const unknown = tidyAddress();
+  if (unknown.length) { restoreTable(); tellUnknown(unknown); }
   root.dataset.ready = "1";
   openNamedEvidence();
   whenIdle(startCharts);
 }
 
 // Brings a page that is in sight to what its address says, where that can be done without making the page again.
-const canRestore = () => Boolean($("[data-toolbar], [data-pareto]"));
+const canRestore = () => Boolean($("[data-toolbar], [data-pareto], [data-history]"));
 function restorePage() {
+  const unknown = tidyAddress();
   restoreTable();
   restoreAxes();
+  restoreHistory();
+  tellUnknown(unknown);
+}
+
+// Takes from the address what this page does not know, so that it claims no view but the one in sight; returns it.
+function tidyAddress() {
+  if ($("[data-toolbar]") && !window.moebenchTables) return [];
+  return state.tidy({ n: (names) => (evidenceNames(names).length ? names : ""), ...axesReads(), ...historyReads(), ...tableReads });
+}
+
+// Said where the page says what to loosen, until the next choice.
+function tellUnknown(unknown) {
+  if (unknown.length && !$(".loosen")) $(".toolbar")?.append(made("p", { class: "loosen", role: "status" }));
+  const place = $(".loosen");
+  if (!place) return;
+  $(".unknown", place)?.remove();
+  if (unknown.length) place.prepend(made("span", { class: "unknown" }, `Left out of the address, as this page does not know it: ${unknown.map(shortened).join(", ")}.`));
+  place.hidden = !place.hasChildNodes();
 }
 
 // A menu of choices closes when a reader turns to something else.

@@ -23,6 +23,18 @@ const state = {
     const place = hash || location.href.split("#")[0];
     if (step) history.pushState({ ...MARK, ...mark }, "", place); else history.replaceState({ ...history.state, ...MARK }, "", place);
   },
+  // What `reads`, which say by name what is left of a value, do not know leaves the address without a step. Returns it.
+  tidy(reads) {
+    const [kept, gone] = [{}, []];
+    for (const [name, value] of this.read()) {
+      const left = Object.hasOwn(reads, name) ? reads[name](value) : "";
+      if (left === value) continue;
+      kept[name] = left;
+      gone.push(`${name}=${value}`);
+    }
+    this.change(kept);
+    return gone;
+  },
 };
 
 // Steps of a reader's history that were here before are marked; one that has no mark was made by a link just followed.
@@ -31,7 +43,7 @@ const MARK = { moebench: true };
 function withoutNumber(chosen) {
   const values = new URLSearchParams(chosen);
   values.delete("n");
-  return values.size ? `?${values}` : "";
+  return String(values) && `?${values}`;
 }
 // Whether a step changed no more than that number.
 function onlyNumber({ oldURL, newURL }) {

@@ -28,8 +28,10 @@ function columnsAsked(heads) {
   };
 }
 
-// What brings a table to what the address says; a page has one table with controls, or none.
+// What brings a table to what the address says, and what is left of what that says; a page has one table with controls,
+// or none.
 let restoreTable = () => {};
+let tableReads = {};
 
 function prepareTable(table) {
   const DataTable = window.moebenchTables.jQuery.fn.dataTable;
@@ -165,6 +167,11 @@ function connectToolbar(toolbar, api, heads, columns) {
     show();
     offerReset();
   };
+  const among = (known) => (text) => text.split(".").filter((one) => known(one)).join(".");
+  tableReads = {
+    q: (text) => text, ...columns.reads(among), ...(loads ? { load: loads.known } : {}),
+    ...Object.fromEntries(choices.map((choice) => [choice.name, among((one) => choice.known.includes(one))])),
+  };
   const names = ["q", "cols", "sort", "load", ...choices.map((choice) => choice.name)];
   const reset = $("[data-reset]", toolbar);
   const offerReset = () => {
@@ -285,8 +292,15 @@ function sayMenu() {
   }
 }
 
+// A menu that closes takes the focus within it away: it goes back to the button of the menu.
+function leaveMenu() {
+  if (document.activeElement === document.body) $(".toolbar .buttons-colvis")?.focus();
+}
+
 function connectColumns(toolbar, api, heads, DataTable) {
   api.on("buttons-action", sayMenu);
+  // DataTables triggers it on the body, with its own namespace
+  window.moebenchTables.jQuery(document.body).off("buttons-popover-hide.moebench").on("buttons-popover-hide.dt.moebench", leaveMenu);
   const places = new Map(heads.map((head, place) => [keyOf(head), place]));
   const sets = $$("[data-toggle]", toolbar).map((button) => [button, button.dataset.toggle.split(".").map((key) => places.get(key))]);
   const seen = (some) => some.every((place) => api.column(place).visible());
@@ -301,6 +315,9 @@ function connectColumns(toolbar, api, heads, DataTable) {
       state.change({ cols: usual ? "" : named.join(".") || "none", sort: order.join(".") }, how);
       show();
     },
+    reads: (among) => ({
+      cols: among((name) => places.has(name) || name === "none"), sort: among((name) => places.has(name.replace(/^-/, ""))),
+    }),
     restore() {
       const { visible, order } = columnsAsked(heads);
       visible.forEach((wanted, place) => { if (api.column(place).visible() !== wanted) api.column(place).visible(wanted, false); });
