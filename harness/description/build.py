@@ -140,9 +140,8 @@ def describe(model: CatalogModel | KnownModel, options: Options | None = None) -
 
 def context_limit(known: KnownModel) -> int | None:
     """The longest context that the authors support, else that of the configuration; None where neither is known."""
-    if known.facts.context_length is not None:
-        return known.facts.context_length
-    return known.architecture.max_context if known.architecture is not None else None
+    stated, architecture = known.facts.context_length, known.architecture
+    return stated if stated is not None or architecture is None else architecture.max_context
 
 
 def _context(known: KnownModel, options: Options, notes: list[str]) -> int:
@@ -160,7 +159,7 @@ def _context(known: KnownModel, options: Options, notes: list[str]) -> int:
             where="--context", hint=f"it supports {grouped_by_thousands(limit)}",
         )
     if limit is not None and 1024 * options.context == 1000 * limit:
-        given, most = grouped_by_thousands(options.context), grouped_by_thousands(limit)
+        given, most = map(grouped_by_thousands, (options.context, limit))
         notes.append(f"k means 1 000 here: {given} tokens of context, where the model supports {most}")
     return options.context
 

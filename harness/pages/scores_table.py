@@ -40,7 +40,7 @@ def _score_row(view: SuiteView, model: ModelSummary, task: str) -> TableRow:
     limit = (Mark("note", "limited", f"Only the first {scenario.limit} items were asked."),) if scenario.limit else ()
     marks, none = (*partial_marks(gaps), *limit), Mark("missing", "not measured", "")
     metric = view.metric(f"score:{task}")
-    title += " \u2193" if metric.better == "lower" else ""
+    title += "\u00a0\u2193" if metric.better == "lower" else ""
     cell = on_own_scale(score.estimate, metric.unit, none, marks, view.evidence(model, metric.key))
     return TableRow(title, (
         cell,

@@ -98,14 +98,14 @@ def test_the_page_of_a_pair(site: Site, view: SuiteView) -> None:
     page = next(one for one in site.pages if isinstance(one, PairPage))
     assert page.effects is not None and page.tasks is not None
     row = next(row for block in page.effects.blocks for row in block.rows if row.title.startswith("bits"))
-    assert row.title == page.tasks.rows[0].title == "bits \u2193"
+    assert row.title == page.tasks.rows[0].title == "bits\u00a0\u2193"
     assert [cell.text for cell in row.cells[:3]] == [cell.text for cell in page.tasks.rows[0].cells[:3]]
     assert "%" not in "".join(cell.text for cell in row.cells) and "points" not in row.cells[2].text
 
 
 def test_the_page_of_a_model(site: Site) -> None:
     page = one_page(site, ModelPage, heading="moe-8x2")
-    assert page.scores is not None and page.scores.rows[0].title == "bits \u2193"
+    assert page.scores is not None and page.scores.rows[0].title == "bits\u00a0\u2193"
     assert [cell.text for cell in page.scores.rows[0].cells[:3]] == ["0.814", "500", "0.950"]
 
 
