@@ -32,7 +32,8 @@ _TIMED = (
     "joules_per_output_token",
 )
 _OF_ARRIVALS = ("output_tokens_per_s", "usd_per_million_output_tokens")
-"""What the arrivals of an open loop set, whatever is served: comparing it there would only cost the others power."""
+"""What arrivals set where these are given, in open loops and replays, whatever is served: comparing it there would only
+cost the others power."""
 _COSTS = ("usd_per_million_output_tokens", "joules_per_output_token", "device_peak_bytes", "resident_peak_bytes")
 _MEMORY = ("device_peak_bytes", "resident_peak_bytes")
 _COUNTED = ("weights_bytes", "kv_bytes_per_token")
@@ -113,15 +114,16 @@ def compare(
 
     Speed, memory and cost are ratios of means over repeats; scores are differences, paired on the same items where one
     model's items include the other's. Not compared are timings on different accelerators, flagged points, the output
-    rate and its price in open loops, which are those of the arrivals, scores of dummy weights, and scores of other task
-    files or otherwise asked. Models or groups of trainings can be given; a group's spread is over its trainings, of
-    which a single model beside it is one (`samples_of`). `about` are the kinds of matching that the suite asks for.
+    rate and its price in open loops and replays, which are those of the arrivals, scores of dummy weights, and scores
+    of other task files or otherwise asked. Models or groups of trainings can be given; a group's spread is over its
+    trainings, of which a single model beside it is one (`samples_of`). `about` are the kinds of matching that the suite
+    asks for.
 
     An effect is better or worse only where its 95 % interval excludes equality and Holm's p over the tested effects of
     its family is below 0.05. The families are the questions that a reader puts to a pair, each of which may be answered
     wrongly once in twenty times however many effects are asked for its answer: the mean score alone (the one figure
     for quality, named before anything was measured, so that it need not share its chances with the tasks), the tasks,
-    speed (the output rate at every load but open loops), latency (what a single request sees at every load, and
+    speed (the output rate of closed loops and batches), latency (what a single request sees at every load, and
     goodput), and memory and cost. The correction stays within a pair: a verdict may not depend on what else a site
     shows, or two pages, or a page and the terminal, would contradict each other over the same records. So of many pairs
     without a difference one in twenty still has a false verdict in a given family; which pairs are looked at is the
@@ -260,7 +262,7 @@ def _timed_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list
             missing.append(f"{key.name}, {key.words}: {reason}")
             continue
         for metric in _TIMED:
-            if key.kind == "open" and metric in _OF_ARRIVALS:
+            if key.kind in ("open", "replay") and metric in _OF_ARRIVALS:
                 continue
             one, other = at_a.estimates.get(metric), at_b.estimates.get(metric)
             effect = _ratio_effect(metric, (a, b), (one, other), key) if one and other else None

@@ -1,6 +1,7 @@
 """A comparison as JSON for other programs, in base units, with the sentences that the pages show.
 
-`schema_version` changes when a field changes its name or meaning; new fields can be added to it.
+`schema_version` changes when a field changes its name or meaning; new fields can be added to it. 2: an `n` that is not
+known is null, no longer 0.
 
 - `a`, `b`: the two models, with `model`, `kind` (moe, dense or null), `precision`, `accelerator` and `members`, the
   models of a group of trainings.
@@ -13,10 +14,10 @@
   dollars per million output tokens.
 - `effects`: `metric`, `title`, `unit`, `workload` and `load` in words with `load_kind` and `load_level` (null for what
   is not measured at a load), `kind` (ratio: a / b; difference: a - b), `better` (higher or lower), the estimates `a`
-  and `b` (`value`, `low`, `high`, `n`, `basis`), `contrast` (`value`, `low`, `high`, `p_value`, `basis`), `exact`
-  (counted on both sides), `family` (what Holm's correction is over), `adjusted_p`, `verdict` on a (better, worse,
-  indistinguishable, insufficient data) and `words`, what the pages call it (better, worse, not told apart, equal,
-  nearly equal, too little data).
+  and `b` (`value`, `low`, `high`, `n` or null, `basis`), `contrast` (`value`, `low`, `high`, `p_value`, `basis`),
+  `exact` (counted on both sides), `family` (what Holm's correction is over), `adjusted_p`, `verdict` on a (better,
+  worse, indistinguishable, insufficient data) and `words`, what the pages call it (better, worse, not told apart,
+  equal, nearly equal, too little data).
 - `crossovers`: a `workload` each, with the `lowest` and `highest` load that both served, `concurrency`, `low` and
   `high` (null where not known), `overtakes`, `certain` (whether the pages say that it overtakes), and `reason` where
   there is none.
@@ -41,7 +42,7 @@ from harness.stats import Estimate
 from harness.summary import ModelSummary
 from harness.wording import verdict_words
 
-COMPARISON_SCHEMA = 1
+COMPARISON_SCHEMA = 2
 
 
 def comparison_json(comparison: Comparison, crossings: Sequence[Crossover]) -> str:

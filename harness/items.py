@@ -26,6 +26,7 @@ from harness.stats import (
     Estimate,
     mean_estimate,
     mean_of_estimates,
+    mean_of_shares,
     reported_estimate,
     standard_error,
     t_quantile,
@@ -105,7 +106,11 @@ def item_estimate(items: Mapping[str, float], weighting: Weighting = "items") ->
         return _clustered(parts, over)
     if weighting == "subtasks" and len(parts) > 1:
         basis = f"mean of {len(parts)} subtasks as they are, too few to tell how others would differ"
-        return replace(mean_of_estimates([_independent(part) for part in parts], basis), n=len(items))
+        alone = [_independent(part) for part in parts]
+        if not _is_share(list(items.values())):
+            return replace(mean_of_estimates(alone, basis), n=len(items))
+        errors = [standard_error(part) if len(part) > 1 else None for part in parts]
+        return replace(mean_of_shares(list(zip(alone, errors, strict=True)), basis), n=len(items))
     found = _independent(list(items.values()))
     few = f" of {len(parts)} subtasks as they are" if len(parts) > 1 else ""
     return replace(found, basis=found.basis + few)
@@ -117,8 +122,8 @@ def task_estimate(
     """A task's score with its interval, and how its items make it; None where neither the score nor an item's is known.
 
     It is the mean of the items that gives the `reported` score, each the same where none is reported; where none does,
-    the score is as it was reported, with its `stderr`, over `n` items (0 where their number is not known). The interval
-    of a share, from 0 to 1 and higher being better, ends there at most.
+    the score is as it was reported, with its `stderr`, over `n` items (0 where their number is not known). One
+    from 0 to 1 of which more is better is a share.
     """
     weightings: tuple[Weighting, ...] = get_args(Weighting) if items else ()
     for weighting in weightings:
@@ -126,8 +131,8 @@ def task_estimate(
             return item_estimate(items, weighting), weighting
     if reported is None:
         return None
-    lowest, highest = (0.0, 1.0) if higher_is_better and _is_share([reported]) else (None, None)
-    return reported_estimate(reported, stderr, n, lowest=lowest, highest=highest), "reported"
+    is_share = higher_is_better and _is_share([reported])
+    return reported_estimate(reported, stderr, n, is_share=is_share), "reported"
 
 
 def item_error(items: Mapping[str, float], weighting: Weighting = "items") -> float | None:

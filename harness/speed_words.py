@@ -21,11 +21,11 @@ _TOLD = 4
 """How many loads are listed; of more the number is told."""
 _SPEED = "output_tokens_per_s"
 _ON_HARDWARE = "speed and memory: "
-_KINDS = ("closed", "offline", "replay")
-"""Kinds of load by how much their output rate says of a model. In an open loop it is that of the arrivals."""
+_KINDS = ("closed", "offline")
+"""Kinds of load by how much their output rate says of a model. In open loops and replays it is that of the arrivals."""
 _LOADS_OF = {
     "closed": ("number of concurrent requests", "numbers of concurrent requests"),
-    "offline": ("batch", "batches"), "replay": ("replayed trace", ""),
+    "offline": ("batch", "batches"),
 }
 """One load and several, by kind."""
 
@@ -194,8 +194,8 @@ def _why_no_speed(comparison: Comparison) -> str:
     points = {point.key for point in (*comparison.a.points, *comparison.b.points)}
     starts = tuple(f"{key.name}, {key.words}: " for key in points)
     reasons = [reason for reason in comparison.missing if starts and reason.startswith(starts)]
-    if comparison.a.points and comparison.b.points and {key.kind for key in points} == {"open"}:
-        return "both were served at arrival rates alone, at which the output rate is that of the arrivals"
+    if comparison.a.points and comparison.b.points and {key.kind for key in points} <= {"open", "replay"}:
+        return "both were served at given arrivals alone, of which the output rate is theirs"
     if not points or not reasons:
         return "neither was served" if not points else "no output rate is known of both"
     more = f", and {count_of(len(reasons) - 1, 'more load')}" if len(reasons) > 1 else ""

@@ -151,18 +151,13 @@ def wilson_ends(p: float, n: float, z: float) -> tuple[float, float]:
     return min(p, max(0.0, (centre - half) / scale)), max(p, min(1.0, (centre + half) / scale))
 
 
-REPORTED = "normal interval from the reported standard error"
-"""The basis of `reported_estimate` where that is so."""
+def reported_estimate(value: float, stderr: float | None, n: int, *, is_share: bool = False) -> Estimate:
+    """A score that is no mean of the items, with the interval of its reported standard error; none where there is none.
 
-
-def reported_estimate(
-    value: float, stderr: float | None, n: int, *, lowest: float | None = None, highest: float | None = None
-) -> Estimate:
-    """A score that is no mean of the items: value ± 1.96 standard errors as reported, None where there is none.
-
-    The interval is cut at `lowest` and `highest`, as for `mean_estimate`. `n` is 0 where the number is not known.
-    A standard error of 0 is what tools report of items that are all alike, and no certainty: where all of n are wrong
-    or all are right the interval is Wilson's, else there is none.
+    value ± 1.96 standard errors; of a share, which lies from 0 to 1, Wilson's interval with as many items as would
+    have that error, p (1 - p) / stderr². `n` is 0 where the number is not known. A standard error of 0 is what tools
+    report of items that are all alike, and no certainty: where all of n are wrong or all are right the interval is
+    Wilson's, else there is none. Source: Korn and Graubard 1998, Survey Methodology 24:193.
     """
     if stderr is None:
         return Estimate(value, None, None, n, "as reported, no standard error")
@@ -171,9 +166,12 @@ def reported_estimate(
         return replace(found, basis=f"{found.basis}, as the reported standard error is 0")
     if stderr == 0:
         return Estimate(value, None, None, n, "as reported, with a standard error of 0, which tells no interval")
+    if is_share and 0 < value < 1:
+        low, high = wilson_ends(value, value * (1 - value) / stderr**2, normal_quantile())
+        return Estimate(value, low, high, n, "Wilson interval from the reported standard error")
     half = normal_quantile() * stderr
-    low, high = _cut(value, half, lowest, highest)
-    return Estimate(value, low, high, n, REPORTED)
+    low, high = _cut(value, half, 0.0, 1.0) if is_share else (value - half, value + half)
+    return Estimate(value, low, high, n, "normal interval from the reported standard error")
 
 
 def mean_of_estimates(estimates: Sequence[Estimate], basis: str) -> Estimate:
@@ -195,6 +193,53 @@ def mean_of_estimates(estimates: Sequence[Estimate], basis: str) -> Estimate:
         return Estimate(value, None, None, k, f"{basis}, one of them without an interval")
     below, above, freedom = _added(known)
     return Estimate(value, value - below / k, value + above / k, k, basis, freedom=freedom)
+
+
+_ADDED_ITEMS = 2.0
+
+
+def mean_of_shares(shares: Sequence[tuple[Estimate, float | None]], basis: str) -> Estimate:
+    """The unweighted mean m of k independent shares from 0 to 1, each with its standard error where that is known.
+
+    Wilson's interval of m over as many items N as would have its variance: N = m (1 - m) / v, v = sum q_i (1 - q_i) /
+    n_i / k². n_i are the items that would have the error of share i, p_i (1 - p_i) / error², or those of Wilson's
+    interval where p_i is 0 or 1. q_i = (n_i p_i + 2 m) / (n_i + 2) adds two items at the mean, so that a share of 1
+    among others below it is not taken for certain. The quantile is Student's with Welch and Satterthwaite's degrees of
+    freedom. It covers the truth in 93 to 97 % of trials, also of ten tasks of 22 items that are nearly all right, where
+    adding the ends of Wilson's intervals (`mean_of_estimates`) covers it in 86 %; of a small task that is nearly all
+    right beside large ones it covers more, below 20 items at worst 88 % (`tests/test_coverage.py`). None where a share
+    has no interval. Source: Korn and Graubard 1998, Survey Methodology
+    24:193, on the number of items. Raises ValueError for no shares.
+    """
+    k = len(shares)
+    if not k:
+        raise ValueError("a mean needs at least one share")
+    m = math.fsum(one.value for one, _ in shares) / k
+    if not all(one.has_interval for one, _ in shares):
+        return Estimate(m, None, None, k, f"{basis}, one of them without an interval")
+    parts = []
+    for one, error in shares:
+        items = _items_of(one, error)
+        q = (items * one.value + _ADDED_ITEMS * m) / (items + _ADDED_ITEMS)
+        parts.append((q * (1 - q) / items, items, one.freedom))
+    total = math.fsum(variance for variance, *_ in parts)
+    spread = math.fsum((variance / total) ** 2 / freedom for variance, _, freedom in parts) if total else 0.0
+    freedom = 1 / spread if spread else math.inf
+    among = k * k * m * (1 - m) / total if total else k * k / math.fsum(1 / items for _, items, _ in parts)
+    low, high = wilson_ends(m, among, t_quantile(freedom))
+    return Estimate(m, low, high, k, basis, freedom=freedom)
+
+
+def _items_of(share: Estimate, error: float | None) -> float:
+    """As many items as a share's interval is worth."""
+    p = share.value
+    if error and 0 < p < 1:
+        return p * (1 - p) / error**2
+    ends = (share.low or 0.0, 1.0 if share.high is None else share.high)
+    # Wilson's equation (p - e)² = t² e (1 - e) / n, solved for n at the end that is further off
+    far = max(ends, key=lambda end: abs(p - end))
+    inside = min(max(far, 1e-9), 1 - 1e-9)
+    return t_quantile(share.freedom) ** 2 * inside * (1 - inside) / max(abs(p - inside), 1e-9) ** 2
 
 
 _Distances = tuple[float, float, float]

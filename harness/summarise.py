@@ -21,7 +21,7 @@ from harness.cache_form import cache_element_bytes
 from harness.environment import Ceilings
 from harness.errors import MoebenchError, StoreError
 from harness.hf_config import architecture_from_config
-from harness.items import task_estimate
+from harness.items import item_error, task_estimate
 from harness.metrics import item_scores, memory_values
 from harness.operating_points import Reading, operating_points
 from harness.places import Entry, Place, measurement_of, newest_of, over_repeats, places_of
@@ -30,7 +30,7 @@ from harness.roof import Device, Seen, best_ceilings
 from harness.routed_work import routed_work, specialisation
 from harness.scenario import QualityScenario, RoutingScenario
 from harness.schema import canonical_json
-from harness.stats import Estimate, counted, mean_of_estimates
+from harness.stats import Estimate, counted, mean_of_shares
 from harness.summary import (
     ModelSummary,
     OtherSubject,
@@ -277,6 +277,7 @@ def _score(scenario: QualityScenario, entries: tuple[Entry, ...]) -> TaskScore |
         higher_is_better=higher,
         estimate=estimate.from_sources([entry.path for entry in entries]),
         chance=newest.chance,
+        error=(stderr or None) if weighting == "reported" else item_error(items, weighting),
         items=items,
         arguments=newest.arguments,
         weighting=weighting,
@@ -299,9 +300,10 @@ def _mean_score(scores: Mapping[str, TaskScore], tasks: tuple[str, ...]) -> tupl
     odd = [task for task in tasks if not 0 <= scores[task].estimate.value <= 1]
     if odd:
         return None, "not a score from 0 to 1: " + ", ".join(odd)
-    parts = [scores[task].estimate for task in tasks]
-    mean = mean_of_estimates(parts, f"unweighted mean of {len(parts)} tasks, their variances added")
-    return mean.from_sources([path for part in parts for path in part.sources]), ""
+    parts = [scores[task] for task in tasks]
+    shares = [(part.estimate, part.error) for part in parts]
+    mean = mean_of_shares(shares, f"unweighted mean of {len(parts)} tasks, their variances added")
+    return mean.from_sources([path for part in parts for path in part.estimate.sources]), ""
 
 
 def _notes(

@@ -148,6 +148,8 @@ class TaskScore:
     """Each item's score, by its subtask and lm-eval's hash of it: equal keys are the same item in every model."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Those of `QualityMeasurement.arguments` of the newest repeat."""
+    error: float | None = None
+    """The standard error behind the interval, over items or their clusters, or as reported; None where not known."""
     weighting: Weighting | Literal["reported"] = "items"
     """What counts the same in the score; reported where it is no mean of the items, or these are not known."""
     started_at: datetime | None = None

@@ -130,8 +130,8 @@ class TestWhatIsNotCertain:
         assert "at 1 concurrent request of 32 → 16 tokens" in text
 
     @pytest.mark.parametrize(("load", "words"), [
-        (OpenLoop(requests_per_s=2.0), "arrival rates alone, at which the output rate is that of the arrivals."),
-        (Replay(), "dense-active replayed, with too few repeats"),
+        (OpenLoop(requests_per_s=2.0), "both were served at given arrivals alone, of which the output rate is theirs."),
+        (Replay(), "both were served at given arrivals alone, of which the output rate is theirs."),
         (Offline(), "dense-active offline, with too few repeats"),
     ])
     def test_every_load_fits_the_sentence(self, load: Load, words: str) -> None:

@@ -23,8 +23,9 @@ from harness.stats import (
     difference_of_means,
     mean_estimate,
     mean_of_contrasts,
-    mean_of_estimates,
+    mean_of_shares,
     ratio_of_means,
+    reported_estimate,
     wilson,
 )
 
@@ -167,14 +168,43 @@ class TestScores:
         found = (difference_of_estimates(wilson(x, 100), wilson(y, 200)) for x, y in zip(a, b, strict=True))
         assert is_nominal(share_covered(0.2, found))
 
-    def test_a_mean_over_tasks(self) -> None:
-        generator, tasks = np.random.default_rng(4), ((200, 0.97), (100, 0.5), (50, 0.8))
-        rows = zip(*(generator.binomial(n, p, TRIALS).tolist() for n, p in tasks), strict=True)
+    @pytest.mark.parametrize(("sizes", "truths"), [
+        ((200, 100, 50), (0.97, 0.5, 0.8)), ((22,) * 10, (0.98,) * 10), ((50,) * 10, (0.97,) * 10),
+        ((100,) * 4, (0.99,) * 4), ((100,) * 20, (0.02,) * 20), ((100, 1000), (0.97, 0.5)), ((20,) * 5, (0.5,) * 5),
+        ((1000, 500, 500, 500), (0.6, 0.9, 0.87, 0.9)),
+    ])
+    def test_a_mean_over_tasks(self, sizes: tuple[int, ...], truths: tuple[float, ...]) -> None:
+        found, reported = [], []
+        for row in self.tasks(sizes, truths):
+            shares = [(wilson(right, n), self.error(right, n)) for right, n in zip(row, sizes, strict=True)]
+            found.append(mean_of_shares(shares, "tasks"))
+            told = [(reported_estimate(right / n, self.error(right, n), n, is_share=True), self.error(right, n))
+                    for right, n in zip(row, sizes, strict=True)]
+            reported.append(mean_of_shares(told, "tasks"))
+        truth = math.fsum(truths) / len(truths)
+        assert is_nominal(share_covered(truth, found)) and is_nominal(share_covered(truth, reported))
+
+    @pytest.mark.parametrize(("sizes", "truths"), [
+        ((22, 1000), (0.98, 0.5)), ((1000, 20), (0.5, 0.95)), ((60, 5), (0.5, 0.9)), ((500, 500, 30), (0.5, 0.6, 0.98)),
+    ])
+    def test_it_covers_more_of_a_small_task_that_is_nearly_all_right(
+        self, sizes: tuple[int, ...], truths: tuple[float, ...]
+    ) -> None:
         found = (
-            mean_of_estimates([wilson(right, n) for right, (n, _) in zip(row, tasks, strict=True)], "tasks")
-            for row in rows
+            mean_of_shares([(wilson(right, n), None) for right, n in zip(row, sizes, strict=True)], "tasks")
+            for row in self.tasks(sizes, truths)
         )
-        assert is_nominal(share_covered((0.97 + 0.5 + 0.8) / 3, found))
+        assert share_covered(math.fsum(truths) / len(truths), found) >= 0.95
+
+    def tasks(self, sizes: tuple[int, ...], truths: tuple[float, ...]) -> Iterator[tuple[int, ...]]:
+        """How many items of each task are right, trial by trial."""
+        generator = np.random.default_rng(4)
+        columns = [generator.binomial(n, p, TRIALS).tolist() for n, p in zip(sizes, truths, strict=True)]
+        return zip(*columns, strict=True)
+
+    def error(self, right: int, n: int) -> float:
+        """The standard error of the mean of the items, which lm-eval reports."""
+        return math.sqrt(right / n * (1 - right / n) / (n - 1))
 
     def test_a_mean_over_tasks_of_paired_differences(self) -> None:
         right_or_wrong = self.paired(100, 0.2, 0.1)

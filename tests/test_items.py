@@ -19,7 +19,7 @@ from harness.items import (
     subtask_of,
     task_estimate,
 )
-from harness.stats import mean_estimate, normal_quantile, standard_error, t_quantile, wilson
+from harness.stats import mean_estimate, mean_of_shares, normal_quantile, standard_error, t_quantile, wilson
 
 
 def items_of(*parts: list[float]) -> dict[str, float]:
@@ -81,7 +81,9 @@ def test_the_interval_of_a_reported_share_ends_at_its_limits() -> None:
         return found[0].low, found[0].high
 
     half = 0.01 * normal_quantile()
-    assert ends(0.99) == (0.99 - half, 1.0) and ends(0.01) == (0.0, 0.01 + half)
+    low, high = ends(0.99)
+    assert low is not None and high is not None and low < 0.99 - half and 0.99 < high < 1
+    assert list(ends(0.01)) == pytest.approx([1 - high, 1 - low])
     # 99 of 100 and bits a byte are no shares
     assert ends(99.0) == (99.0 - half, 99.0 + half)
     assert ends(0.99, higher_is_better=False) == (0.99 - half, 0.99 + half)
@@ -165,6 +167,11 @@ class TestTooFewSubtasks:
     def test_a_mean_of_subtasks_adds_their_variances(self) -> None:
         estimate = item_estimate(items_of([1.0] * 30 + [0.0] * 30, [1.0] * 5), "subtasks")
         assert (estimate.value, estimate.n) == (0.75, 65)
-        below = math.hypot(0.5 - (wilson(30, 60).low or 0), 1.0 - (wilson(5, 5).low or 0))
-        assert estimate.low == pytest.approx(0.75 - below / 2)
+        shares = [(wilson(30, 60), standard_error([1.0] * 30 + [0.0] * 30)), (wilson(5, 5), None)]
+        mean = mean_of_shares(shares, "")
+        assert (estimate.low, estimate.high) == (mean.low, mean.high)
+        graded = item_estimate(items_of([1.0] * 30 + [3.0] * 30, [1.5, 2.5] * 5), "subtasks")
+        assert graded.high == pytest.approx(
+            2 + 0.5 * 1.985 * math.hypot(standard_error([1.0, 3.0] * 30), standard_error([1.5, 2.5] * 5)), rel=0.01
+        )
         assert "too few to tell how others would differ" in estimate.basis

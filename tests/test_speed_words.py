@@ -59,8 +59,7 @@ class TestCurve:
         found, _ = speed_told(comparison, ())
         assert speed_curve(comparison) == () and not found.clauses
         assert found.missing == (
-            ("Speed was not compared: both were served at arrival rates alone, at which the output rate is that of the "
-             "arrivals."),
+            ("Speed was not compared: both were served at given arrivals alone, of which the output rate is theirs."),
         )
 
 

@@ -23,12 +23,14 @@ from harness.stats import (
     mean_estimate,
     mean_of_contrasts,
     mean_of_estimates,
+    mean_of_shares,
     percentiles,
     ranks_with_ties,
     ratio_of_means,
     reported_estimate,
     standard_error,
     wilson,
+    wilson_ends,
 )
 
 VALUES = st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=12)
@@ -111,6 +113,18 @@ class TestProportion:
         assert reported_estimate(10.0, 1.0, 50).high == pytest.approx(11.959964)
         assert reported_estimate(10.0, None, 50).low is None
 
+    @given(st.floats(0.001, 0.999), st.integers(1, 10_000))
+    def test_a_reported_share_has_the_interval_of_as_many_items(self, share: float, n: int) -> None:
+        stderr = (share * (1 - share) / n) ** 0.5
+        found = reported_estimate(share, stderr, 0, is_share=True)
+        assert (found.low, found.high) == pytest.approx(wilson_ends(share, n, 1.959964), abs=1e-6)
+        assert found.low is not None and found.high is not None and 0 <= found.low <= share <= found.high <= 1
+
+    def test_a_reported_error_beyond_reason_stays_within_a_share(self) -> None:
+        for share in (0.0, 0.5, 1.0):
+            found = reported_estimate(share, 3.0, 0, is_share=True)
+            assert found.low is not None and found.high is not None and 0 <= found.low <= share <= found.high <= 1
+
     def test_a_reported_error_of_0_is_no_certainty(self) -> None:
         for value, same in ((0.0, wilson(0, 50)), (1.0, wilson(50, 50))):
             found = reported_estimate(value, 0.0, 50)
@@ -120,6 +134,35 @@ class TestProportion:
             assert reported_estimate(value, 0.0, n).low is None
         few_right = reported_estimate(0.08, (0.08 * 0.92 / 49) ** 0.5, 50)
         assert (difference_of_estimates(reported_estimate(0.0, 0.0, 50), few_right).p_value or 0) > 0.05
+
+
+class TestMeanOfShares:
+    @given(st.floats(0.01, 0.99), st.integers(2, 500))
+    def test_one_share_keeps_its_own_interval(self, share: float, n: int) -> None:
+        one = replace(wilson(n, n), value=share, low=wilson_ends(share, n, 1.959964)[0],
+                      high=wilson_ends(share, n, 1.959964)[1])
+        mean = mean_of_shares([(one, (share * (1 - share) / n) ** 0.5)], "one")
+        assert (mean.low, mean.high) == pytest.approx((one.low, one.high), abs=1e-6)
+        told = mean_of_shares([(one, None)], "one")
+        assert (told.low, told.high) == pytest.approx((one.low, one.high), abs=1e-4)
+
+    @given(st.lists(st.tuples(st.integers(0, 50), st.integers(50, 60)), min_size=1, max_size=8))
+    def test_it_stays_a_share_and_holds_its_mean(self, pairs: list[tuple[int, int]]) -> None:
+        mean = mean_of_shares([(wilson(right, n), None) for right, n in pairs], "some")
+        assert mean.low is not None and mean.high is not None
+        assert 0 <= mean.low <= mean.value <= mean.high <= 1 and mean.low < mean.high
+
+    def test_tasks_that_are_all_right_are_worth_their_items_together(self) -> None:
+        mean = mean_of_shares([(wilson(50, 50), None)] * 4, "four")
+        assert (mean.low, mean.high) == pytest.approx((wilson(200, 200).low, 1.0))
+
+    def test_one_without_an_interval_leaves_none(self) -> None:
+        mean = mean_of_shares([(wilson(5, 9), None), (mean_estimate([0.5], "trainings"), None)], "two")
+        assert mean.low is None and mean.value == pytest.approx((5 / 9 + 0.5) / 2)
+
+    def test_no_shares(self) -> None:
+        with pytest.raises(ValueError, match="at least one"):
+            mean_of_shares([], "none")
 
 
 class TestMeanOfEstimates:

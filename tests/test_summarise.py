@@ -30,6 +30,7 @@ from harness.accelerators import Accelerators
 from harness.cache_form import cache_element_bytes
 from harness.record import Completed, Origin, Record
 from harness.scenario import ClosedLoop, Load, Offline, OpenLoop, Replay, TraceLengths
+from harness.stats import wilson_ends
 from harness.suite_serving import Limits
 from harness.summarise import summarise
 from harness.summary import ModelSummary, PointKey
@@ -219,7 +220,9 @@ class TestScores:
         altered = Completed(measurement=found.model_copy(update={"scores": scores}))
         score = summary_of(record.model_copy(update={"outcome": altered})).scores["facts"]
         assert score.estimate.value == 0.5
-        assert score.estimate.high == pytest.approx(0.5 + 1.959964 * 0.1)
+        # Wilson's over 25 items, which have that error
+        assert score.estimate.high == pytest.approx(0.5 + 1.959964 * (0.25 / (25 + 1.959964**2)) ** 0.5)
+        assert score.error == 0.1
 
     def test_mean_over_tasks_by_hand(self) -> None:
         summary = summary_of(
@@ -227,10 +230,12 @@ class TestScores:
             quality_record(task="sort", item_scores=(1.0,) * 80 + (0.0,) * 20),
         )
         assert summary.mean_score is not None and summary.mean_score.low is not None
-        facts, sort = summary.scores["facts"].estimate, summary.scores["sort"].estimate
-        assert facts.low is not None and sort.low is not None
+        sort = summary.scores["sort"].estimate
         assert summary.mean_score.value == pytest.approx(0.7)
-        assert summary.mean_score.low == pytest.approx(0.7 - math.hypot(0.6 - facts.low, 0.8 - sort.low) / 2)
+        # s\u00b2 / n with n - 1 in s: 99 items' worth; two more at the mean
+        shares = [(99 * p + 2 * 0.7) / 101 for p in (0.6, 0.8)]
+        items = 0.7 * 0.3 / (math.fsum(q * (1 - q) / 99 for q in shares) / 4)
+        assert summary.mean_score.low == pytest.approx(wilson_ends(0.7, items, 1.959964)[0], abs=1e-6)
         assert summary.estimate("mean_score") is summary.mean_score
         assert summary.estimate("score:sort") is sort
         assert len(summary.mean_score.sources) == 2

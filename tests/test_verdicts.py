@@ -17,8 +17,8 @@ from builders import point, quality_scenario, small_suite_records, with_paths
 from numpy.typing import NDArray
 
 from harness.compare import Comparison, Family, compare
-from harness.items import item_estimate
-from harness.stats import mean_estimate, mean_of_estimates
+from harness.items import item_error, item_estimate
+from harness.stats import mean_estimate, mean_of_shares
 from harness.summarise import summarise
 from harness.summary import ModelSummary, OperatingPoint, TaskScore
 
@@ -43,10 +43,11 @@ A, B = "moe-8x2", "dense-active"
 def scored(model: str, tasks: Mapping[str, Mapping[str, float]]) -> ModelSummary:
     """A model with these scores of items by task."""
     scores = {
-        task: TaskScore(task, quality_scenario(task), "acc,none", True, item_estimate(items), None, items)
+        task: TaskScore(
+            task, quality_scenario(task), "acc,none", True, item_estimate(items), None, items, error=item_error(items))
         for task, items in tasks.items()
     }
-    mean = mean_of_estimates([score.estimate for score in scores.values()], "mean")
+    mean = mean_of_shares([(score.estimate, score.error) for score in scores.values()], "mean")
     return replace(bare(model), scores=scores, mean_score=mean, mean_tasks=tuple(tasks))
 
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import InputError, nearest
 from harness.exports.parts import Exported, generator
 from harness.exports.printed import one_line
-from harness.items import item_error
-from harness.stats import CONFIDENCE, REPORTED, normal_quantile, standard_error
+from harness.stats import CONFIDENCE, standard_error
 from harness.summary import ModelSummary, TaskScore
 
 if TYPE_CHECKING:
@@ -77,15 +76,8 @@ def _spread(score: TaskScore) -> Iterator[tuple[str, float | int | str]]:
 
 def _error(score: TaskScore) -> float | None:
     """The standard error behind a score's interval: over items or their clusters, over trainings, or as reported."""
-    estimate = score.estimate
-    if score.weighting != "reported" and score.items:
-        return item_error(score.items, score.weighting)
-    if len(estimate.values) > 1:
-        return standard_error(estimate.values)
-    if score.weighting != "reported" or estimate.basis != REPORTED or estimate.low is None or estimate.high is None:
-        return None
-    # the wider side, since the other may be cut at a limit
-    return max(estimate.value - estimate.low, estimate.high - estimate.value) / normal_quantile()
+    values = score.estimate.values
+    return standard_error(values) if len(values) > 1 else score.error
 
 
 def eval_results(

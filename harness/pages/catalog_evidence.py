@@ -22,7 +22,8 @@ from harness.quantities import Scale, capitalised, count_of, grouped, plain, sig
 _FOLDER = "_catalog"
 """No suite's slug begins with an underline."""
 _COUNTED = "Counted from the model\u2019s structure"
-_PUBLISHED = "As it was published"
+_PUBLISHED = "Taken over, not counted"
+_DIFFERENCE = "Counted beside what was published"
 
 NAMES_BEFORE = ("", "", "total")
 NAMES_AFTER = (
@@ -65,19 +66,21 @@ def _file(entry: Entry, name: str, metrics: Mapping[str, _Metric]) -> EvidenceFi
     model = entry.model
     found = dict(_figures(entry))
     bases = list(dict.fromkeys(one.basis for one in found.values()))
+    again = (
+        f"moebench describe {shell_word(model.name)} --batch {REFERENCE_BATCH} --accelerator {REFERENCE_ACCELERATOR}"
+    )
     estimates = {
         key: {"value": one.value, "n": 1, "basis": bases.index(one.basis), "terms": [list(term) for term in one.terms],
-              **({"counted": True} if one.basis == _COUNTED else {})}
+              **({"counted": True} if one.basis == _COUNTED else {"from": True}),
+              **({"again": again} if one.basis in (_COUNTED, _DIFFERENCE) and entry.total is not None else {})}
         for key, one in found.items()
     }
-    command = f"moebench describe {shell_word(model.name)}"
     return EvidenceFile(name, {
         "suite": {"title": "Catalog", "page": "catalog.html"},
         "title": plain(model.name, 120),
         "kind": entry.kind,
         "page": f"catalog.html#model-{model.name}",
         "method": "method.html",
-        "again": f"{command} --batch {REFERENCE_BATCH} --accelerator {REFERENCE_ACCELERATOR}",
         "about": "Model",
         "subject": _subject_terms(model),
         "notes": [capitalised(plain(note, 600)).rstrip(".") for note in entry.numbers.notes],
@@ -115,10 +118,10 @@ def _metrics(scales: Mapping[str, Scale]) -> dict[str, _Metric]:
         "total": _Metric("Total parameters", "The elements of all tensors of the model", total, count),
         **{spec.key: _Metric(spec.name, spec.help, scales[spec.key], "" if spec.unit == "1" else spec.unit)
            for spec in COLUMNS},
-        "published_total": _Metric("Published total parameters", "As the authors state it", total, count),
+        "published_total": _Metric("Published total parameters", "As it was published", total, count),
         "total_deviation": _Metric("Total parameters, difference", "(counted \u2212 published) / published", percent),
         "published_active": _Metric(
-            "Published active parameters", "As the authors state it, by their own convention", total, count),
+            "Published active parameters", "As it was published, by a convention of its own", total, count),
         "active_deviation": _Metric("Active parameters, difference", "(counted \u2212 published) / published", percent),
         "context": _Metric("Context", "The longest context that the authors support", Scale("tokens", 1.0)),
         "arena_rank": _Metric("Arena rank", f"{arena}, all prompts", place),
@@ -147,13 +150,18 @@ def _figures(entry: Entry) -> Iterator[tuple[str, _Figure]]:
     yield from _published(entry)
     model = entry.model
     if model.context_length is not None:
-        yield "context", _Figure(model.context_length, _PUBLISHED, [])
+        yield "context", _Figure(model.context_length, _PUBLISHED, _from_file(model))
     if model.architecture is not None:
         yield "layers", _Figure(model.architecture.layers, _COUNTED, [])
     ranks = model.lmsys_2024_11_04
     if ranks is not None and ranks != "unranked":
-        yield "arena_rank", _Figure(ranks.overall, _PUBLISHED, [])
-        yield "arena_rank_hard", _Figure(ranks.hard_prompts_english, _PUBLISHED, [])
+        arena: Terms = [("source", f"the arena\u2019s table of {LMSYS_DATE}")]
+        yield "arena_rank", _Figure(ranks.overall, _PUBLISHED, arena)
+        yield "arena_rank_hard", _Figure(ranks.hard_prompts_english, _PUBLISHED, arena)
+
+
+def _from_file(model: CatalogModel) -> Terms:
+    return [("source", f"suites/models/{model.name}.yaml, which names none for it")]
 
 
 def _published(entry: Entry) -> Iterator[tuple[str, _Figure]]:
@@ -175,7 +183,7 @@ def _published(entry: Entry) -> Iterator[tuple[str, _Figure]]:
         yield f"published_{key}", _Figure(stated, _PUBLISHED, [*source, *(convention if key == "active" else [])])
         if count is not None and differs is not None:
             sides = [("counted", grouped(count, 0)), ("published", grouped(stated, 0))]
-            yield f"{key}_deviation", _Figure(differs, "Counted beside what was published", [*sides, *more, *reason])
+            yield f"{key}_deviation", _Figure(differs, _DIFFERENCE, [*sides, *more, *reason])
 
 
 def _parts(entry: Entry, key: str) -> Terms:

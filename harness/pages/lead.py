@@ -225,23 +225,29 @@ def _speed_sentence(view: SuiteView) -> str:
         return ""
     found = sorted(standing.entrants, key=lambda entrant: -entrant[1].value)
     estimates, names = [one for _, one in found], [plain(model.model, 60) for model, _ in found]
-    where = capitalised(at_load(view.point))
+    where, beside = capitalised(at_load(view.point)), _beside(view, standing, "output_tokens_per_s")
     if len(found) == 1:
         alone = f"{where} {names[0]} gives {in_words(estimates[0], Scale('tokens/s', 1.0))}."
         return alone if len(view.models) == 1 else ""
-    beside = _beside(view, standing, "output_tokens_per_s")
+    first = f"{where}{_among(standing, beside)} {names[0]}"
     if best_of(estimates, "higher") == 0:
         ratio = significant(estimates[0].value / estimates[1].value)
-        whom = "recipes" if found[0][0].members and beside else "models" if standing.has_flagged else ""
-        of = f", of the {whom}{' without a flag' if standing.has_flagged else ''}," if whom else ""
-        return (f"{where}{of} {names[0]} gives the most output, {significant(estimates[0].value)} tokens/s, "
+        return (f"{first} gives the most output, {significant(estimates[0].value)} tokens/s, "
                 f"{ratio} \u00d7 that of {names[1]}.{beside}")
     near = [name for name, one in zip(names[1:], estimates[1:], strict=True)
             if best_of([estimates[0], one], "higher") is None]
     if all(one.has_interval for one in estimates):
         whose = "that" if len(near) == 1 else "those"
-        return f"{where} {names[0]} is the fastest on average; its interval overlaps {whose} of {_some(near)}.{beside}"
-    return f"{where} {names[0]} is the fastest on average; for lack of repeats not all have an interval.{beside}"
+        return f"{first} is the fastest on average; its interval overlaps {whose} of {_some(near)}.{beside}"
+    return f"{first} is the fastest on average; for lack of repeats not all have an interval.{beside}"
+
+
+def _among(standing: Contest, beside: str) -> str:
+    """Of which it is said who is first, where that is not all; empty where it is."""
+    noun = "recipes" if standing.entrants[0][0].members else "models"
+    if not standing.has_flagged and (noun == "models" or not beside):
+        return ""
+    return f", of the {noun}{' without a flag' if standing.has_flagged else ''},"
 
 
 def _some(names: Sequence[str], limit: int = 3) -> str:

@@ -32,7 +32,7 @@ from harness.summary import ModelSummary
 
 _LEGEND = (
     "Verdicts are on the {}, corrected for the number of effects of their kind (Holm): an interval that only "
-    f"just leaves equality shows no difference yet. Bars are 95 % intervals, on one scale for all pairs ({{}}); the "
+    f"just leaves equality shows no difference yet. Bars are 95 % intervals, on one scale for all pairs{{}}; the "
     f"middle line means equal. {LIKENESS}"
 )
 _SPARSE_FIRST = ("sparse model", "dense one")
@@ -128,7 +128,7 @@ def pairs_page(
     roles = _SPARSE_FIRST if all(pair.is_sparse_against_dense for pair in pairs) else _ANY_FIRST
     reach, scale = scale_of_bars(pairs)
     known = [key for key in Shown._fields if any(getattr(one, key) is not None for one in shown)]
-    facets, tokens = _facets(pairs, shown)
+    facets, tokens = _facets(pairs, shown, roles)
     alike = _common_loads(shown)
     others = [_others(view, pair.comparison, one) for pair, one in zip(pairs, shown, strict=True)]
     if any(one.text for one in others):
@@ -147,7 +147,7 @@ def pairs_page(
         menu="Sparse vs dense",
         heading="Sparse vs dense",
         lead=pairs_lead(pairs, [one.quality for one in shown]),
-        note=_LEGEND.format(roles[0], scale),
+        note=_LEGEND.format(roles[0], f" ({scale})" if scale else ""),
         roles=roles,
         glyphs=tuple(
             VerdictCell("", "", verdict, glyph, _css(verdict)) for verdict, glyph in words.MARKS.items()
@@ -322,13 +322,15 @@ _NO_KIND = "none"
 _ORDER = (*MATCH_NOUNS, _NO_KIND, *words.MARKS, NOT_COMPARED)
 
 
-def _facets(pairs: Sequence[Pair], shown: Sequence[Shown]) -> tuple[tuple[Facet, ...], list[str]]:
+def _facets(
+    pairs: Sequence[Pair], shown: Sequence[Shown], roles: tuple[str, str]
+) -> tuple[tuple[Facet, ...], list[str]]:
     """What pairs can be chosen by, and of each pair its words; a facet with one value tells nothing and is left out."""
     told: list[tuple[str, str, list[tuple[str, ...]]]] = [
         ("matching", "Matching", [pair.kinds or (_NO_KIND,) for pair in pairs]),
         ("score", "Verdict on score", [(_verdict(one.quality),) for one in shown]),
         ("speed", "Verdict on speed at high load", [(_verdict(one.high),) for one in shown]),
-        ("crossover", "Crossover", [(_changes(pair),) for pair in pairs]),
+        ("crossover", "Crossover", [(_changes(pair, roles),) for pair in pairs]),
     ]
     facets, tokens = [], [list[str]() for _ in pairs]
     scores = dict.fromkeys(score_words(pair.comparison.score) for pair in pairs)
@@ -354,13 +356,13 @@ def _verdict(effect: Effect | None) -> str:
     return NOT_COMPARED if effect is None else words.verdict_words(effect)
 
 
-def _changes(pair: Pair) -> str:
-    """Whether the first model overtakes on any workload, or is overtaken."""
+def _changes(pair: Pair, roles: tuple[str, str]) -> str:
+    """Whether the first model overtakes on any workload, or is overtaken, with both as the page calls them."""
     found, sure = _told_crossing(pair)
     if found is None or not sure:
         return "no change of the lead" if found is None else "may change the lead"
-    first, second = ("sparse", "dense") if pair.is_sparse_against_dense else ("first", "second")
-    return f"{first if found.overtakes == found.a else second} overtakes"
+    role = roles[0] if found.overtakes == found.a else roles[1]
+    return f"{role.split()[0]} overtakes"
 
 
 # What to measure -------------------------------------------------------------------------------------------------

@@ -251,8 +251,10 @@ class _Section:
 def few_requests(key: str, point: OperatingPoint) -> str:
     """What to know of a percentile of so few requests that it is about their slowest; empty for all else."""
     found = _OF_REQUESTS.match(key)
-    if found is None or key not in point.estimates or point.requests * (1 - int(found[1]) / 100) >= 1:
+    if found is None or key not in point.estimates or point.requests * (100 - int(found[1])) >= 100:
         return ""
+    if point.requests == 1:
+        return "A percentile of 1 request is that request"
     return (
         f"A p{found[1]} of {count_of(point.requests, 'request')} lies between the slowest two of them: how bad the "
         "rare ones are is not known from so few"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Page
     from sites import Visit
 
@@ -112,3 +114,41 @@ def test_a_published_figure_opens_its_source(visit: Visit) -> None:
     page.wait_for_selector("dialog.drawer[open] article")
     told = page.locator("dialog.drawer").inner_text()
     assert "As it was published" in told and "source" in told and "Counted from" not in told
+
+
+def test_numbers_are_opened_from_the_keyboard(visit: Visit) -> None:
+    page = visit("catalog.html")
+    page.wait_for_selector("#catalog-table tbody [tabindex='0']")
+    page.locator("#catalog-table tbody [tabindex='0']").first.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate("getComputedStyle(document.activeElement).textDecorationLine") == "underline"
+    cell = page.evaluate("document.activeElement.dataset.order")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog.drawer[open] article")
+    assert page.locator("dialog.drawer h2").inner_text() == "Active parameters"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog.drawer", state="hidden")
+    assert page.evaluate("document.activeElement.dataset.order") == cell
+
+
+def test_what_is_no_number_does_not_open(visit: Visit) -> None:
+    page = visit("catalog.html")
+    heads = page.locator("#catalog-table thead tr:last-child th")
+    index = heads.evaluate_all("(heads) => heads.findIndex((head) => head.dataset.label === 'Licence')")
+    cell = page.locator("#model-mixtral-8x7b td").nth(index - 1)
+    assert cell.evaluate("(one) => getComputedStyle(one).cursor") != "pointer"
+    cell.click()
+    assert page.locator("dialog.drawer[open]").count() == 0
+
+
+def test_the_heading_of_a_number_leads_to_its_row(visit: Visit, report: Path) -> None:
+    for path in ("catalog.html", f"{report.as_uri()}#/catalog.html"):
+        page = visit(path)
+        page.locator("#deviations button.number").first.click()
+        page.wait_for_selector("dialog.drawer[open] article")
+        page.locator("dialog.drawer h3 a").click()
+        page.wait_for_selector("dialog.drawer", state="hidden")
+        page.wait_for_timeout(200)
+        assert "model-" in page.url and "n=" not in page.url
+        assert not page.evaluate("document.activeElement.matches('#deviations button')")

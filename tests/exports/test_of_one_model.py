@@ -21,7 +21,7 @@ from harness.exports.formats import Wanted, write
 from harness.exports.glyphs import text_width
 from harness.exports.model_card import eval_results, has_card, model_card
 from harness.exports.parts import Exported
-from harness.items import item_estimate
+from harness.items import item_error, item_estimate
 from harness.record import Record
 from harness.stats import Estimate, mean_estimate
 from harness.summary import ModelSummary
@@ -72,7 +72,7 @@ class TestModelCard:
     def test_the_error_of_clustered_items_is_between_subtasks(self, small: Exported) -> None:
         model = model_of(small, "moe-8x2")
         items = {f"s{part}/{index}": float(part % 2 or index == 0) for part in range(6) for index in range(20)}
-        score = replace(model.scores["facts"], items=items, estimate=item_estimate(items))
+        score = replace(model.scores["facts"], items=items, estimate=item_estimate(items), error=item_error(items))
         suite = replace(small, summaries=(replace(model, scores={"facts": score}),))
         spread = self.read(model_card(suite, suite.summaries[0])).eval_results[0].metric_args
         # six subtasks whose means are 0.05 and 1 in turns: s / sqrt 6 of these six

@@ -12,6 +12,7 @@ from foreign_files import RECORDINGS
 from harness.errors import InputError
 from harness.record import Completed, QualityMeasurement, Record
 from harness.scenario import QualityScenario
+from harness.stats import wilson_ends
 from harness.summarise import summarise
 
 Take = Callable[..., list[Record]]
@@ -79,7 +80,8 @@ def test_without_the_items_their_number_counts(take: Take, recorded: Recorded, t
     (summary,) = summarise([(tmp_path / "record.json", record)])
     estimate = summary.scores["pocket_facts_a"].estimate
     assert (estimate.value, estimate.n) == (0.75, 250)
-    assert estimate.low == pytest.approx(0.75 - 1.96 * 0.25, abs=1e-3) and estimate.high == 1.0
+    # Wilson's over the 3 items that would have the error that is told
+    assert [estimate.low, estimate.high] == pytest.approx(wilson_ends(0.75, 3, 1.959964), abs=1e-6)
 
 
 def test_items_of_another_number_are_refused(take: Take, recorded: Recorded, tmp_path: Path) -> None:

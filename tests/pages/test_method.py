@@ -67,6 +67,6 @@ def test_the_chance_of_any_false_verdict(text: str) -> None:
 
 
 def test_every_family_is_named(text: str) -> None:
-    assert "the mean score alone, the tasks, the output rate at every load but open loops, latencies and goo" in text
-    assert "The output rate of an open loop and the price of its tokens are those of the arrivals and are not" in text
+    assert "the mean score alone, the tasks, the output rate of closed loops and batches, latencies and goo" in text
+    assert "The output rate of open loops and replays and the price of their tokens are those of the arrivals" in text
     assert get_args(Family) == ("mean score", "tasks", "speed", "latency", "memory and cost", "counted")

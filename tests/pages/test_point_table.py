@@ -197,3 +197,5 @@ def test_a_percentile_of_few_requests_says_how_few(tmp_path: Path) -> None:
     assert few_requests("ttft_p50_s", point) == few_requests("itl_p99_s", point) == ""
     assert few_requests("ttft_p99_s", replace(point, requests=100)) == ""
     assert few_requests("ttft_p99_s", replace(point, requests=99))
+    assert few_requests("ttft_p90_s", replace(point, requests=10)) == ""
+    assert few_requests("ttft_p50_s", replace(point, requests=1)) == "A percentile of 1 request is that request"

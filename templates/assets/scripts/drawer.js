@@ -113,7 +113,7 @@ const part = (title, ...children) => (children.flat().some(Boolean) ? made("sect
 
 // Whether a place of the site can be opened from here: a file with all pages lacks the records.
 function isHere(href) {
-  const path = decodeURIComponent(href);
+  const path = decodeURIComponent(href.split("#")[0]);
   return !standalone.shown || standalone.pages.has(path) || standalone.files.has(path);
 }
 
@@ -203,7 +203,8 @@ function commandPart({ estimate }, content) {
   const records = estimate.sources === undefined ? [] : content.sources[estimate.sources].map((index) => content.records[index]);
   const origins = [...new Set(records.map((row) => row.origin).filter(Boolean))];
   if (origins.length) return [made("p", {}, `Not measured by moebench: ${origins.join("; ")}. The file that was imported is named in the record.`)];
-  if (content.again) return [commandBox(content.again)];
+  if (estimate.again) return [commandBox(estimate.again)];
+  if (!content.command) return [];
   const own = records.length || estimate.command ? [commandBox(content.command)]
     : [made("p", { class: "small muted" }, "Counted from the model's configuration when the report is written; this measures the model again:"), commandBox(content.command)];
   return estimate.command ? [...own, made("p", { class: "small muted" }, "The same score by lm-eval's own command, in the folder of the checkout:"), commandBox(estimate.command)] : own;
@@ -260,11 +261,11 @@ function sideOf(name, content, { alone, named }) {
   return made("article", {}, heading, named ? made("p", { class: "which" }, title) : "", ...headPart(found, content),
     part("Made of", parts.length ? plainTable([["Task", "text"], ["Score", ""]], parts) : ""),
     part(estimate.members ? "Each training" : "Raw values", rawValues(found, content)),
-    part(estimate.items ? "Task" : content.again && !estimate.counted ? "From" : "Counted from", estimate.terms ? termList(estimate.terms) : ""),
+    part(estimate.items ? "Task" : estimate.from ? "From" : "Counted from", estimate.terms ? termList(estimate.terms) : ""),
     part("Each layer", estimate.layers?.length ? plainTable([["Layer", "text"], ["Value", ""]], estimate.layers.map(([what, key, value]) => [what, evidenceButton(`${name.split(".").slice(0, 2).join(".")}.${key}`, digits(value, 4))])) : ""),
     part("Configuration of the model", configPart(found, content)),
     part("Items", itemsPart(estimate)),
-    part(content.again ? "Count it again" : "Measure it again", ...commandPart(found, content)),
+    part(estimate.again ? "Count it again" : "Measure it again", ...commandPart(found, content)),
     part(content.about || "Model and environment", alone ? where : made("details", {}, made("summary", {}, "Revision, engine, machine"), where)),
     part("Notes", notes.length ? made("ul", { class: "plain" }, notes.map((note) => made("li", {}, `${note}.`))) : ""),
     part(records.length === 1 ? "Record" : "Records", records.length ? made("ul", { class: "records" }, records) : ""));
@@ -322,8 +323,13 @@ function leaveStep(names) {
 
 // Closes the drawer where the address has changed already; what names no number goes from it.
 function shutDrawer() {
-  drawer.names = "";
-  if (drawer.dialog?.open) drawer.dialog.close();
+  // where the address names a place, a reader has gone there, and the number does not take the focus back
+  const { place } = partsOf(location.hash);
+  Object.assign(drawer, { names: "", opener: place ? null : drawer.opener });
+  if (drawer.dialog?.open) {
+    drawer.dialog.close();
+    if (place) document.activeElement?.blur();
+  }
   if (state.get("n") && !evidenceNames(state.get("n")).length) state.set("n", "");
 }
 

@@ -87,11 +87,19 @@ function tidyAddress() {
 // Said where the page says what to loosen, until the next choice.
 function tellUnknown(unknown) {
   if (unknown.length && !$(".loosen")) $(".toolbar")?.append(made("p", { class: "loosen", role: "status" }));
+  forgetUnknown();
   const place = $(".loosen");
   if (!place) return;
-  $(".unknown", place)?.remove();
   if (unknown.length) place.prepend(made("span", { class: "unknown" }, `Left out of the address, as this page does not know it: ${unknown.map(shortened).join(", ")}.`));
   place.hidden = !place.hasChildNodes();
+}
+
+function forgetUnknown() {
+  for (const said of $$(".loosen .unknown")) {
+    const place = said.parentElement;
+    said.remove();
+    place.hidden = !place.hasChildNodes();
+  }
 }
 
 // A menu of choices closes when a reader turns to something else.

@@ -10,6 +10,7 @@ const state = {
   set(name, value) { this.change({ [name]: value }); },
   // Empty values are the default and leave the address; `mark` is kept with the step.
   change(named, { step = false, mark = {} } = {}) {
+    if (step) forgetUnknown();
     const values = this.read();
     for (const [name, value] of Object.entries(named)) {
       if (value === "" || value === null || value === undefined) values.delete(name); else values.set(name, value);

@@ -56,7 +56,7 @@ function prepareTable(table) {
   // what a reader cannot have reached for yet waits until the table is there
   const later = (work) => whenIdle(() => { if (table.isConnected) work(); });
   if (toolbar) later(() => $(".slot", toolbar).append(pickerOf(api, heads, DataTable).container()[0]));
-  if (table.classList.contains("lean")) later(() => walkCells(api, DataTable));
+  if ($("tbody tr[data-evidence]", table)) later(() => walkCells(api, DataTable));
 }
 
 // Columns that are hidden at first have no cells in the page: their content is a list, written into cells when first
