@@ -54,8 +54,8 @@ _WORDS = (
 )
 """Columns of text in which few values come again and again."""
 _MAKERS = (
-    "environment", "index_rows", "items", "metrics", "migrations", "places", "record", "scenario", "schema",
-    "serving_metrics", "stats", "summary", "timeline",
+    "environment", "index_rows", "items", "metrics", "migrations", "places", "record", "record_file", "scenario",
+    "schema", "serving_metrics", "stats", "summary", "timeline",
 )
 """The modules that decide what a row says."""
 
