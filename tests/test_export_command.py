@@ -21,6 +21,8 @@ from harness.pages.render import render_site
 from harness.resources import Folders
 from harness.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -20,6 +20,8 @@ from harness.pages.site import build_site
 from harness.record import Completed, Record, RoutingMeasurement
 from harness.scenario import RoutingScenario, ServedTokens
 
+pytestmark = pytest.mark.slow
+
 
 def page_of(root: Path, records: list[Record], model: str = "moe-8x2") -> ModelPage:
     store = sites.store_of(root, records)

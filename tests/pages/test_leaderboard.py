@@ -22,6 +22,8 @@ from harness.scenario import Load, Offline, OpenLoop, Replay
 from harness.stats import Estimate
 from harness.suite import parse_suite
 
+pytestmark = pytest.mark.slow
+
 
 def _site(root: Path, records: list[Record], **options: object) -> Site:
     store = sites.store_of(root, records)

@@ -18,6 +18,8 @@ from harness.pages.site import build_site
 from harness.pages.suite_view import SuiteView
 from harness.record import Record
 
+pytestmark = pytest.mark.slow
+
 
 def view_of(root: Path, records: list[Record]) -> SuiteView:
     store = sites.store_of(root, records)

@@ -16,6 +16,8 @@ from harness.pages.pairs_page import PairsPage
 from harness.pages.site import Site, build_site
 from harness.record import Record
 
+pytestmark = pytest.mark.slow
+
 
 def site_of(root: Path, suite: str, records: list[Record]) -> Site:
     return build_site(sites.store_of(root, records), [suite], named=True)

@@ -24,6 +24,8 @@ from harness.suite import parse_suite
 from harness.summarise import summarise
 from harness.wording import MARKS
 
+pytestmark = pytest.mark.slow
+
 
 def site_of(root: Path, suite: str, records: list[Record], **options: object) -> Site:
     return build_site(sites.store_of(root, records), [suite], named=True, **options)  # type: ignore[arg-type]

@@ -13,6 +13,8 @@ from harness.pages.runs_page import RunRow, RunsPage, duration_text
 from harness.pages.site import build_site
 from harness.record import Origin, Record
 
+pytestmark = pytest.mark.slow
+
 
 def page_of(root: Path, records: list[Record]) -> RunsPage:
     store = sites.store_of(root, records)
