@@ -217,6 +217,7 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
+@pytest.mark.slow
 class TestRuns:
     def test_first_then_nothing_to_do(self, checkout: Checkout) -> None:
         done = checkout.setup()

@@ -203,6 +203,7 @@ class TestLeastDuration:
         assert found is not None and found <= max(flops / 989.4e12, read / 3.35e12) * (1 + 1e-9)
 
     @pytest.mark.parametrize("batch", [1, 64])
+    @pytest.mark.slow
     def test_no_model_of_the_catalog_needs_more_than_its_roofline_expects(self, batch: int) -> None:
         scenario = serving_scenario(batch, prompt_tokens=1000, output_tokens=16, requests=batch)
         one = closed_loop(scenario)

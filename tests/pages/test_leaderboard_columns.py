@@ -16,6 +16,8 @@ from harness.pages.reading import read_suite, view_of
 from harness.pages.suite_view import SuiteView, at_load, estimate_of, point_text
 from harness.record import Record
 
+pytestmark = pytest.mark.slow
+
 
 def _view(root: Path, records: list[Record], suite: str = builders.SUITE) -> SuiteView:
     store = sites.store_of(root, records)

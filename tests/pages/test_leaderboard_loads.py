@@ -20,6 +20,8 @@ from harness.pages.reading import read_suite, view_of
 from harness.pages.suite_view import SuiteView, estimate_of
 from harness.record import Record
 
+pytestmark = pytest.mark.slow
+
 
 def _view(root: Path, records: list[Record], suite: str) -> SuiteView:
     store = sites.store_of(root, records)

@@ -18,6 +18,8 @@ from harness.quantities import Scale
 from harness.record import Record
 from harness.stats import Estimate, counted
 
+pytestmark = pytest.mark.slow
+
 
 def _view(root: Path, records: list[Record]) -> SuiteView:
     store = sites.store_of(root, records)

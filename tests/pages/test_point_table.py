@@ -18,6 +18,8 @@ from harness.pages.site import Site, build_site
 from harness.record import Completed, DeviceSamples, ServingMeasurement
 from harness.suite import parse_suite
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 name: loads
 title: Loads
