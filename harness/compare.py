@@ -262,7 +262,7 @@ def _timed_effects(a: ModelSummary, b: ModelSummary, missing: list[str]) -> list
             missing.append(f"{key.name}, {key.words}: {reason}")
             continue
         for metric in _TIMED:
-            if key.kind in ("open", "replay") and metric in _OF_ARRIVALS:
+            if key.at_given_arrivals and metric in _OF_ARRIVALS:
                 continue
             one, other = at_a.estimates.get(metric), at_b.estimates.get(metric)
             effect = _ratio_effect(metric, (a, b), (one, other), key) if one and other else None

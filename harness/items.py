@@ -24,6 +24,7 @@ from typing import Literal, get_args
 
 from harness.stats import (
     Estimate,
+    items_worth,
     mean_estimate,
     mean_of_estimates,
     mean_of_shares,
@@ -171,7 +172,7 @@ def _clustered(parts: Sequence[Sequence[float]], over: SubtaskMean) -> Estimate:
         basis = f"Wilson interval over {n} items clustered in {over.subtasks} subtasks"
         independent = float(n)
         if over.error > 0 and 0 < value < 1:
-            independent = value * (1 - value) / over.error**2
+            independent = items_worth(value, over.error)
         else:
             basis += _ALIKE
         low, high = wilson_ends(value, independent, t)

@@ -112,6 +112,14 @@ def contest(
     """
     if len({bool(one.members) for one in summaries}) > 1:
         raise ValueError("groups of trainings and single models are not ranked together")
+    return held_together(summaries, metric, point, estimate_of)
+
+
+def held_together(
+    summaries: Sequence[ModelSummary], metric: Metric, point: PointKey | None,
+    estimate_of: Callable[[ModelSummary], Estimate | None],
+) -> Contest:
+    """As `contest`, of groups and single models together: who is shown beside whom, in no ranking."""
     out: dict[str, str] = {}
     valued: list[Entrant] = []
     others = 0
@@ -122,12 +130,12 @@ def contest(
             out[one.model] = reason or _no_value(one, metric)
         else:
             valued.append((one, found))
-    entrants, left = alike(valued, metric)
+    entrants, left = _alike(valued, metric)
     others += len(left)
     return Contest(tuple(entrants), _better(metric, entrants), out | left, next(iter(left.values()), ""), others)
 
 
-def alike(valued: Sequence[Entrant], metric: Metric) -> tuple[Sequence[Entrant], dict[str, str]]:
+def _alike(valued: Sequence[Entrant], metric: Metric) -> tuple[Sequence[Entrant], dict[str, str]]:
     """Those that are ranked together, and by model why the others that have a value are not with them."""
     if len(valued) < 2:
         return valued, {}

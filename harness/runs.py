@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -83,16 +83,17 @@ def runs_of(index: StoreIndex, most: int | None = None) -> tuple[list[Run], int]
     return [reader.run(rows) for rows in groups[:most]], len(groups)
 
 
-def files_of(index: StoreIndex, run: Run) -> dict[str, list[RunFile]]:
-    """The records of a run by what came of their cells, in the order of models and cells."""
-    states, models, places = (index.codes(name) for name in ("status", "model", "place"))
-    found: dict[str, list[RunFile]] = {state: [] for state in STATES}
-    for row in run.rows:
-        state, model, place = (words[codes[row]] for codes, words in (states, models, places))
-        found[state].append(RunFile(f"{index.folder.name}/{index.paths[row]}", model, _place_words(place)))
-    for files in found.values():
-        files.sort(key=lambda one: (one.model, one.what, one.path))
-    return found
+def files_of(index: StoreIndex, runs: Iterable[Run]) -> Iterator[dict[str, list[RunFile]]]:
+    """The records of each run by what came of their cells, in the order of models and cells."""
+    columns = [index.codes(name) for name in ("status", "model", "place")]
+    for run in runs:
+        found: dict[str, list[RunFile]] = {state: [] for state in STATES}
+        for row in run.rows:
+            state, model, place = (words[codes[row]] for codes, words in columns)
+            found[state].append(RunFile(f"{index.folder.name}/{index.paths[row]}", model, _place_words(place)))
+        for files in found.values():
+            files.sort(key=lambda one: (one.model, one.what, one.path))
+        yield found
 
 
 class _Reader:

@@ -194,7 +194,7 @@ def _why_no_speed(comparison: Comparison) -> str:
     points = {point.key for point in (*comparison.a.points, *comparison.b.points)}
     starts = tuple(f"{key.name}, {key.words}: " for key in points)
     reasons = [reason for reason in comparison.missing if starts and reason.startswith(starts)]
-    if comparison.a.points and comparison.b.points and {key.kind for key in points} <= {"open", "replay"}:
+    if comparison.a.points and comparison.b.points and all(key.at_given_arrivals for key in points):
         return "both were served at given arrivals alone, of which the output rate is theirs"
     if not points or not reasons:
         return "neither was served" if not points else "no output rate is known of both"

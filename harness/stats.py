@@ -143,6 +143,11 @@ def wilson(successes: int, n: int) -> Estimate:
     return Estimate(successes / n, low, high, n, f"Wilson interval over {n} items")
 
 
+def items_worth(p: float, error: float) -> float:
+    """As many items as would have this standard error at a share p between 0 and 1: p (1 - p) / error²."""
+    return p * (1 - p) / error**2
+
+
 def wilson_ends(p: float, n: float, z: float) -> tuple[float, float]:
     """The ends of Wilson's interval of a proportion p among n, which need not be whole, at the quantile z."""
     centre = p + z * z / (2 * n)
@@ -167,7 +172,7 @@ def reported_estimate(value: float, stderr: float | None, n: int, *, is_share: b
     if stderr == 0:
         return Estimate(value, None, None, n, "as reported, with a standard error of 0, which tells no interval")
     if is_share and 0 < value < 1:
-        low, high = wilson_ends(value, value * (1 - value) / stderr**2, normal_quantile())
+        low, high = wilson_ends(value, items_worth(value, stderr), normal_quantile())
         return Estimate(value, low, high, n, "Wilson interval from the reported standard error")
     half = normal_quantile() * stderr
     low, high = _cut(value, half, 0.0, 1.0) if is_share else (value - half, value + half)
@@ -234,7 +239,7 @@ def _items_of(share: Estimate, error: float | None) -> float:
     """As many items as a share's interval is worth."""
     p = share.value
     if error and 0 < p < 1:
-        return p * (1 - p) / error**2
+        return items_worth(p, error)
     ends = (share.low or 0.0, 1.0 if share.high is None else share.high)
     # Wilson's equation (p - e)² = t² e (1 - e) / n, solved for n at the end that is further off
     far = max(ends, key=lambda end: abs(p - end))

@@ -82,6 +82,11 @@ class PointKey(NamedTuple):
         )
 
     @property
+    def at_given_arrivals(self) -> bool:
+        """Whether requests come when they are due, in an open loop or a replay, so that these set the output rate."""
+        return self.kind in ("open", "replay")
+
+    @property
     def workload(self) -> tuple[str, float, float, str, str, int]:
         """What points of one curve share."""
         return self[:6]

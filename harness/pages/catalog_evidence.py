@@ -34,14 +34,6 @@ NAMES_AFTER = (
 
 
 @dataclass(frozen=True)
-class _Metric:
-    title: str
-    formula: str
-    scale: Scale
-    base: str = ""
-
-
-@dataclass(frozen=True)
 class _Figure:
     """A number with what it is made of."""
 
@@ -62,7 +54,7 @@ def catalog_evidence(entries: Iterable[Entry], scales: Mapping[str, Scale]) -> d
             for entry in entries}
 
 
-def _file(entry: Entry, name: str, metrics: Mapping[str, _Metric]) -> EvidenceFile:
+def _file(entry: Entry, name: str, metrics: Mapping[str, dict[str, Any]]) -> EvidenceFile:
     model = entry.model
     found = dict(_figures(entry))
     bases = list(dict.fromkeys(one.basis for one in found.values()))
@@ -86,7 +78,7 @@ def _file(entry: Entry, name: str, metrics: Mapping[str, _Metric]) -> EvidenceFi
         "notes": [capitalised(plain(note, 600)).rstrip(".") for note in entry.numbers.notes],
         "config": {"terms": config_terms(model.config), "file": f"suites/models/{model.name}.yaml"}
         if model.config else None,
-        "metrics": {key: _metric(metrics[key]) for key in found},
+        "metrics": {key: metrics[key] for key in found},
         "points": {},
         "estimates": estimates,
         "bases": bases,
@@ -110,30 +102,28 @@ def _subject_terms(model: CatalogModel) -> Terms:
 # What the numbers mean -------------------------------------------------------------------------------------------
 
 
-def _metrics(scales: Mapping[str, Scale]) -> dict[str, _Metric]:
+def _metrics(scales: Mapping[str, Scale]) -> dict[str, dict[str, Any]]:
     total = scales["total"]
     count, percent, place = "parameters", Scale("%", 0.01), Scale("", 1.0)
     arena = f"Place in the LMSYS Chatbot Arena of {LMSYS_DATE}"
     return {
-        "total": _Metric("Total parameters", "The elements of all tensors of the model", total, count),
-        **{spec.key: _Metric(spec.name, spec.help, scales[spec.key], "" if spec.unit == "1" else spec.unit)
+        "total": _metric("Total parameters", "The elements of all tensors of the model", total, count),
+        **{spec.key: _metric(spec.name, spec.help, scales[spec.key], "" if spec.unit == "1" else spec.unit)
            for spec in COLUMNS},
-        "published_total": _Metric("Published total parameters", "As it was published", total, count),
-        "total_deviation": _Metric("Total parameters, difference", "(counted \u2212 published) / published", percent),
-        "published_active": _Metric(
+        "published_total": _metric("Published total parameters", "As it was published", total, count),
+        "total_deviation": _metric("Total parameters, difference", "(counted \u2212 published) / published", percent),
+        "published_active": _metric(
             "Published active parameters", "As it was published, by a convention of its own", total, count),
-        "active_deviation": _Metric("Active parameters, difference", "(counted \u2212 published) / published", percent),
-        "context": _Metric("Context", "The longest context that the authors support", Scale("tokens", 1.0)),
-        "arena_rank": _Metric("Arena rank", f"{arena}, all prompts", place),
-        "arena_rank_hard": _Metric("Arena rank, hard prompts", f"{arena}, hard prompts in English", place),
-        "layers": _Metric("Layers", "Layers of all stacks", Scale("layers", 1.0)),
+        "active_deviation": _metric("Active parameters, difference", "(counted \u2212 published) / published", percent),
+        "context": _metric("Context", "The longest context that the authors support", Scale("tokens", 1.0)),
+        "arena_rank": _metric("Arena rank", f"{arena}, all prompts", place),
+        "arena_rank_hard": _metric("Arena rank, hard prompts", f"{arena}, hard prompts in English", place),
+        "layers": _metric("Layers", "Layers of all stacks", Scale("layers", 1.0)),
     }
 
 
-def _metric(metric: _Metric) -> dict[str, Any]:
-    scale = metric.scale
-    return {"title": metric.title, "unit": scale.unit, "divisor": scale.divisor, "base": metric.base,
-            "formula": metric.formula}
+def _metric(title: str, formula: str, scale: Scale, base: str = "") -> dict[str, Any]:
+    return {"title": title, "unit": scale.unit, "divisor": scale.divisor, "base": base, "formula": formula}
 
 
 # What the numbers are made of ------------------------------------------------------------------------------------

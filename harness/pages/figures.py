@@ -20,7 +20,7 @@ from harness.pages.suite_view import (
     subjects_of,
 )
 from harness.quantities import Scale, plain
-from harness.ranking import alike, why_out
+from harness.ranking import held_together
 from harness.stats import Estimate
 from harness.summary import ModelSummary
 
@@ -93,16 +93,13 @@ class _Column(NamedTuple):
 
 def _alike(view: SuiteView, subjects: Sequence[ModelSummary], key: str) -> _Column:
     """The values that can be held against each other, as where models are ranked: of one hardware, asked alike."""
-    metric = view.metric(key)
-    found = [estimate_of(one, key, view.point) for one in subjects]
-    reasons = {one.model: why_out(one, metric, view.point) for one in subjects}
-    entrants = [(one, value) for one, value in zip(subjects, found, strict=True) if value and not reasons[one.model]]
-    shown, left = alike(entrants, metric)
-    kept = {one.model for one, _ in shown}
-    reasons |= left
+    found = {one.model: estimate_of(one, key, view.point) for one in subjects}
+    together = held_together(subjects, view.metric(key), view.point, lambda one: found[one.model])
+    shown = {one.model: value for one, value in together.entrants}
     return _Column(
-        [value if one.model in kept else None for one, value in zip(subjects, found, strict=True)],
-        {index: reasons[one.model] for index, one in enumerate(subjects) if found[index] and reasons[one.model]},
+        [shown.get(one.model) for one in subjects],
+        {index: together.out[one.model] for index, one in enumerate(subjects)
+         if found[one.model] and one.model in together.out},
     )
 
 

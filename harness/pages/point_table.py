@@ -158,7 +158,8 @@ class _Section:
             return ""
         where = "every load here" if len(few) == len(self._points) else listed(map(load_text, few))
         if len(few) < len(self._points) and self._kind.loads == ("closed",):
-            where = f"{listed(dict.fromkeys(str(key.concurrency) for key in few))} concurrent requests"
+            loads = list(dict.fromkeys(str(key.concurrency) for key in few))
+            where = f"{listed(loads)} concurrent request{'' if loads == ['1'] else 's'}"
         return f"A p99 of fewer than 100 requests, as at {where}, is little more than the slowest of them."
 
     def _title(self, key: PointKey) -> str:

@@ -33,8 +33,8 @@ def runs_evidence(view: SuiteView, runs: Sequence[Run]) -> dict[str, EvidenceFil
     slugs, folder = Slugs(), f"_{view.file('runs').removesuffix('.html')}"
     inside = {path for model in view.models for path in model.records}
     found = {}
-    for run in runs[:RUNS]:
-        files = files_of(view.histories.index, run)
+    newest = runs[:RUNS]
+    for run, files in zip(newest, files_of(view.histories.index, newest), strict=True):
         content = _content(view, run, files, inside)
         found[run.id] = EvidenceFile(f"{folder}.{slugs.of(run.id, run.id)}", content)
     return found

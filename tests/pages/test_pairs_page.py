@@ -223,21 +223,6 @@ def test_pairs_that_the_suite_names_and_that_are_not_there_say_why(tmp_path: Pat
     assert page.absent in jinja_environment(sites.TEMPLATES).get_template(page.template).render(page=page)
 
 
-def test_named_pairs_come_first_and_say_what_they_are_not(tmp_path: Path) -> None:
-    models = "\n".join(f"  - {{name: {name}, path: pocket/{name}}}" for name in builders.CONFIGS)
-    suite = parse_suite(f"""
-name: small
-title: A small suite
-models:
-{models}
-comparisons: [{{sparse: moe-fine, dense: [dense-total], matching: [iso-total]}}]
-serving: [{{prompt_tokens: 64, output_tokens: 32, concurrency: [1, 4]}}]
-""", where="small.yaml")
-    page = page_of(site_of(tmp_path, "small", builders.small_suite_records(), definitions={"small": suite}))
-    assert (page.rows[0].sparse, page.rows[0].dense) == ("moe-fine", "dense-total")
-    assert "\u2248\u00a0total\u00a0parameters\u00a01.07×" in page.rows[0].matching
-
-
 def named_pair(root: Path, first: str, second: str, matching: str = "") -> PairsPage:
     """The page of a suite that names one pair."""
     models = "\n".join(f"  - {{name: {name}, path: pocket/{name}}}" for name in builders.CONFIGS)
@@ -250,6 +235,12 @@ comparisons: [{{sparse: {first}, dense: [{second}], matching: [{matching}]}}]
 serving: [{{prompt_tokens: 64, output_tokens: 32, concurrency: [1, 4]}}]
 """, where="small.yaml")
     return page_of(site_of(root, "small", builders.small_suite_records(), definitions={"small": suite}))
+
+
+def test_named_pairs_come_first_and_say_what_they_are_not(tmp_path: Path) -> None:
+    page = named_pair(tmp_path, "moe-fine", "dense-total", "iso-total")
+    assert (page.rows[0].sparse, page.rows[0].dense) == ("moe-fine", "dense-total")
+    assert "\u2248\u00a0total\u00a0parameters\u00a01.07×" in page.rows[0].matching
 
 
 @pytest.mark.parametrize(("first", "second", "of"), [

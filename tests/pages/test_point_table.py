@@ -201,3 +201,13 @@ def test_a_percentile_of_few_requests_says_how_few(tmp_path: Path) -> None:
     assert few_requests("ttft_p99_s", replace(point, requests=99))
     assert few_requests("ttft_p90_s", replace(point, requests=10)) == ""
     assert few_requests("ttft_p50_s", replace(point, requests=1)) == "A percentile of 1 request is that request"
+
+
+def test_one_load_of_few_requests_is_one_request_in_flight(tmp_path: Path) -> None:
+    records = [
+        builders.serving_record(scenario=builders.serving_scenario(load, requests=requests))
+        for load, requests in ((1, 20), (4, 400))
+    ]
+    site = build_site(sites.store_of(tmp_path, records), ["small"], named=True)
+    note = sections(site, "moe-8x2")["Closed loops"].note
+    assert "as at 1 concurrent request, is little more" in note
