@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -69,6 +70,32 @@ def store_of(root: Path, records: Iterable[Record]) -> Store:
 def render(store: Store, out: Path, suites: list[str] | None = None, *, catalog: bool = False) -> Path:
     """The site of a store with the project's own templates, and with the shipped catalog where asked for."""
     return render_site(store, out, suites, folders=Folders(TEMPLATES, SUITES if catalog else None))
+
+
+def until(page: Page, expression: str, arg: object = None, *, timeout_s: float = 15.0) -> None:
+    """Waits until an expression of the page is true.
+
+    Playwright's own `wait_for_function` has the page evaluate text whenever it looks again, which the policy of the
+    report in one file forbids; what the browser is asked from outside is not the page's own evaluation.
+
+    Raises:
+        AssertionError: It was not true in time.
+    """
+    end = time.monotonic() + timeout_s
+    while not _holds(page, expression, arg):
+        assert time.monotonic() < end, f"{page.url}: not in {timeout_s:g} s: {expression}"
+        page.wait_for_timeout(20)
+
+
+def _holds(page: Page, expression: str, arg: object) -> bool:
+    from playwright.sync_api import Error  # Most that import this module open no browser.
+
+    try:
+        return bool(page.evaluate(expression, arg))
+    except Error as error:
+        if "context was destroyed" in str(error):  # The page that was asked is being left.
+            return False
+        raise
 
 
 def awkward_records() -> list[Record]:

@@ -162,7 +162,7 @@ def test_the_skip_link_is_first_and_leads_past_the_menu(visit: Visit) -> None:
     page = _open(visit, "index.html")
     page.keyboard.press("Tab")
     assert page.locator(".skip").evaluate("one => one === document.activeElement")
-    page.wait_for_function("document.querySelector('.skip').getBoundingClientRect().top >= 0")
+    sites.until(page, "document.querySelector('.skip').getBoundingClientRect().top >= 0")
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.closest('main') !== null")
@@ -194,7 +194,7 @@ def test_what_changes_is_said(visit: Visit) -> None:
     before = count.inner_text()
     page.get_by_role("searchbox").first.fill("fine")
     changed = "before => document.querySelector('#leaderboard-tools .count').textContent !== before"
-    page.wait_for_function(changed, arg=before)
+    sites.until(page, changed, arg=before)
     head = page.locator('#leaderboard-table th[data-label="Total"]')
     head.locator(".dt-column-order").focus()
     page.keyboard.press("Enter")
@@ -306,5 +306,5 @@ def test_the_theme_of_the_system_is_there_from_the_start(visit: Visit) -> None:
     assert page.evaluate("window.early") == "dark"
     assert page.evaluate(first) == ["dark", "rgb(20, 23, 26)"]
     page.emulate_media(color_scheme="light")
-    page.wait_for_function("!document.documentElement.classList.contains('dark')")
+    sites.until(page, "!document.documentElement.classList.contains('dark')")
     assert page.evaluate(first) == ["", "rgb(255, 255, 255)"]

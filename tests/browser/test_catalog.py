@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import sites
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +83,7 @@ def test_the_axes_can_be_chosen_and_a_point_leads_to_its_row(visit: Visit) -> No
     page = visit("catalog.html")
     page.wait_for_selector(".chart .points path", state="attached")
     page.get_by_label("Vertical").select_option("kv")
-    page.wait_for_function("document.querySelector('.chart .ytitle').textContent.startsWith('KV cache')")
+    sites.until(page, "document.querySelector('.chart .ytitle').textContent.startsWith('KV cache')")
     drawn = page.evaluate("document.querySelector('.chart').data.flatMap((trace) => trace.customdata || [])")
     assert "#model-deepseek-v3" in drawn
     assert page.locator("#model-deepseek-v3").count() == 1

@@ -70,8 +70,8 @@ def test_it_opens_and_closes_by_keys_and_gives_the_focus_back(visit: Visit) -> N
         assert page.evaluate(inside)
     page.keyboard.press("Escape")
     _closed(page)
-    page.wait_for_function("document.activeElement.matches('#scores button.number')")
-    page.wait_for_function("!location.href.includes('n=')")
+    sites.until(page, "document.activeElement.matches('#scores button.number')")
+    sites.until(page, "!location.href.includes('n=')")
 
 
 def test_it_closes_by_its_button_and_by_a_click_beside_it(visit: Visit) -> None:
@@ -107,7 +107,7 @@ def test_enter_on_a_cell_of_the_leaderboard_opens_it_and_brings_the_focus_back(v
     page.keyboard.press("ArrowDown")  # the table behind it does not move
     page.keyboard.press("Escape")
     _closed(page)
-    page.wait_for_function("document.activeElement.matches('#leaderboard-table td')")
+    sites.until(page, "document.activeElement.matches('#leaderboard-table td')")
     assert page.evaluate("document.activeElement.textContent") == total
 
 
@@ -120,7 +120,7 @@ def test_an_address_opens_the_same_number(visit: Visit) -> None:
     assert again.locator("#drawer-title").inner_text() == title
     again.keyboard.press("Escape")
     _closed(again)
-    again.wait_for_function("document.activeElement.matches('#scores button.number')")
+    sites.until(again, "document.activeElement.matches('#scores button.number')")
 
 
 @pytest.mark.parametrize("name", ["../../x.y.z", "small.moe-8x2", "small.moe-8x2.no_such_metric", "<img>.a.b"])
@@ -170,7 +170,7 @@ def test_verdicts_and_cards_show_both_sides(visit: Visit) -> None:
         address = page.url
         page.keyboard.press("Escape")
         _closed(page)
-        page.wait_for_function("document.activeElement.matches('button.number[data-rest]')")
+        sites.until(page, "document.activeElement.matches('button.number[data-rest]')")
     again = visit(address)
     _filled(again)
     assert again.locator("dialog.drawer article").count() == 2
@@ -191,18 +191,18 @@ def test_a_recipe_leads_to_its_trainings(visit: Visit) -> None:
     page = visit("suite-seeds.html")
     _opened(page, "#recipes button.number[data-evidence*='mean_score']")
     page.locator("dialog.drawer section", has_text="Each training").locator("button.number").first.click()
-    page.wait_for_function("document.querySelector('dialog.drawer h3')?.textContent.includes('-seed')")
+    sites.until(page, "document.querySelector('dialog.drawer h3')?.textContent.includes('-seed')")
     assert page.locator("dialog.drawer section", has_text="Made of").locator("tbody tr").count() == 2
     page.keyboard.press("Escape")
     _closed(page)
-    page.wait_for_function("document.activeElement.matches('#recipes button.number')")
+    sites.until(page, "document.activeElement.matches('#recipes button.number')")
 
 
 def test_the_command_is_copied_or_selected(visit: Visit) -> None:
     page = visit(MODEL)
     _opened(page, "#serving button.number")
     page.get_by_role("button", name="Copy").click()
-    page.wait_for_function("/Copied|Selected/.test(document.querySelector('.command .button').textContent)")
+    sites.until(page, "/Copied|Selected/.test(document.querySelector('.command .button').textContent)")
     assert page.locator(".drawer-status").inner_text()
 
 
@@ -272,13 +272,13 @@ def test_back_closes_it_and_stays_on_the_page(visit: Visit, report: Path, alone:
     page.go_back()
     _closed(page)
     assert (page.url, page.title()) == (address, title)
-    page.wait_for_function("document.activeElement.matches('#parameters button.number')")
+    sites.until(page, "document.activeElement.matches('#parameters button.number')")
     page.go_forward()
     _filled(page)
     assert page.url == opened
     page.keyboard.press("Escape")
     _closed(page)
-    page.wait_for_function("address => location.href === address", arg=address)
+    sites.until(page, "address => location.href === address", arg=address)
     assert page.locator("main[data-same]").count() == 1, "the page was made again"
 
 
@@ -293,7 +293,7 @@ def test_closing_it_piles_no_steps_up_and_keeps_forward(visit: Visit, report: Pa
         else:
             page.keyboard.press(close)
         _closed(page)
-        page.wait_for_function("address => location.href === address", arg=address)
+        sites.until(page, "address => location.href === address", arg=address)
     assert _steps(page) == before + 1
     page.go_forward()
     _filled(page)
@@ -304,7 +304,7 @@ def test_a_number_within_it_is_no_step_more(visit: Visit) -> None:
     address = page.url
     _opened(page, "#recipes button.number[data-evidence*='mean_score']")
     page.locator("dialog.drawer section", has_text="Each training").locator("button.number").first.click()
-    page.wait_for_function("document.querySelector('dialog.drawer h3')?.textContent.includes('-seed')")
+    sites.until(page, "document.querySelector('dialog.drawer h3')?.textContent.includes('-seed')")
     page.go_back()
     _closed(page)
     assert page.url == address
@@ -332,7 +332,7 @@ def test_an_address_edited_by_hand_has_no_number_once_it_is_closed(
 
 def _left_without_a_number(page: Page, kept: str) -> None:
     """Whether the drawer stays closed and the address has what else was chosen, and no number."""
-    page.wait_for_function("() => !location.href.includes('n=')")
+    sites.until(page, "() => !location.href.includes('n=')")
     page.wait_for_timeout(300)
     assert "n=" not in page.url and kept in page.url
     assert page.locator("dialog.drawer[open]").count() == 0
@@ -375,7 +375,7 @@ def test_one_that_an_address_brought_closes_in_place(visit: Visit) -> None:
     before = _steps(again)
     again.keyboard.press("Escape")
     _closed(again)
-    again.wait_for_function("!location.href.includes('n=')")
+    sites.until(again, "!location.href.includes('n=')")
     assert _steps(again) == before and again.locator("h1").inner_text() == "moe-8x2"
 
 
@@ -387,7 +387,7 @@ def test_a_page_left_from_it_comes_back_with_it(visit: Visit, report: Path) -> N
     _filled(page)
     title = page.locator("#drawer-title").inner_text()
     page.locator("dialog.drawer h3 a").click()
-    page.wait_for_function("location.hash.includes('models/')")
+    sites.until(page, "location.hash.includes('models/')")
     _closed(page)
     page.go_back()
     page.wait_for_selector("#leaderboard-table")

@@ -195,8 +195,8 @@ def test_pointing_at_a_cell_explains_it(visit: Visit) -> None:
 def test_all_charts_are_drawn(visit: Visit) -> None:
     page = visit(SMALL)
     boxes = "#experts [data-figure], #roofline [data-figure]"
-    page.wait_for_function(
-        f"[...document.querySelectorAll('{boxes}')].every((box) => box.querySelector('.trace'))"
+    sites.until(
+        page, f"[...document.querySelectorAll('{boxes}')].every((box) => box.querySelector('.trace'))"
     )
     ids = page.locator(boxes).evaluate_all(
         "boxes => boxes.map((box) => box.dataset.figure)"

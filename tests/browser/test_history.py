@@ -65,7 +65,7 @@ def test_the_leading_figure_is_drawn_with_changes_and_failures(visit: Visit, nig
 def test_another_figure_is_kept_in_the_address(visit: Visit, nightly: str) -> None:
     page = visit(f"{nightly}/{MODEL}")
     choose(page, "resident_peak_bytes")
-    page.wait_for_function("document.querySelector('[data-history]').data[0].y[1] === 901")
+    sites.until(page, "document.querySelector('[data-history]').data[0].y[1] === 901")
     assert page.url.endswith("#?history=resident_peak_bytes")
     again = visit(page.url)
     assert again.locator("#history-figure").input_value() == "resident_peak_bytes"
@@ -85,10 +85,10 @@ def test_back_undoes_the_choice_of_a_figure(visit: Visit, nightly: str) -> None:
     first, values = page.locator("#history-figure").input_value(), drawn(page)
     choose(page, "resident_peak_bytes")
     page.go_back()
-    page.wait_for_function("document.querySelector('[data-history]').data[0].y[1] !== 901")
+    sites.until(page, "document.querySelector('[data-history]').data[0].y[1] !== 901")
     assert (page.locator("#history-figure").input_value(), drawn(page)) == (first, values)
     page.go_forward()
-    page.wait_for_function("document.querySelector('[data-history]').data[0].y[1] === 901")
+    sites.until(page, "document.querySelector('[data-history]').data[0].y[1] === 901")
 
 
 def test_all_values_are_there_as_a_table(visit: Visit, nightly: str) -> None:
@@ -103,7 +103,7 @@ def test_all_values_are_there_as_a_table(visit: Visit, nightly: str) -> None:
     assert "failed" in failed and "engine: CUDA error" in failed
     assert "vllm 0.32.0 \u2192 0.33.0" in rows.nth(8 - nights.UPGRADE).inner_text()
     choose(page, "score.facts")
-    page.wait_for_function("document.querySelector('#history-values thead').textContent.includes('%')")
+    sites.until(page, "document.querySelector('#history-values thead').textContent.includes('%')")
     assert rows.nth(8 - nights.FAILURE).locator("td").first.inner_text() != "failed"
 
 

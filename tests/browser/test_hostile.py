@@ -91,7 +91,7 @@ def test_charts_and_their_menus_show_text(visit: Visit) -> None:
 def test_search_and_columns_take_text_for_text(visit: Visit) -> None:
     page = visit("index.html")
     page.get_by_role("searchbox").first.fill("onerror=alert(1)")
-    page.wait_for_function("document.querySelectorAll('#leaderboard-table tbody tr').length < 10")
+    sites.until(page, "document.querySelectorAll('#leaderboard-table tbody tr').length < 10")
     assert page.locator("#leaderboard-table tbody").get_by_text("<img src=x").count() >= 1
     page.get_by_role("button", name="Columns").first.click()
     assert page.locator(_FOREIGN).count() == 0
@@ -102,8 +102,8 @@ def test_the_drawer_shows_text(visit: Visit) -> None:
     page.locator("button.number").first.click()
     drawer = page.locator("[role=dialog], dialog").first
     drawer.wait_for(state="visible")
-    page.wait_for_function(
-        "document.querySelector('[role=dialog], dialog').textContent.includes('onmouseover=alert(1)')"
+    sites.until(
+        page, "document.querySelector('[role=dialog], dialog').textContent.includes('onmouseover=alert(1)')"
     )
     assert page.locator(_FOREIGN).count() == 0
 

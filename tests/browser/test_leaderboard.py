@@ -297,7 +297,7 @@ def test_a_changed_address_changes_the_page(board: Visit) -> None:
     known = [float(value) for value in _column(page, "output_tokens_per_s") if value]
     assert known == sorted(known, reverse=True)
     page.evaluate("location.hash = ''")
-    page.wait_for_function("document.querySelectorAll('#leaderboard-table tbody .name').length === 24")
+    sites.until(page, "document.querySelectorAll('#leaderboard-table tbody .name').length === 24")
 
 
 @pytest.mark.parametrize("chosen", [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import sites
 from sites import POOR_CONTRAST
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def test_differences_by_task_are_drawn_around_equality(visit: Visit) -> None:
 def test_every_chart_of_a_pair_is_drawn_with_the_crossover_on_those_over_load(visit: Visit) -> None:
     page = visit(PAIR)
     charts = page.locator("[data-figure]")
-    page.wait_for_function("document.querySelectorAll('[data-figure] .scatterlayer .trace').length >= 9")
+    sites.until(page, "document.querySelectorAll('[data-figure] .scatterlayer .trace').length >= 9")
     assert charts.count() == 5
     shapes = [charts.nth(index).locator(".shapelayer path").count() for index in range(5)]
     assert shapes == [2, 3, 0, 0, 0]
@@ -132,7 +133,7 @@ def test_a_theme_changes_the_colours_of_the_band(visit: Visit) -> None:
     page.wait_for_selector(".shapelayer path", state="attached")
     before = page.evaluate(fill)
     page.get_by_role("button", name="Dark theme").click()
-    page.wait_for_function(f"({fill}) !== '{before}'")
+    sites.until(page, f"({fill}) !== '{before}'")
     assert page.evaluate(fill) != before
 
 

@@ -88,7 +88,7 @@ def test_the_frontier_is_what_no_other_model_beats(visit: Visit, path: str) -> N
         frontier, beaten = _expected(plot, x, y)
         assert set(_rows(page)) == frontier, (x, y)
         page.evaluate("(one => { if (one) one.open = true; })(document.querySelector('#pareto-values details'))")
-        page.wait_for_function("!document.querySelector('#pareto-values details:not(:has(table))')")
+        sites.until(page, "!document.querySelector('#pareto-values details:not(:has(table))')")
         others = page.locator("#pareto-values details tbody tr").all_inner_texts()
         assert {row.split("\t")[0].strip() for row in others if "certainly beaten" in row} == beaten - frontier, (x, y)
 
@@ -116,7 +116,7 @@ def test_the_choice_of_axes_is_in_the_address(visit: Visit) -> None:
 def test_an_address_changes_the_plot_that_is_open(visit: Visit) -> None:
     page = _explorer(visit)
     page.evaluate("location.hash = '#?x=resident_peak_bytes'")
-    page.wait_for_function("document.querySelector('.xtitle').textContent.includes('Resident peak')")
+    sites.until(page, "document.querySelector('.xtitle').textContent.includes('Resident peak')")
 
 
 def test_axes_that_are_not_there_are_the_proposed_ones(visit: Visit) -> None:
@@ -166,7 +166,7 @@ def test_the_axes_are_swapped(visit: Visit) -> None:
     page = _explorer(visit)
     before = _rows(page)
     page.get_by_role("button", name="Swap axes").click()
-    page.wait_for_function("document.querySelector('.xtitle').textContent.includes('Mean score')")
+    sites.until(page, "document.querySelector('.xtitle').textContent.includes('Mean score')")
     assert set(_rows(page)) == set(before)
 
 

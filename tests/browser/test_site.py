@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import sites
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -130,7 +131,7 @@ def test_the_theme_switches_and_is_remembered(visit: Visit) -> None:
     _near_the_chart(page)
     before, label_before = page.evaluate(ground), page.evaluate(label)
     page.get_by_role("button", name="Dark theme").click()
-    page.wait_for_function(f"({label}) !== {json.dumps(label_before)}")
+    sites.until(page, f"({label}) !== {json.dumps(label_before)}")
     assert page.evaluate(ground) != before
     page.locator("#leaderboard-table .name").first.click()
     page.wait_for_selector("html[data-ready]", state="attached")
@@ -166,7 +167,7 @@ def test_the_scatter_plot_waits_for_a_reader_and_its_axes_can_be_chosen(visit: V
     assert "FLOPs" in (title.text_content() or "")
     assert page.locator("footer").evaluate("one => one.offsetTop") == foot, "the chart moves nothing"
     page.get_by_label("Horizontal").select_option("output_tokens_per_s")
-    page.wait_for_function("""document.querySelector("#pareto .xtitle").textContent.includes("Output tokens/s")""")
+    sites.until(page, """document.querySelector("#pareto .xtitle").textContent.includes("Output tokens/s")""")
     assert page.locator("#pareto .scatterlayer .trace").count() >= 3
 
 
@@ -174,7 +175,7 @@ def test_one_axis_twice_is_no_error(visit: Visit) -> None:
     page = visit()
     _near_the_chart(page)
     page.get_by_label("Horizontal").select_option("mean_score")
-    page.wait_for_function("""document.querySelector("#pareto .xtitle").textContent.includes("Mean score")""")
+    sites.until(page, """document.querySelector("#pareto .xtitle").textContent.includes("Mean score")""")
 
 
 def test_a_model_page_leads_to_its_records(visit: Visit, site: Path) -> None:

@@ -62,7 +62,7 @@ def test_links_menu_title_and_focus_follow(visit: Visit, report: Path) -> None:
     page = visit(report.as_uri())
     first = page.title()
     page.locator("#leaderboard-table .name", has_text="moe-8x2").first.click()
-    page.wait_for_function("title => document.title !== title", arg=first)
+    sites.until(page, "title => document.title !== title", arg=first)
     assert _path(page) == "models/small/moe-8x2.html"
     assert page.evaluate("document.activeElement.tagName") == "H1"
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Catalog").click()
@@ -74,19 +74,19 @@ def test_links_menu_title_and_focus_follow(visit: Visit, report: Path) -> None:
 def test_back_and_forward_lead_through_the_pages_and_their_places(visit: Visit, report: Path) -> None:
     page = visit(report.as_uri(), viewport={"width": 1000, "height": 500})
     page.evaluate("scrollTo(0, 400)")
-    page.wait_for_function("scrollY === 400")
+    sites.until(page, "scrollY === 400")
     page.wait_for_timeout(100)
     page.locator("#leaderboard-table .name", has_text="moe-fine").first.click()
-    page.wait_for_function("location.hash.includes('moe-fine')")
+    sites.until(page, "location.hash.includes('moe-fine')")
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Method").click()
-    page.wait_for_function("location.hash.includes('method')")
+    sites.until(page, "location.hash.includes('method')")
     page.go_back()
-    page.wait_for_function("document.querySelector('h1').textContent.includes('moe-fine')")
+    sites.until(page, "document.querySelector('h1').textContent.includes('moe-fine')")
     page.go_back()
     page.wait_for_selector("#leaderboard-table")
-    page.wait_for_function("scrollY > 300")
+    sites.until(page, "scrollY > 300")
     page.go_forward()
-    page.wait_for_function("document.querySelector('h1').textContent.includes('moe-fine')")
+    sites.until(page, "document.querySelector('h1').textContent.includes('moe-fine')")
     assert _path(page) == "models/small/moe-fine.html"
 
 
@@ -103,15 +103,15 @@ def test_a_link_opens_the_page_its_place_and_its_state(visit: Visit, report: Pat
 def test_what_was_chosen_stays_with_its_page_and_comes_back(visit: Visit, report: Path) -> None:
     page = visit(report.as_uri())
     page.get_by_role("searchbox").first.fill("fine")
-    page.wait_for_function("location.hash.includes('fine')")
+    sites.until(page, "location.hash.includes('fine')")
     shown = page.locator("#leaderboard-table tbody .name").all_inner_texts()
     assert shown == ["moe-fine"]
     tasks = page.get_by_role("button", name="Tasks")
     tasks.click()
-    page.wait_for_function("location.hash.includes('cols=')")
+    sites.until(page, "location.hash.includes('cols=')")
     address = page.url
     page.locator("#leaderboard-table .name").first.click()
-    page.wait_for_function("location.hash.includes('models/small/moe-fine')")
+    sites.until(page, "location.hash.includes('models/small/moe-fine')")
     page.wait_for_selector("html[data-ready]", state="attached")
     assert "?" not in page.url
     page.go_back()
@@ -130,10 +130,10 @@ def test_what_was_chosen_stays_with_its_page_and_comes_back(visit: Visit, report
 def test_the_skip_link_keeps_what_was_chosen(visit: Visit, report: Path, alone: bool) -> None:
     page = visit(report.as_uri() if alone else "index.html")
     page.get_by_role("searchbox").first.fill("fine")
-    page.wait_for_function("location.hash.includes('fine')")
+    sites.until(page, "location.hash.includes('fine')")
     page.locator(".skip").focus()
     page.keyboard.press("Enter")
-    page.wait_for_function("location.hash.includes('main?')")
+    sites.until(page, "location.hash.includes('main?')")
     assert "fine" in page.url
     assert page.get_by_role("searchbox").first.input_value() == "fine"
 
@@ -190,7 +190,7 @@ def test_a_record_is_named_by_its_path(visit: Visit, report: Path) -> None:
 def test_hostile_names_are_text_in_the_file(visit: Visit, report: Path) -> None:
     page = visit(f"{report.as_uri()}#/suite-hostile.html")
     page.locator("#leaderboard-table .name", has_text="</script>").first.click()
-    page.wait_for_function("location.hash.includes('models/hostile/')")
+    sites.until(page, "location.hash.includes('models/hostile/')")
     assert "{{ 7*7 }}" in page.locator("h1").inner_text()
     assert page.locator("img").count() == 0
 
@@ -205,10 +205,10 @@ def test_the_leaderboard_of_the_file_can_be_read_without_scripts(visit: Visit, r
 def test_the_theme_of_the_file_is_remembered(visit: Visit, report: Path) -> None:
     page = visit(f"{report.as_uri()}#/{MODEL}", color_scheme="dark")
     ink = """document.querySelector(".main-svg .xtitle").style.fill"""
-    page.wait_for_function(f"{ink} !== undefined")
+    sites.until(page, f"{ink} !== undefined")
     before = page.evaluate(ink)
     page.get_by_role("button", name="Light theme").click()
-    page.wait_for_function(f"{ink} !== {json.dumps(before)}")
+    sites.until(page, f"{ink} !== {json.dumps(before)}")
     page.reload()
     page.wait_for_selector("html[data-ready]", state="attached")
     assert page.locator("html").get_attribute("data-theme") == "light"
