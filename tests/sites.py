@@ -87,6 +87,12 @@ def until(page: Page, expression: str, arg: object = None, *, timeout_s: float =
         page.wait_for_timeout(20)
 
 
+def search(page: Page, text: str, label: str = "Search models") -> None:
+    """Types into the search of that label and waits until the page has taken it: keys arrive after they are sent."""
+    page.get_by_role("searchbox", name=label).fill(text)
+    until(page, "text => (new URLSearchParams(location.hash.split('?')[1]).get('q') || '') === text", text)
+
+
 def _holds(page: Page, expression: str, arg: object) -> bool:
     from playwright.sync_api import Error  # Most that import this module open no browser.
 

@@ -192,7 +192,7 @@ def test_what_changes_is_said(visit: Visit) -> None:
     count = page.locator("#leaderboard-tools .count")
     assert count.get_attribute("aria-live") == "polite"
     before = count.inner_text()
-    page.get_by_role("searchbox").first.fill("fine")
+    sites.search(page, "fine")
     changed = "before => document.querySelector('#leaderboard-tools .count').textContent !== before"
     sites.until(page, changed, arg=before)
     head = page.locator('#leaderboard-table th[data-label="Total"]')

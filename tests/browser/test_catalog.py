@@ -67,7 +67,7 @@ def test_search_and_kinds_narrow_the_table(visit: Visit) -> None:
     assert 20 < len(names(page)) < everything
     assert "mixtral-8x7b" not in names(page)
     page.get_by_role("button", name="All", exact=True).click()
-    page.get_by_label("Search models").fill("mixtral")
+    sites.search(page, "mixtral")
     assert sorted(names(page)) == ["mixtral-8x22b", "mixtral-8x7b"]
     assert page.locator("#catalog-tools .count").inner_text() == f"2 of {everything} models"
 

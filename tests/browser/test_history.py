@@ -210,10 +210,9 @@ class TestRuns:
 
     def test_search_finds_versions_and_reasons(self, visit: Visit, nightly: str) -> None:
         page = visit(f"{nightly}/runs.html")
-        search = page.get_by_role("searchbox", name="Search runs")
-        search.fill("CUDA error")
+        sites.search(page, "CUDA error", "Search runs")
         assert page.locator("#runs-tools .count").inner_text() == "1 of 10 runs"
-        search.fill("0.32.0")
+        sites.search(page, "0.32.0", "Search runs")
         assert page.locator("#runs-tools .count").inner_text() == f"{nights.UPGRADE} of 10 runs"
         assert "q=0.32.0" in page.url
 

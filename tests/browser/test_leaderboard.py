@@ -136,7 +136,7 @@ def test_reset_takes_everything_back(board: Visit) -> None:
     plain = _snapshot(page)
     reset = page.get_by_role("button", name="Reset")
     assert reset.is_disabled()
-    page.get_by_role("searchbox").fill("moe")
+    sites.search(page, "moe")
     page.get_by_role("button", name="Tasks").click()
     page.get_by_role("button", name="Only ranked").click()
     page.locator(f'{TABLE} th[data-key="weights_bytes"] .dt-column-title').click()
@@ -233,7 +233,7 @@ def test_another_load_takes_the_place_of_the_first(board: Visit) -> None:
 
 def test_an_address_brings_everything_back(board: Visit) -> None:
     page = board()
-    page.get_by_role("searchbox").fill("moe")
+    sites.search(page, "moe")
     page.get_by_role("button", name="Sparse", exact=True).click()
     page.get_by_role("button", name="Only ranked").click()
     _open(page, "licence")
@@ -323,7 +323,7 @@ def test_what_is_not_known_leaves_the_address_and_is_said_until_the_next_choice(
     page.evaluate("location.hash = '#?kind=dense&y=odd'")
     said.get_by_text("y=odd").wait_for()
     assert _hash(page) == "?kind=dense" and len(_names(page)) == 12
-    page.get_by_role("searchbox").fill("nobody")
+    sites.search(page, "nobody")
     assert said.get_by_role("button").count() > 0 and "odd" not in said.inner_text()
 
 

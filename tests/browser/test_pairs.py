@@ -57,7 +57,7 @@ def test_the_table_of_verdicts_sorts_and_leads_to_the_pairs(visit: Visit) -> Non
 def test_search_and_facets_choose_rows_and_cards_and_the_address_keeps_them(visit: Visit) -> None:
     page = visit("pairs-loads.html")
     everything = len(shown_cards(page))
-    page.get_by_role("searchbox", name="Search models").fill("moe-fine")
+    sites.search(page, "moe-fine")
     assert all("moe-fine" in text for text in shown_cards(page))
     assert page.locator("#pairs-tools .count").inner_text() == f"{len(shown_cards(page))} of {everything} pairs"
     page.locator("summary", has_text="Matching").click()
@@ -74,7 +74,7 @@ def test_search_and_facets_choose_rows_and_cards_and_the_address_keeps_them(visi
 
 def test_nothing_found_says_what_to_loosen(visit: Visit) -> None:
     page = visit("pairs-loads.html")
-    page.get_by_role("searchbox", name="Search models").fill("nobody")
+    sites.search(page, "nobody")
     assert "No pair matches." in page.locator("#pairs-table").inner_text()
     assert page.locator(".loosen").is_visible() and not shown_cards(page)
 

@@ -97,12 +97,11 @@ def test_filters_by_kind(visit: Visit) -> None:
 
 def test_searches_names_and_kinds(visit: Visit) -> None:
     page = visit()
-    box = page.get_by_role("searchbox", name="Search models")
-    box.fill("top-3")
+    sites.search(page, "top-3")
     assert _names(page) == ["moe-fine"]
-    box.fill("nothing like this")
+    sites.search(page, "nothing like this")
     assert page.get_by_text("No model matches.").is_visible()
-    box.fill("")
+    sites.search(page, "")
     assert len(_names(page)) == 8
 
 
@@ -206,7 +205,7 @@ def test_hostile_names_are_text_in_tables_and_charts(visit: Visit) -> None:
     page.get_by_role("button", name="Columns").click()
     assert page.locator(".dt-button-collection").get_by_text("</script>").count() == 1
     page.keyboard.press("Escape")
-    page.get_by_role("searchbox").fill("onerror")
+    sites.search(page, "onerror")
     assert len(_names(page)) == 4
     assert page.locator("img").count() == 0
     page.locator("#leaderboard-table .name", has_text="</script>").first.click()

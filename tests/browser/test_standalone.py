@@ -102,8 +102,7 @@ def test_a_link_opens_the_page_its_place_and_its_state(visit: Visit, report: Pat
 
 def test_what_was_chosen_stays_with_its_page_and_comes_back(visit: Visit, report: Path) -> None:
     page = visit(report.as_uri())
-    page.get_by_role("searchbox").first.fill("fine")
-    sites.until(page, "location.hash.includes('fine')")
+    sites.search(page, "fine")
     shown = page.locator("#leaderboard-table tbody .name").all_inner_texts()
     assert shown == ["moe-fine"]
     tasks = page.get_by_role("button", name="Tasks")
@@ -129,8 +128,7 @@ def test_what_was_chosen_stays_with_its_page_and_comes_back(visit: Visit, report
 @pytest.mark.parametrize("alone", [True, False])
 def test_the_skip_link_keeps_what_was_chosen(visit: Visit, report: Path, alone: bool) -> None:
     page = visit(report.as_uri() if alone else "index.html")
-    page.get_by_role("searchbox").first.fill("fine")
-    sites.until(page, "location.hash.includes('fine')")
+    sites.search(page, "fine")
     page.locator(".skip").focus()
     page.keyboard.press("Enter")
     sites.until(page, "location.hash.includes('main?')")
