@@ -148,6 +148,24 @@ def test_a_phase_that_a_task_has_not_is_not_offered(visit: Visit) -> None:
     assert page.locator("#experts-phase option:disabled").all_inner_texts() == ["both", "decode"]
 
 
+def test_the_address_keeps_what_is_chosen_and_back_undoes_it(visit: Visit) -> None:
+    page = visit(SMALL)
+    page.locator("#experts-order").select_option("load")
+    page.locator("#experts-work").select_option(label="facts")
+    assert "order=load&phase=prefill&work=task.facts" in page.url
+    words, again = _words(page), visit(f"{SMALL}#{page.url.partition('#')[2]}")
+    again.locator("[data-experts] .main-svg").first.wait_for()
+    assert _words(again) == words and _drawn(again) == _drawn(page)
+    page.go_back()
+    sites.until(page, "document.getElementById('experts-words').textContent.startsWith('chat')")
+    assert page.locator("#experts-order").input_value() == "load" and "order=load" in page.url
+    page.go_back()
+    assert page.locator("#experts-order").input_value() == "id" and "?" not in page.url
+    odd = visit(f"{SMALL}#?work=task.nothing&order=load")
+    odd.locator("[data-experts] .main-svg").first.wait_for()
+    assert odd.locator("#experts-order").input_value() == "load" and odd.url.endswith("#?order=load")
+
+
 def test_two_thousand_experts_share_columns_or_are_shown_in_stretches(visit: Visit) -> None:
     page = visit(LARGE, viewport={"width": 1280, "height": 900})
     found = _drawn(page)

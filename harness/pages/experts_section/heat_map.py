@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.pages.experts_section.works import layer_title, title_of
-from harness.quantities import count_of, grouped, significant
+from harness.quantities import count_of, grouped, plain, significant
 from harness.record import RoutedLayer
 from harness.routing.tokens import PHASES
 from harness.summary import RoutedWork
@@ -34,6 +34,8 @@ class Choice:
     """One piece of work: an entry of the selector, with its data in an element of its own."""
 
     id: str
+    name: str
+    """By which an address names it: "serving.chat"."""
     title: str
     group: str
     content: dict[str, Any]
@@ -110,7 +112,8 @@ def _choice(number: int, work: RoutedWork, by_phase: Mapping[str, Loads]) -> Cho
         "words": {phase: _words(work, phase, loads) for phase, loads in by_phase.items()},
     }
     group = "Serving workloads" if work.source == "serving" else "Tasks"
-    return Choice(f"experts-map-{number}", title_of(work), group, content)
+    name = plain(f"{work.source}.{work.name}")
+    return Choice(f"experts-map-{number}", name, title_of(work), group, content)
 
 
 def _by_phase(work: RoutedWork) -> dict[str, Loads]:

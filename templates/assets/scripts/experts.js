@@ -56,35 +56,70 @@ function expertTraces(rows, x) {
   return traces;
 }
 
+// What can be chosen, which the address keeps by the names of the options, and as the page proposes it.
+const CHOICES = ["work", "phase", "order", "range"];
+const expertChoice = (name) => document.getElementById(`experts-${name}`);
+const optionName = (option) => option.dataset.name || option.value || "all";
+const optionOf = (name, wanted) => [...expertChoice(name)?.options || []].find((option) => optionName(option) === wanted);
+const chosenExperts = () => Object.fromEntries(CHOICES.filter(expertChoice).map((name) => [name, optionName(expertChoice(name).selectedOptions[0])]));
+
+// What is left of what an address says of the map.
+function expertsReads() {
+  if (!$("[data-experts]")) return {};
+  return Object.fromEntries(CHOICES.filter(expertChoice).map((name) => [name, (wanted) => (optionOf(name, wanted) ? wanted : "")]));
+}
+
+// The choices of the address, and for others those that the page proposes.
+function chooseExperts(usual) {
+  for (const [name, proposed] of Object.entries(usual)) {
+    expertChoice(name).value = (optionOf(name, state.get(name)) || optionOf(name, proposed)).value;
+  }
+}
+
+function restoreExperts() {
+  const box = $("[data-experts][data-ready]");
+  if (!box) return;
+  chooseExperts(box.usual);
+  drawExperts(box);
+}
+
+function connectExperts(box) {
+  // where all would share columns of three and more, a narrow window begins with the first stretch
+  if (expertChoice("range") && mostExperts(embedded(expertChoice("work").value)) / mapWidth(box) > 2) expertChoice("range").selectedIndex = 1;
+  box.usual = chosenExperts();
+  chooseExperts(box.usual);
+  const keep = () => {
+    drawExperts(box);
+    const chosen = Object.entries(chosenExperts());
+    state.change(Object.fromEntries(chosen.map(([name, value]) => [name, value === box.usual[name] ? "" : value])), { step: true });
+  };
+  for (const name of Object.keys(box.usual)) expertChoice(name).addEventListener("change", keep);
+}
+
+const mostExperts = (work) => Math.max(...work.layers.map(([, experts]) => experts));
+const mapWidth = (box) => box.clientWidth - 80;
+
 function drawExperts(box) {
-  const control = (name) => document.getElementById(`experts-${name}`);
-  const work = embedded(control("work").value);
-  const phases = control("phase");
+  if (!box.dataset.ready) { box.dataset.ready = "1"; connectExperts(box); }
+  const work = embedded(expertChoice("work").value);
+  const phases = expertChoice("phase");
   for (const option of phases.options) option.disabled = !(option.value in work.words);
   if (phases.selectedOptions[0].disabled) phases.value = [...phases.options].find((option) => !option.disabled).value;
-  const most = Math.max(...work.layers.map(([, experts]) => experts));
-  const width = box.clientWidth - 80;
-  // where all would share columns of three and more, a narrow window begins with the first stretch
-  if (!box.dataset.ready && control("range") && most / width > 2) control("range").selectedIndex = 1;
-  const start = control("range")?.value;
+  const [most, width] = [mostExperts(work), mapWidth(box)];
+  const start = expertChoice("range")?.value;
   const from = start ? Number(start) : 0;
   const to = start ? Math.min(from + Number(box.dataset.span), most) : most;
-  const x = { byLoad: control("order").value === "load", from, to, step: Math.max(1, Math.ceil((to - from) / width)), doublings: Number(box.dataset.doublings) };
+  const x = { byLoad: expertChoice("order").value === "load", from, to, step: Math.max(1, Math.ceil((to - from) / width)), doublings: Number(box.dataset.doublings) };
   const rows = loadsOf(work, phases.value).map((load, i) => (load ? expertRow(work.layers[i], load, x) : EMPTY));
   const titles = work.layers.map(([title]) => title);
   const every = Math.max(1, Math.ceil(18 * titles.length / (box.clientHeight - 60)));
   const shown = titles.map((_, i) => i).filter((i) => i % every === 0);
-  control("words").textContent = work.words[phases.value];
-  control("bins").textContent = x.step > 1 ? `Each column shows the busiest of ${x.step} experts.` : "";
+  document.getElementById("experts-words").textContent = work.words[phases.value];
+  document.getElementById("experts-bins").textContent = x.step > 1 ? `Each column shows the busiest of ${x.step} experts.` : "";
   const layout = {
     ...frame(), margin: { l: 56, r: 8, t: 8, b: 48 }, showlegend: false,
     xaxis: axis({ title: { text: x.byLoad ? "Place by load" : "Expert", font: { size: 13 }, standoff: 6 }, range: [from - 0.5, to - 0.5], tick0: 0, dtick: steps(Math.max(to - from, 1) * Math.max(1, 700 / width)), showgrid: false, fixedrange: true }),
     yaxis: axis({ title: { text: "Layer", font: { size: 13 } }, range: [titles.length - 0.5, -0.5], tickvals: shown, ticktext: shown.map((i) => titles[i]), showgrid: false, fixedrange: true }),
   };
-  const drawn = window.Plotly.react(box, expertTraces(rows, { ...x, gap: width / (to - from) > 14 }), layout, settings);
-  if (!box.dataset.ready) {
-    box.dataset.ready = "1";
-    for (const name of ["work", "phase", "order", "range"]) control(name)?.addEventListener("change", () => drawExperts(box));
-  }
-  return drawn;
+  return window.Plotly.react(box, expertTraces(rows, { ...x, gap: width / (to - from) > 14 }), layout, settings);
 }

@@ -69,19 +69,20 @@ function preparePage() {
 }
 
 // Brings a page that is in sight to what its address says, where that can be done without making the page again.
-const canRestore = () => Boolean($("[data-toolbar], [data-pareto], [data-history]"));
+const canRestore = () => Boolean($("[data-toolbar], [data-pareto], [data-history], [data-experts]"));
 function restorePage() {
   const unknown = tidyAddress();
   restoreTable();
   restoreAxes();
   restoreHistory();
+  restoreExperts();
   tellUnknown(unknown);
 }
 
 // Takes from the address what this page does not know, so that it claims no view but the one in sight; returns it.
 function tidyAddress() {
   if ($("[data-toolbar]") && !window.moebenchTables) return [];
-  return state.tidy({ n: (names) => (evidenceNames(names).length ? names : ""), ...axesReads(), ...historyReads(), ...tableReads });
+  return state.tidy({ n: (names) => (evidenceNames(names).length ? names : ""), ...axesReads(), ...historyReads(), ...expertsReads(), ...tableReads });
 }
 
 // Said where the page says what to loosen, until the next choice.
