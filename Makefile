@@ -21,8 +21,8 @@ demo: setup ## benchmark the pocket suite and make its page: site/index.html
 	$(MOEBENCH) report --suite pocket --out site || exit $$?; \
 	echo; echo "The page: $(CURDIR)/site/index.html"; exit $$status
 
-# An engine waits for itself half of the time, so that one worker more than there are cores is busy; files are taken in
-# the order of their names, which begins the engine's early.
+# An engine waits for itself half of the time, so that one worker more than there are cores is busy. Files are taken as
+# tests/conftest.py orders them, the engine's first.
 test: setup lint ## lint, types, import rules and every test
 	@$(PYTEST) --benchmark-disable -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "engine or not browser"
 	@$(PYTEST) --benchmark-disable -n 2 --dist worksteal -m "browser and not engine"

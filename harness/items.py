@@ -62,6 +62,8 @@ def subtask_of(key: str) -> str:
 
 def by_subtask(items: Mapping[str, float]) -> dict[str, list[float]]:
     """The scores of each subtask, in the order in which subtasks and items are met."""
+    if not any("/" in key for key in items):  # most tasks are no group
+        return {"": list(items.values())} if items else {}
     parts: dict[str, list[float]] = {}
     for key, score in items.items():
         parts.setdefault(subtask_of(key), []).append(score)

@@ -101,7 +101,7 @@ def _unclustered(a: Sequence[float], b: Sequence[float]) -> Contrast:
 
 def _difference(x: float, y: float) -> float:
     """x - y; 0 where the two differ in their last digits only, which is how they were added up."""
-    return 0.0 if abs(x - y) <= _ROUNDING * max(abs(x), abs(y)) else x - y
+    return 0.0 if x == y or abs(x - y) <= _ROUNDING * max(abs(x), abs(y)) else x - y
 
 
 def _clustered(over: SubtaskMean, n: int) -> Contrast:

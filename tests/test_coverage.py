@@ -226,9 +226,10 @@ class TestSubtasks:
         (5, 0.5, "subtasks"), (20, 0.7, "subtasks"),
     ]
 
-    def sizes(self, generator: np.random.Generator, subtasks: int, spread: float) -> list[int]:
-        sizes = np.round(20 * np.exp(spread * generator.standard_normal(subtasks)))
-        return [max(5, int(size)) for size in sizes]
+    def subtasks_of(self, generator: np.random.Generator, subtasks: int, spread: float) -> NDArray[np.int64]:
+        """The subtask of each item."""
+        sizes = np.maximum(5, np.round(20 * np.exp(spread * generator.standard_normal(subtasks))))
+        return np.repeat(np.arange(subtasks), sizes.astype(int))
 
     @pytest.mark.parametrize(("subtasks", "spread", "weighting"), CASES)
     @pytest.mark.parametrize("between", [0.0, 1.0])
@@ -239,10 +240,10 @@ class TestSubtasks:
         truth = float((1 / (1 + np.exp(-odds))).mean())
         found = []
         for _ in range(TRIALS):
-            items: dict[str, float] = {}
-            for g, n in enumerate(self.sizes(generator, subtasks, spread)):
-                p = 1 / (1 + math.exp(-1 - between * generator.standard_normal()))
-                items |= {f"s{g}/{i}": float(right) for i, right in enumerate(generator.random(n) < p)}
+            of_item = self.subtasks_of(generator, subtasks, spread)
+            p = 1 / (1 + np.exp(-1 - between * generator.standard_normal(subtasks)))
+            right = (generator.random(len(of_item)) < p[of_item]).astype(float).tolist()
+            items = {f"s{g}/{i}": score for i, (g, score) in enumerate(zip(of_item.tolist(), right, strict=True))}
             found.append(item_estimate(items, weighting))
         assert is_nominal(share_covered(truth, found))
 
@@ -253,15 +254,12 @@ class TestSubtasks:
         generator = np.random.default_rng(subtasks)
         found = []
         for _ in range(TRIALS):
-            names: list[str] = []
-            signs: list[float] = []
-            for g, n in enumerate(self.sizes(generator, subtasks, spread)):
-                gap = float(np.clip(0.03 + between * generator.uniform(-1.5, 1.5), -0.2, 0.2))
-                shares = [(0.2 + gap) / 2, (0.2 - gap) / 2, 0.8]
-                signs += generator.choice([1.0, -1.0, 0.0], n, p=shares).tolist()
-                names += [f"s{g}"] * n
-            a, b = ([max(0.0, side * sign) for sign in signs] for side in (1, -1))
-            found.append(paired_difference(a, b, names, weighting))
+            of_item = self.subtasks_of(generator, subtasks, spread)
+            gaps = np.clip(0.03 + between * generator.uniform(-1.5, 1.5, subtasks), -0.2, 0.2)
+            drawn, only_a = generator.random(len(of_item)), (0.2 + gaps[of_item]) / 2
+            a, b = drawn < only_a, (only_a <= drawn) & (drawn < 0.2)
+            names = [f"s{g}" for g in of_item.tolist()]
+            found.append(paired_difference(a.astype(float).tolist(), b.astype(float).tolist(), names, weighting))
         assert is_nominal(share_covered(0.03, found))
 
     def test_a_mean_over_grouped_tasks(self) -> None:
