@@ -161,9 +161,17 @@ def test_the_address_keeps_what_is_chosen_and_back_undoes_it(visit: Visit) -> No
     assert page.locator("#experts-order").input_value() == "load" and "order=load" in page.url
     page.go_back()
     assert page.locator("#experts-order").input_value() == "id" and "?" not in page.url
-    odd = visit(f"{SMALL}#?work=task.nothing&order=load")
-    odd.locator("[data-experts] .main-svg").first.wait_for()
-    assert odd.locator("#experts-order").input_value() == "load" and odd.url.endswith("#?order=load")
+
+
+@pytest.mark.parametrize(("asked", "left"), [
+    ("order=load&work=task.nothing", "order=load"), ("phase=decode&work=task.facts", "work=task.facts"),
+])
+def test_what_an_address_has_that_cannot_be_shown_leaves_it(visit: Visit, asked: str, left: str) -> None:
+    page = visit(f"{SMALL}#?{asked}")
+    page.locator("[data-experts] .main-svg").first.wait_for()
+    assert page.url.endswith(f"#?{left}")
+    assert _words(page).startswith("facts: 900" if "facts" in left else "chat: 6")
+    assert page.locator("#experts-phase").input_value() == ("prefill" if "facts" in left else "both")
 
 
 def test_two_thousand_experts_share_columns_or_are_shown_in_stretches(visit: Visit) -> None:

@@ -63,10 +63,12 @@ const optionName = (option) => option.dataset.name || option.value || "all";
 const optionOf = (name, wanted) => [...expertChoice(name)?.options || []].find((option) => optionName(option) === wanted);
 const chosenExperts = () => Object.fromEntries(CHOICES.filter(expertChoice).map((name) => [name, optionName(expertChoice(name).selectedOptions[0])]));
 
-// What is left of what an address says of the map.
+// What is left of what an address says of the map; a phase only where the work that it names has one.
 function expertsReads() {
   if (!$("[data-experts]")) return {};
-  return Object.fromEntries(CHOICES.filter(expertChoice).map((name) => [name, (wanted) => (optionOf(name, wanted) ? wanted : "")]));
+  const work = optionOf("work", state.get("work")) || expertChoice("work").options[0];
+  const known = (name, wanted) => optionOf(name, wanted) && (name !== "phase" || wanted in embedded(work.value).words);
+  return Object.fromEntries(CHOICES.filter(expertChoice).map((name) => [name, (wanted) => (known(name, wanted) ? wanted : "")]));
 }
 
 // The choices of the address, and for others those that the page proposes.
