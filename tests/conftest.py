@@ -20,10 +20,6 @@ from harness.doctor import BROWSERS
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-# Several workers share the cores: threads of their own would wait for each other (routing takes twice as long).
-for _library in ("OMP", "OPENBLAS"):
-    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
-
 BROWSER_ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--process-per-site",
@@ -37,11 +33,18 @@ hypothesis.settings.register_profile("fast", deadline=None, max_examples=10)
 hypothesis.settings.load_profile("moebench")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers that share the cores compute with one thread each: more wait for each other, routing twice as long."""
+    if config.getoption("numprocesses", None):
+        for library in ("OMP", "OPENBLAS"):
+            os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Whatever asks for a browser is marked so, and `make test-fast` leaves it out; what takes longest begins first.
 
-    Of several workers one would else be left alone with an engine at the end. Within, the order stays the random one.
+    Otherwise one worker would still run an engine when the others are done. Within each group the order stays random.
     """
     for item in items:
         if {"chromium_path", "browser", "page"} & set(getattr(item, "fixturenames", ())):

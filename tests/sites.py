@@ -22,7 +22,7 @@ from harness.suite import Suite, parse_suite
 from harness.summary import ModelSummary, PointKey
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
     Visit = Callable[..., Page]
 
@@ -73,10 +73,10 @@ def render(store: Store, out: Path, suites: list[str] | None = None, *, catalog:
 
 
 def until(page: Page, expression: str, arg: object = None, *, timeout_s: float = 15.0) -> None:
-    """Waits until an expression of the page is true.
+    """Waits until an expression of the page is true. On a page that may still be read it must not fail (use `?.`).
 
     Playwright's own `wait_for_function` has the page evaluate text whenever it looks again, which the policy of the
-    report in one file forbids; what the browser is asked from outside is not the page's own evaluation.
+    report in one file forbids; `page.evaluate` comes through the debugger and may.
 
     Raises:
         AssertionError: It was not true in time.
@@ -85,6 +85,25 @@ def until(page: Page, expression: str, arg: object = None, *, timeout_s: float =
     while not _holds(page, expression, arg):
         assert time.monotonic() < end, f"{page.url}: not in {timeout_s:g} s: {expression}"
         page.wait_for_timeout(20)
+
+
+def becomes(page: Page, read: Callable[[], object], wanted: object, *, timeout_s: float = 15.0) -> None:
+    """Waits until what is read of the page is as wanted.
+
+    Raises:
+        AssertionError: It was not in time.
+    """
+    end = time.monotonic() + timeout_s
+    while (found := read()) != wanted and time.monotonic() < end:
+        page.wait_for_timeout(20)
+    assert found == wanted
+
+
+def follow(page: Page, link: Locator) -> None:
+    """Follows a link to another file and waits until that is read and drawn."""
+    page.evaluate("document.documentElement.dataset.left = ''")
+    link.click()
+    page.wait_for_selector("html[data-ready][data-drawn]:not([data-left])", state="attached")
 
 
 def search(page: Page, text: str, label: str = "Search models") -> None:

@@ -42,8 +42,7 @@ def sort(page: Page, title: str, direction: str) -> None:
 
 def test_the_catalog_is_reached_from_every_page(visit: Visit) -> None:
     page = visit("models/small/moe-8x2.html")
-    page.get_by_role("link", name="Catalog", exact=True).click()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    sites.follow(page, page.get_by_role("link", name="Catalog", exact=True))
     assert page.locator("h1").inner_text() == "Catalog"
     assert page.locator('nav a[aria-current="page"]').inner_text() == "Catalog"
 
@@ -104,6 +103,7 @@ def test_a_number_opens_what_it_is_counted_from(visit: Visit) -> None:
     address = page.url
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog.drawer", state="hidden")
+    sites.until(page, "!location.href.includes('n=')")
     page.goto("about:blank")
     page.goto(address)
     page.wait_for_selector("dialog.drawer[open] article")

@@ -25,12 +25,10 @@ def shown_cards(page: Page) -> list[str]:
 def test_a_card_leads_to_the_page_of_its_pair(visit: Visit) -> None:
     page = visit("pairs-loads.html")
     card = page.locator(".card", has_text="overtake").first
-    card.get_by_role("link", name="Curves and all effects").click()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    sites.follow(page, card.get_by_role("link", name="Curves and all effects"))
     assert " beside " in page.title()
     assert "overtake" in page.locator(".lead").first.inner_text()
-    page.locator(".head dt a").first.click()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    sites.follow(page, page.locator(".head dt a").first)
     assert "/models/loads/" in page.url
 
 
@@ -46,11 +44,11 @@ def test_the_table_of_verdicts_sorts_and_leads_to_the_pairs(visit: Visit) -> Non
     page = visit("pairs-loads.html")
     cells = page.locator("#pairs-table tbody td:nth-child(7)")
     page.locator("#pairs-table thead th[data-key=memory]").click()
+    page.wait_for_selector("#pairs-table thead th[data-key=memory][aria-sort]")
     orders = [float(one.get_attribute("data-order") or "nan") for one in cells.all()]
     assert orders == sorted(orders) and len(set(orders)) > 1
     assert "sort=" in page.url
-    page.locator("#pairs-table tbody th a").first.click()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    sites.follow(page, page.locator("#pairs-table tbody th a").first)
     assert "/pairs/" in page.url
 
 

@@ -154,12 +154,10 @@ def test_back_undoes_one_choice_after_the_other(visit: Visit, report: Path, whol
         steps.append((page.url, seen()))
     for address, before in steps[-2::-1]:
         page.go_back()
-        page.wait_for_timeout(100)
-        assert (page.url, seen()) == (address, before)
+        sites.becomes(page, lambda: (page.url, seen()), (address, before))
     for address, after in steps[1:]:
         page.go_forward()
-        page.wait_for_timeout(100)
-        assert (page.url, seen()) == (address, after)
+        sites.becomes(page, lambda: (page.url, seen()), (address, after))
 
 
 def test_the_axes_are_swapped(visit: Visit) -> None:

@@ -132,26 +132,25 @@ def test_the_theme_switches_and_is_remembered(visit: Visit) -> None:
     page.get_by_role("button", name="Dark theme").click()
     sites.until(page, f"({label}) !== {json.dumps(label_before)}")
     assert page.evaluate(ground) != before
-    page.locator("#leaderboard-table .name").first.click()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    sites.follow(page, page.locator("#leaderboard-table .name").first)
     assert page.evaluate(ground) != before
     assert page.get_by_role("button", name="Light theme").is_visible()
 
 
 @pytest.mark.parametrize("path", ["index.html", "models/small/broken.html"])
 def test_a_mark_explains_itself(visit: Visit, path: str) -> None:
-    page = visit(path)
+    page = visit(path, reduced_motion="reduce")
     tip = page.locator("#tip")
     assert not tip.is_visible()
     place = page.locator("#leaderboard-table tr", has_text="broken") if path == "index.html" else page.locator("main")
     mark = place.locator(".mark.failed:is([data-why], [data-tip])").first
     if path == "index.html":
         mark.scroll_into_view_if_needed()
-        page.wait_for_timeout(500)  # what a page that still scrolls shows is hidden again
+        page.wait_for_timeout(100)  # what a page that still scrolls shows is hidden again
         mark.hover()
     else:
         mark.focus()
-    assert tip.is_visible()
+    tip.wait_for()
     assert "needed more than there is" in tip.inner_text()
     page.keyboard.press("Escape")
     assert not tip.is_visible()
@@ -179,10 +178,8 @@ def test_one_axis_twice_is_no_error(visit: Visit) -> None:
 
 def test_a_model_page_leads_to_its_records(visit: Visit, site: Path) -> None:
     page = visit()
-    page.get_by_role("link", name="moe-8x2", exact=True).first.click()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    sites.follow(page, page.get_by_role("link", name="moe-8x2", exact=True).first)
     assert page.locator("h1").inner_text() == "moe-8x2"
-    page.wait_for_selector("html[data-drawn]", state="attached")
     assert page.locator(".chart .main-svg").count() >= 2
     page.locator("#scores").get_by_role("link", name="r0").first.click()
     page.wait_for_load_state()
@@ -208,14 +205,11 @@ def test_hostile_names_are_text_in_tables_and_charts(visit: Visit) -> None:
     sites.search(page, "onerror")
     assert len(_names(page)) == 4
     assert page.locator("img").count() == 0
-    page.locator("#leaderboard-table .name", has_text="</script>").first.click()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    sites.follow(page, page.locator("#leaderboard-table .name", has_text="</script>").first)
     assert "{{ 7*7 }}" in page.locator("h1").inner_text()
     page = visit("pairs-hostile.html")
-    page.get_by_role("link", name="Curves and all effects").first.click()
-    page.wait_for_selector("html[data-ready]", state="attached")
+    sites.follow(page, page.get_by_role("link", name="Curves and all effects").first)
     assert "</script>" in page.locator("h1").inner_text()
-    page.wait_for_selector("html[data-drawn]", state="attached")
     assert page.locator("[data-figure] .main-svg").count() >= 2
     assert page.locator("img").count() == 0
 

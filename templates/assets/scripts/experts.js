@@ -56,14 +56,14 @@ function expertTraces(rows, x) {
   return traces;
 }
 
-// What can be chosen, which the address keeps by the names of the options, and as the page proposes it.
+// What can be chosen. The address names options by `data-name` or value, where they are not those that the page proposes.
 const CHOICES = ["work", "phase", "order", "range"];
 const expertChoice = (name) => document.getElementById(`experts-${name}`);
 const optionName = (option) => option.dataset.name || option.value || "all";
 const optionOf = (name, wanted) => [...expertChoice(name)?.options || []].find((option) => optionName(option) === wanted);
 const chosenExperts = () => Object.fromEntries(CHOICES.filter(expertChoice).map((name) => [name, optionName(expertChoice(name).selectedOptions[0])]));
 
-// What is left of what an address says of the map; a phase only where the work that it names has one.
+// What an address may keep; a phase only where the work has it.
 function expertsReads() {
   if (!$("[data-experts]")) return {};
   const work = optionOf("work", state.get("work")) || expertChoice("work").options[0];
@@ -71,26 +71,46 @@ function expertsReads() {
   return Object.fromEntries(CHOICES.filter(expertChoice).map((name) => [name, (wanted) => (known(name, wanted) ? wanted : "")]));
 }
 
-// The choices of the address, and for others those that the page proposes.
+// What the page proposes, whatever a browser has selected again: the first of each, but where all experts would share
+// columns of three and more, a narrow window begins with the first stretch.
+function usualExperts(box) {
+  const usual = Object.fromEntries(CHOICES.filter(expertChoice).map((name) => [name, optionName(expertChoice(name).options[0])]));
+  const work = embedded(expertChoice("work").options[0].value);
+  if (usual.range && mostExperts(work) / mapWidth(box) > 2) usual.range = optionName(expertChoice("range").options[1]);
+  return { ...usual, phase: phaseIn(work, usual.phase) };
+}
+
+// Selects what the address names; where it names nothing that is known, what the page proposes.
 function chooseExperts(usual) {
   for (const [name, proposed] of Object.entries(usual)) {
     expertChoice(name).value = (optionOf(name, state.get(name)) || optionOf(name, proposed)).value;
   }
+  offerPhases();
 }
 
 function restoreExperts() {
   const box = $("[data-experts][data-ready]");
   if (!box) return;
+  const before = JSON.stringify(chosenExperts());
   chooseExperts(box.usual);
-  drawExperts(box);
+  if (JSON.stringify(chosenExperts()) !== before) drawExperts(box);
+}
+
+// The phase that is asked for where the work has it, else the first that it has.
+const phaseIn = (work, phase) => (phase in work.words ? phase : [...expertChoice("phase").options].map(optionName).find((one) => one in work.words));
+
+// Only the phases of the chosen work can be chosen.
+function offerPhases() {
+  const [phases, work] = [expertChoice("phase"), embedded(expertChoice("work").value)];
+  for (const option of phases.options) option.disabled = !(option.value in work.words);
+  phases.value = phaseIn(work, phases.value);
 }
 
 function connectExperts(box) {
-  // where all would share columns of three and more, a narrow window begins with the first stretch
-  if (expertChoice("range") && mostExperts(embedded(expertChoice("work").value)) / mapWidth(box) > 2) expertChoice("range").selectedIndex = 1;
-  box.usual = chosenExperts();
+  box.usual = usualExperts(box);
   chooseExperts(box.usual);
   const keep = () => {
+    offerPhases();
     drawExperts(box);
     const chosen = Object.entries(chosenExperts());
     state.change(Object.fromEntries(chosen.map(([name, value]) => [name, value === box.usual[name] ? "" : value])), { step: true });
@@ -104,19 +124,17 @@ const mapWidth = (box) => box.clientWidth - 80;
 function drawExperts(box) {
   if (!box.dataset.ready) { box.dataset.ready = "1"; connectExperts(box); }
   const work = embedded(expertChoice("work").value);
-  const phases = expertChoice("phase");
-  for (const option of phases.options) option.disabled = !(option.value in work.words);
-  if (phases.selectedOptions[0].disabled) phases.value = [...phases.options].find((option) => !option.disabled).value;
+  const phase = expertChoice("phase").value;
   const [most, width] = [mostExperts(work), mapWidth(box)];
   const start = expertChoice("range")?.value;
   const from = start ? Number(start) : 0;
   const to = start ? Math.min(from + Number(box.dataset.span), most) : most;
   const x = { byLoad: expertChoice("order").value === "load", from, to, step: Math.max(1, Math.ceil((to - from) / width)), doublings: Number(box.dataset.doublings) };
-  const rows = loadsOf(work, phases.value).map((load, i) => (load ? expertRow(work.layers[i], load, x) : EMPTY));
+  const rows = loadsOf(work, phase).map((load, i) => (load ? expertRow(work.layers[i], load, x) : EMPTY));
   const titles = work.layers.map(([title]) => title);
   const every = Math.max(1, Math.ceil(18 * titles.length / (box.clientHeight - 60)));
   const shown = titles.map((_, i) => i).filter((i) => i % every === 0);
-  document.getElementById("experts-words").textContent = work.words[phases.value];
+  document.getElementById("experts-words").textContent = work.words[phase];
   document.getElementById("experts-bins").textContent = x.step > 1 ? `Each column shows the busiest of ${x.step} experts.` : "";
   const layout = {
     ...frame(), margin: { l: 56, r: 8, t: 8, b: 48 }, showlegend: false,

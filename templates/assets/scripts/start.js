@@ -44,12 +44,16 @@ function loadCharts(then) {
   for (const type of ["load", "error"]) script.addEventListener(type, then);
 }
 
+let lists = { open: 0 }; // how many lists of charts of the page in sight are not drawn yet
 function drawLater(boxes) {
+  const mine = lists;
+  mine.open += 1;
   const next = () => {
     const box = window.Plotly && boxes.shift();
-    if (!box) { root.dataset.drawn = "1"; return; }
-    if (box.isConnected) drawChart(box);
-    whenIdle(next);
+    if (box?.isConnected) drawChart(box);
+    if (box) { whenIdle(next); return; }
+    mine.open -= 1;
+    if (!mine.open && mine === lists) root.dataset.drawn = "1";
   };
   whenIdle(next);
 }
@@ -57,6 +61,7 @@ function drawLater(boxes) {
 // All that a page's content needs; what listens to the whole document is connected once, below.
 function preparePage() {
   delete root.dataset.drawn;
+  lists = { open: 0 };
   if (window.moebenchTables) for (const table of $$("table[data-table]")) prepareTable(table);
   if (window.moebenchTables) for (const list of $$("[data-cards]")) followTable(list);
   applyTheme();
