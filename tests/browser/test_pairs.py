@@ -19,7 +19,8 @@ MODEL = "models/loads/moe-8x2.html"
 
 
 def shown_cards(page: Page) -> list[str]:
-    return [card.inner_text() for card in page.locator(".card").all() if card.is_visible()]
+    """The text of every card that is not hidden, also of one that is not drawn yet as it was out of sight."""
+    return [card.text_content() or "" for card in page.locator(".card").all() if card.is_visible()]
 
 
 def test_a_card_leads_to_the_page_of_its_pair(visit: Visit) -> None:
