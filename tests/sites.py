@@ -107,7 +107,7 @@ def follow(page: Page, link: Locator) -> None:
 
 
 def search(page: Page, text: str, label: str = "Search models") -> None:
-    """Types into the search of that label and waits until the page has taken it: keys arrive after they are sent."""
+    """Types into the search of that label and waits until the page has taken it."""
     page.get_by_role("searchbox", name=label).fill(text)
     until(page, "text => (new URLSearchParams(location.hash.split('?')[1]).get('q') || '') === text", text)
 

@@ -242,7 +242,7 @@ def test_scores_have_their_intervals_wherever_they_stand(visit: Visit, nightly: 
     assert len(texts) == 9 and all(re.search("\u00b1|\u2212", text) for text in texts)
     assert all(low > 0 and high > 0 for low, high in zip(below, above, strict=True))
     page.get_by_text("All values of this figure").click()
-    page.locator("#history-values .margin").nth(8).wait_for()
+    sites.becomes(page, page.locator("#history-values .margin").count, 9)
     page.locator("#history-values button.number").first.click()
     page.wait_for_selector("dialog.drawer[open] article")
     assert "95 % interval" in page.locator("dialog.drawer").inner_text()
